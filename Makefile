@@ -1,0 +1,44 @@
+# Thin on purpose: every target is a command that can be typed by hand.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint proto clean
+
+help:
+	@echo "make demo   serve, stylise one picture, write out/demo.png"
+	@echo "make test   the whole suite"
+	@echo "make lint   ruff and mypy"
+	@echo "make proto  generate the gRPC stubs from proto/"
+
+$(VENV)/demo: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[server]'
+	touch $@
+
+$(VENV)/test: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+demo: $(VENV)/demo
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Generated with an old grpcio-tools, because stubs run under the version that wrote them or a newer one.
+proto:
+	$(PYTHON) -m venv .venv-proto
+	.venv-proto/bin/pip install --quiet grpcio-tools==1.71.2 'setuptools<81'
+	.venv-proto/bin/python -m grpc_tools.protoc --proto_path=proto --python_out=client --pyi_out=client --grpc_python_out=client $$(cd proto && find . -name '*.proto' -printf '%P ')
+
+clean:
+	rm -rf $(VENV) .venv-proto out
