@@ -1,0 +1,1 @@
+"""The stylewire client."""
