@@ -71,6 +71,12 @@ class ServerProcess:
             self._reader.join(5)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_data_dir(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test touches the named styles of whoever runs it."""
+    os.environ["STYLEWIRE_DATA_DIR"] = str(tmp_path_factory.mktemp("data"))
+
+
 @pytest.fixture(scope="session")
 def start_server() -> Callable[..., ServerProcess]:
     """Starts a server process with those flags; the caller stops it."""
