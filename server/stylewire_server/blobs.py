@@ -92,7 +92,7 @@ class LocalBlobs:
 
     def write(self, name: str, data: bytes, overwrite: bool) -> None:
         """See `Blobs.write`."""
-        self._root.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         temporary = self._root / f".{name}.{uuid.uuid4().hex}{_TEMPORARY}"
         try:
             with temporary.open("xb") as file:
@@ -111,6 +111,12 @@ class LocalBlobs:
         """See `Blobs.remove`."""
         (self._root / name).unlink()
         self._sync_folder()
+
+    def _make_folder(self) -> None:
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
 
     @staticmethod
     def _publish(temporary: Path, path: Path) -> None:

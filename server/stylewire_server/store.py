@@ -67,11 +67,11 @@ class StyleStore:
             StoreFailed: It cannot be written.
         """
         check_name(style.name)
-        with _reported("keep", style.name):
-            try:
+        try:
+            with _reported("keep", style.name, FileExistsError):
                 self._blobs.write(style.name + SUFFIX, dump(style), overwrite)
-            except FileExistsError:
-                raise StyleExists(f"style {style.name!r} exists; delete it first, or overwrite it") from None
+        except FileExistsError:
+            raise StyleExists(f"style {style.name!r} exists; delete it first, or overwrite it") from None
 
     def get(self, name: str, field: str = "name") -> KeptStyle:
         """The style of that name.
@@ -84,7 +84,7 @@ class StyleStore:
         """
         check_name(name, field)
         try:
-            with _reported("read", name):
+            with _reported("read", name, FileNotFoundError, DamagedFile):
                 return self._load(name)
         except FileNotFoundError:
             raise StyleNotFound(f"no style is called {name!r}") from None
@@ -129,7 +129,7 @@ class StyleStore:
         """
         check_name(name)
         try:
-            with _reported("delete", name):
+            with _reported("delete", name, FileNotFoundError):
                 self._blobs.remove(name + SUFFIX)
         except FileNotFoundError:
             raise StyleNotFound(f"no style is called {name!r}") from None
@@ -160,11 +160,11 @@ class StyleStore:
 
 
 @contextmanager
-def _reported(action: str, name: str) -> Iterator[None]:
-    """Whatever a folder raises, as an error that names no path; missing and existing files pass through."""
+def _reported(action: str, name: str, *expected: type[Exception]) -> Iterator[None]:
+    """Whatever a folder raises, but for what is expected, as an error that names no path."""
     try:
         yield
-    except (FileNotFoundError, StyleExists, DamagedFile):
+    except expected:
         raise
     except Exception as error:
         # Each fsspec file system raises its own network errors.
