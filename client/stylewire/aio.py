@@ -1,7 +1,8 @@
 """The asyncio client: `Client`, to be awaited."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, Unpack
 
@@ -18,6 +19,7 @@ from .messages import ImageLike, Options, StyleLike, Stylized
 from .styles import AsyncStyles
 from .v1 import stylizer_pb2 as pb
 from .v1 import stylizer_pb2_grpc
+from .verdict import Verdict
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,34 +79,45 @@ class AsyncClient:
         """See `Client.stylize_stream`; frames may be an async iterable too. Close it (`aclosing`) to end it early."""
         setup = await self.build(messages.setup_request, style, options)
         free = asyncio.Semaphore(AHEAD)
-        failure: Exception | None = None
-
-        async def requests() -> AsyncIterator[pb.StylizeStreamRequest]:
-            nonlocal failure
-            yield setup
-            try:
-                source = _async_iterator(frames)
-                while True:
-                    await free.acquire()
-                    try:
-                        frame = await anext(source)
-                    except StopAsyncIteration:
-                        return
-                    yield await self.build(messages.frame_request, frame)
-            except Exception as error:
-                failure = error
-
-        call = self._stub.StylizeStream(requests(), timeout=timeout)
+        call = self._stub.StylizeStream(timeout=timeout)
+        verdict = Verdict(call)
+        sender = asyncio.create_task(self._send(call, setup, frames, free))
         try:
             async for response in call:
                 free.release()
                 yield await self.build(_image, messages.stylized(response))
+            # What the frames' iterator raised, if anything, after the results of the frames before it.
+            await sender
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.target) from error
+            raise from_rpc_error(await verdict.of(error), self.target) from error
         finally:
             call.cancel()
-        if failure is not None:
-            raise failure
+            sender.cancel()
+            await asyncio.wait([sender])
+
+    async def _send(
+        self,
+        call: grpc.aio.StreamStreamCall,
+        setup: pb.StylizeStreamRequest,
+        frames: Iterable[ImageLike] | AsyncIterable[ImageLike],
+        free: asyncio.Semaphore,
+    ) -> None:
+        # A call that has ended takes no more writes; why it did is the receiver's to tell.
+        with suppress(grpc.RpcError, asyncio.InvalidStateError):
+            await call.write(setup)
+        try:
+            async with aclosing(_async_iterator(frames)) as source:
+                while await free.acquire():
+                    try:
+                        frame = await anext(source)
+                    except StopAsyncIteration:
+                        return
+                    request = await self.build(messages.frame_request, frame)
+                    with suppress(grpc.RpcError, asyncio.InvalidStateError):
+                        await call.write(request)
+        finally:
+            with suppress(grpc.RpcError, asyncio.InvalidStateError):
+                await call.done_writing()
 
     async def model(self, timeout: float | None = None) -> pb.Model:
         """See `Client.model`."""
@@ -147,7 +160,7 @@ def _image(result: Stylized) -> Image.Image:
 _END = object()
 
 
-async def _async_iterator(frames: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+async def _async_iterator(frames: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
     if isinstance(frames, AsyncIterable):
         async for frame in frames:
             yield frame

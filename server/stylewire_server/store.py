@@ -92,6 +92,16 @@ class StyleStore:
             log.error("style %r is damaged: %s", name, error)
             raise StyleDamaged(f"style {name!r} is damaged; delete it, or create it again with overwrite") from None
 
+    def __contains__(self, name: str) -> bool:
+        """Whether the name is taken, by a damaged style too; raises as `get`."""
+        check_name(name)
+        try:
+            with _reported("read", name, FileNotFoundError):
+                self._blobs.tag(name + SUFFIX)
+        except FileNotFoundError:
+            return False
+        return True
+
     def page(self, size: int, token: str) -> tuple[list[KeptStyle], str]:
         """Styles in the order of their names, and the token of the next page, "" after the last.
 

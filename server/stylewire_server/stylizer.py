@@ -196,7 +196,7 @@ class Stylizer:
         check_name(name)
         self._check_number(blend)
         store = self.store
-        if not overwrite and name in store.names():
+        if not overwrite and name in store:
             # Before any work is spent; `put` decides between two callers that get past this.
             raise StyleExists(f"style {name!r} exists; delete it first, or overwrite it")
         found = self._find(blend, Timings())
