@@ -99,7 +99,7 @@ def test_an_error_ends_it_in_its_place_and_stops_the_rest() -> None:
         seen = []
         with pytest.raises(ValueError, match="two"):
             async for result in InOrder(Source(20), work, 4):
-                seen.append(result)  # noqa: PERF401 (what came before the error counts)
+                seen.append(result)
         await settle()
         return seen
 
@@ -121,7 +121,7 @@ def test_an_error_of_the_source_comes_after_the_results_before_it() -> None:
         seen = []
         with pytest.raises(ConnectionError):
             async for result in InOrder(items(), work, 4):
-                seen.append(result)  # noqa: PERF401 (what came before the error counts)
+                seen.append(result)
         return seen
 
     assert asyncio.run(run()) == [0, 1]
