@@ -3,6 +3,7 @@
 The long form, `pytest -m soak`, is the issue's 2000 requests; the short one runs by default.
 """
 
+import io
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,7 +66,7 @@ def _run(
 ) -> tuple[float, float, int]:
     """Resident MB after `warm` requests and after `count` more of mixed sizes, styles and options; sizes seen."""
     draw = random.Random(4)
-    styles: list[Any] = [*sorted(folder.glob("*.jpg")), *(scene.rotate(angle) for angle in range(0, 360, 20))]
+    styles: list[Any] = [*sorted(folder.glob("*.jpg")), *(_png(scene.rotate(angle)) for angle in range(0, 360, 20))]
     sizes = set()
 
     def request() -> None:
@@ -74,7 +75,7 @@ def _run(
         style = {number: draw.random() + 0.1 for number in draw.sample(range(len(styles)), draw.randint(1, 3))}
         client.stylize(
             scene.resize(size),
-            _Blend((styles[number], weight) for number, weight in style.items()).mapping,
+            {styles[number]: weight for number, weight in style.items()},
             fit=draw.choice(FITS) if draw.random() < 0.2 else "native",
             strength=draw.choice((None, 0.5)),
             preserve_color=draw.random() < 0.5,
@@ -91,31 +92,17 @@ def _run(
     return before, process.memory_info().rss / 1e6, len(sizes)
 
 
-class _Blend:
-    """Pictures with weights; PIL images do not go into a dict by value."""
-
-    def __init__(self, parts: Any) -> None:
-        self.mapping = dict(_bytes(part) for part in parts)
-
-
-def _bytes(part: tuple[Any, float]) -> tuple[Any, float]:
-    import io
-
-    picture, weight = part
-    if isinstance(picture, Path):
-        return picture, weight
+def _png(picture: Image.Image) -> bytes:
     out = io.BytesIO()
     picture.save(out, "PNG", compress_level=1)
-    return out.getvalue(), weight
+    return out.getvalue()
 
 
-def test_memory_is_flat_over_many_sizes(
-    served: tuple[psutil.Process, Client], scene: Image.Image, style_picture: Path
-) -> None:
-    """Under 10 % growth over 150 requests of as many sizes; a graph compiled or kept for each would show."""
-    before, after, sizes = _run(*served, scene, style_picture.parent, warm=150, count=150, longest=400)
-    assert sizes > 250
-    assert after < before * 1.10, f"{before:.0f} MB, then {after:.0f} MB after 150 requests"
+def test_sizes_do_not_pile_up(served: tuple[psutil.Process, Client], scene: Image.Image, style_picture: Path) -> None:
+    """Under 0.3 MB for a new size; what OpenVINO keeps for each of them by default is 1 MB."""
+    before, after, sizes = _run(*served, scene, style_picture.parent, warm=100, count=120, longest=300)
+    assert sizes > 180
+    assert after - before < 0.3 * 120, f"{before:.0f} MB, then {after:.0f} MB after 120 requests"
 
 
 @pytest.mark.soak

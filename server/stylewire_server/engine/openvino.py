@@ -15,11 +15,10 @@ from .base import pad_to_multiple
 U8 = np.dtype(np.uint8)
 F32 = np.dtype(np.float32)
 
-_KERNELS = 256
-"""Compiled kernels that OpenVINO keeps for sizes that come again: those of some ten sizes.
+_KERNELS = 128
+"""Compiled kernels that each stream keeps for sizes that come again: those of a few sizes.
 
-Its default of 5000 grew by 0.9 MB with every new size, to gigabytes; with 256 memory stays flat from the hundredth
-size on.
+OpenVINO's default of 5000 grows by about 1 MB with every new size, to gigabytes.
 """
 
 
