@@ -261,3 +261,13 @@ def test_a_stream_ends_with_its_server(start_server: Any, photo: Path, style_pic
                 pass
         stopper.join()
     assert server.process.returncode == 0
+
+
+def test_a_frame_that_finds_the_queue_full_waits(start_server: Any, photo: Path, style_picture: Path) -> None:
+    """Two jobs run and one may wait, so of four frames in flight one is refused at first."""
+    server = start_server("--model", "lite", "--streams", "1", "--queue-size", "1")
+    try:
+        with Client(server.target, timeout=60) as client:
+            assert len(list(client.stylize_stream([photo] * 40, style_picture))) == 40
+    finally:
+        assert server.stop() == 0
