@@ -1,8 +1,10 @@
 """Every flag, environment variable and default of the server, once."""
 
 import os
+from pathlib import Path
 from typing import Annotated, Literal
 
+import platformdirs
 from pydantic import Field, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -32,6 +34,10 @@ class ServeSettings(BaseSettings):
     max_message_bytes: Annotated[PositiveInt, Field(description="bytes of one message on the wire")] = 64 * 2**20
     max_styles: Annotated[PositiveInt, Field(description="styles that one request may blend")] = 16
     cache_bytes: Annotated[Count, Field(description="bytes of style vectors kept")] = 16 * 2**20
+    data_dir: Annotated[str, Field(description="where named styles are kept: a folder, or any fsspec URL")] = (
+        platformdirs.user_data_dir("stylewire", appauthor=False)
+    )
+    styles: Annotated[Path | None, Field(description="folder of pictures to load as named styles at start")] = None
     grace: Annotated[float, Field(ge=0, description="seconds that calls in flight have to finish at shutdown")] = 20.0
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="what is logged")] = "info"
 
