@@ -39,3 +39,7 @@ class DeadlinePassed(ServiceError):
 
 class Draining(ServiceError):
     """The server is shutting down and takes no new calls."""
+
+
+class NotReady(ServiceError):
+    """The server has started, and its model is still loading."""
