@@ -49,6 +49,8 @@ def lite() -> Network:
         verified=True,
         predictor=partial(_read, path=paths["arbitrary_predict.onnx"]),
         transformer=partial(_rebuild, path=paths["arbitrary_transform.onnx"]),
+        # 41 dB PSNR against Google's float16 edition, where f32 has 42. The int8 predictor would gain nothing.
+        bf16=frozenset({"transformer"}),
     )
 
 
