@@ -3,6 +3,7 @@
 import io
 import logging
 import math
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -55,6 +56,13 @@ class Encoding(StrEnum):
     JPEG = "JPEG"
     WEBP = "WEBP"
     RAW_PIXELS = "RAW"
+
+
+_SIGNATURES = {
+    Encoding.JPEG: re.compile(rb"\xff\xd8\xff"),
+    Encoding.PNG: re.compile(rb"\x89PNG\r\n\x1a\n"),
+    Encoding.WEBP: re.compile(rb"RIFF....WEBP", re.DOTALL),
+}
 
 
 @dataclass(frozen=True)
@@ -199,7 +207,7 @@ def _plan(size: Size, fit: Fit, limits: ImageLimits, field: str) -> _Plan:
         brought = "" if target == size else f", brought to {target[0]}x{target[1]} px by this fit"
         raise InvalidInput(
             field,
-            f"{field} is {width}x{height} px{brought} = {_mega(pixels)}; the limit is {_mega(limits.max_pixels)}; "
+            f"{field} is {width}x{height} px{brought} {_above(pixels, limits.max_pixels)}; "
             "make it smaller, or use a fit that does",
         )
     return _Plan(size, (0, 0), target)
@@ -211,14 +219,15 @@ def _check_size(size: Size, limits: ImageLimits, field: str) -> None:
     if pixels > limits.max_decode_pixels:
         raise InvalidInput(
             field,
-            f"{field} is {width}x{height} px = {_mega(pixels)}; the limit is {_mega(limits.max_decode_pixels)}",
+            f"{field} is {width}x{height} px {_above(pixels, limits.max_decode_pixels)}",
         )
     if min(size) < limits.min_side:
         raise InvalidInput(field, f"{field} is {width}x{height} px; each side must be at least {limits.min_side} px")
 
 
-def _mega(pixels: int) -> str:
-    return f"{pixels / 1e6:,.1f} Mpx"
+def _above(pixels: int, limit: int) -> str:
+    digits = 1 if round(pixels / 1e6, 1) > round(limit / 1e6, 1) else 6
+    return f"= {pixels / 1e6:,.{digits}f} Mpx; the limit is {limit / 1e6:,.{digits}f} Mpx"
 
 
 def _open(data: bytes, limits: ImageLimits, field: str) -> Image.Image:
@@ -231,10 +240,17 @@ def _open(data: bytes, limits: ImageLimits, field: str) -> Image.Image:
     except MemoryError:
         raise
     except Exception:
+        for encoding, signature in _SIGNATURES.items():
+            if signature.match(data):
+                raise _damaged(encoding, data, field) from None
         head = " ".join(f"{byte:02x}" for byte in data[:8])
         raise InvalidInput(
             field, f"{field} is not a JPEG, PNG or WebP picture: {len(data):,} bytes that begin with {head}"
         ) from None
+
+
+def _damaged(encoding: Encoding, data: bytes, field: str) -> InvalidInput:
+    return InvalidInput(field, f"{field} is a truncated or damaged {encoding} file of {len(data):,} bytes")
 
 
 def _orientation(image: Image.Image) -> int:
