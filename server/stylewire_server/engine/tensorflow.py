@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import graph_pb2
+from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from ..weights.frozen import CONTENT, PICTURE, STYLE, VECTOR
 from ..weights.network import Network
@@ -60,7 +60,7 @@ def _levels(pixels: np.ndarray) -> np.ndarray:
 
 def _function(path: Path, feeds: list[str], fetch: str) -> Callable[..., tf.Tensor]:
     """A frozen GraphDef file as a function of the tensors named by feeds."""
-    graph_def = graph_pb2.GraphDef.FromString(path.read_bytes())
+    graph_def = GraphDef.FromString(path.read_bytes())
     whole = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph_def, name=""), [])
     graph = whole.graph
     return whole.prune(

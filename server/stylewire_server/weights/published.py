@@ -14,7 +14,9 @@ FILES: Mapping[str, str] = {
     "saved_model.pb": "sha256:9c061b2fe4c9277d35adea3a2a620522e2d0b9685109f0e06fe8454b0be70a62",
     "variables/variables.index": "sha256:ac7a95d72e0ebab3ff54ad58951ed00d3d0ba8b9e785c7b04af10f99caf1b150",
     "variables/variables.data-00000-of-00002": "blob:f9e4e691c6e69a81f92cc50a3a86015db38a7b9d",
-    "variables/variables.data-00001-of-00002": "sha256:a8970e355138697029fe71aca1cefe5f3ded143330ba1a9cf0b64d939238e3e3",
+    "variables/variables.data-00001-of-00002": (
+        "sha256:a8970e355138697029fe71aca1cefe5f3ded143330ba1a9cf0b64d939238e3e3"
+    ),
 }
 """File -> what it must be: its sha256, or its blob id in git, sha1("blob " + size + NUL + content)."""
 

@@ -5,15 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import graph_pb2
+from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from .frozen import CONTENT, PICTURE, STYLE, VECTOR
 from .network import WeightsError
 
 _SCOPE = "StatefulPartitionedCall/"
-
-GraphDef = graph_pb2.GraphDef
 
 
 @dataclass(frozen=True)
