@@ -16,7 +16,7 @@ from stylewire import Client
 
 EXAMPLES = Path(__file__).resolve().parent
 CONTENT = EXAMPLES / "content" / "astronaut.jpg"
-STYLE = EXAMPLES / "style" / "waves.jpg"
+STYLE = EXAMPLES / "style" / "shards.jpg"
 OUT = EXAMPLES.parent / "out" / "demo.png"
 
 SIDE = 384

@@ -3,25 +3,32 @@
 Dumoulin, Shlens and Kudlur 2017 (A Learned Representation for Artistic Style), table 1: contract (9x9, 3x3 stride 2,
 3x3 stride 2, batch norm folded into kernel and bias), residual blocks, expand (nearest x2 and 3x3, nearest x2 and 3x3,
 9x9 to three channels, sigmoid). Reflection padding everywhere. Each norm outside the contraction is a conditional
-instance norm: its scale and offset are affine in the style vector. The lite edition has 8, 16, 32 channels and five
-blocks, the full one 32, 64, 128 channels and twenty.
+instance norm: its scale and offset are affine in the style vector. The full edition has 32, 64 and 128 channels and
+twenty blocks, the lite one a quarter of each.
 
-Three things are written otherwise than in the paper and give the same picture but for rounding: all scales and
-offsets come from one matrix product; doubling and 3x3 are one 2x2 convolution on the small grid (`_doubling`); the
-last convolution computes blocks of 2x2 pixels (`_blockwise`).
+Of the convolutions at full size one takes three channels and one gives three, a fraction of what a vector register
+holds; in the lite edition they would take most of the time. So the graph computes four neighbouring pixels as one
+position with four times the channels, their *phases*: exactly the same sums in another order.
+
+- 9x9 at full size becomes 10x10 with stride 2 and four phases of each output channel.
+- The 3x3 with stride 2 that follows becomes 2x2 on phases.
+- Nearest x2 followed by 3x3 becomes one 4x4 transposed convolution with stride 2.
 """
 
+import re
 from collections.abc import Mapping
-from itertools import count, takewhile
 
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
 EPSILON = 1e-5
-"""Added to the variance of an instance norm, in the SavedModel; the lite edition's file has it as 127 * 7.874e-8."""
+"""Added to the variance of an instance norm in the SavedModel; the lite edition's file holds it as 127 * 7.874e-8."""
 
-SPATIAL = np.array([2, 3])
+PHASES = 4
+
+WIDE = 32
+"""Channels from which on channels-last order fills vector registers, two of AVX-512 in float32."""
 
 
 def build(weights: Mapping[str, np.ndarray]) -> ov.Model:
@@ -30,95 +37,133 @@ def build(weights: Mapping[str, np.ndarray]) -> ov.Model:
     Args:
         weights: Under their TensorFlow names, kernels [out,in,kh,kw] as `…/weights` and biases [out] as
             `…/Conv2D_bias`. Channels, blocks and D follow from them.
+
+    Raises:
+        KeyError: A layer is missing.
     """
-    blocks = [
-        f"transformer/residual/residual{index}"
-        for index in takewhile(lambda i: f"transformer/residual/residual{i}/conv1/weights" in weights, count(1))
-    ]
-    normalised = [f"{block}/conv{index}" for block in blocks for index in (1, 2)]
-    normalised += [f"transformer/expand/conv{index}/conv" for index in (1, 2, 3)]
-    dimension = weights[f"style_params/{normalised[0]}/StyleNorm/Conv/weights"].shape[1]
+    dimension = weights["style_params/transformer/expand/conv3/conv/StyleNorm/Conv/weights"].shape[1]
+    blocks = sum(bool(re.fullmatch(r"transformer/residual/residual\d+/conv1/weights", name)) for name in weights)
     content = op.parameter([-1, -1, -1, 3], np.float32, name="content")
     vector = op.parameter([-1, dimension], np.float32, name="vector")
-    affine = _affine(vector, normalised, weights)
+    affines = _affines(weights, vector)
 
-    def contract(x: ov.Node, name: str, stride: int) -> ov.Node:
-        kernel, bias = weights[f"{name}/weights"], weights[f"{name}/Conv2D_bias"]
-        x = _convolve(_pad(x, kernel.shape[2] // 2), kernel, stride)
+    def kernel(name: str) -> np.ndarray:
+        return weights[f"{name}/weights"]
+
+    def biased(x: ov.Node, name: str, phases: int = 1) -> ov.Node:
+        bias = np.tile(weights[f"{name}/Conv2D_bias"], phases)
         return op.relu(op.add(x, op.constant(bias.reshape(1, -1, 1, 1))))
 
-    def norm(x: ov.Node, name: str) -> ov.Node:
-        # A convolution's own bias cancels in the norm, so none is added before it.
-        scale, offset = affine[name]
-        return op.add(op.multiply(op.mvn(x, op.constant(SPATIAL), True, EPSILON, "inside_sqrt"), scale), offset)
+    def normalized(x: ov.Node, name: str) -> ov.Node:
+        # A convolution's own bias cancels in the norm, so it is left out.
+        scale, offset = affines[name]
+        return op.add(op.multiply(_standardized(x, [2, 3]), scale), offset)
 
-    def half(x: ov.Node, name: str) -> ov.Node:
-        return norm(_convolve(_pad(x, 1), weights[f"{name}/weights"]), name)
+    def normalized_rows(x: ov.Node, name: str) -> ov.Node:
+        # With few channels the engine's channels-last order wastes most of a register; flat rows do not have it.
+        channels = affines[name][0].get_partial_shape()[1].get_length()
+        flat = op.reshape(x, op.constant(np.array([0, channels, -1])), True)
+        scale, offset = (op.squeeze(part, op.constant(3)) for part in affines[name])
+        return op.reshape(op.add(op.multiply(_standardized(flat, [2]), scale), offset), op.shape_of(x), False)
 
-    x = op.transpose(content, op.constant(np.array([0, 3, 1, 2])))
-    for index, stride in ((1, 1), (2, 2), (3, 2)):
-        x = contract(x, f"transformer/contract/conv{index}", stride)
-    for block in blocks:
-        x = op.add(x, half(op.relu(half(x, f"{block}/conv1")), f"{block}/conv2"))
-    for name in normalised[-3:-1]:
-        x = op.relu(norm(_doubling(x, weights[f"{name}/weights"]), name))
-    x = op.sigmoid(norm(_blockwise(x, weights[f"{normalised[-1]}/weights"]), normalised[-1]))
-    picture = op.transpose(x, op.constant(np.array([0, 2, 3, 1])))
+    def same(x: ov.Node, name: str, stride: int = 1) -> ov.Node:
+        return _convolve(_pad(x, 1, 1), kernel(name), stride)
+
+    margin = op.constant(np.array([0, 4, 4, 0]))
+    x = op.transpose(op.pad(content, margin, margin, "reflect"), op.constant(np.array([0, 3, 1, 2])))
+    name = "transformer/contract/conv1"
+    x = biased(_convolve(x, to_phases(kernel(name)), 2), name, PHASES)
+    # Row -1 reflects to row 1, which is the same position's other phase.
+    name = "transformer/contract/conv2"
+    x = biased(_convolve(_pad(x, 1, 0, "edge"), from_phases(kernel(name))), name)
+    name = "transformer/contract/conv3"
+    x = biased(same(x, name, stride=2), name)
+    for index in range(1, blocks + 1):
+        first, second = (f"transformer/residual/residual{index}/conv{half}" for half in (1, 2))
+        x = op.add(x, normalized(same(op.relu(normalized(same(x, first), first)), second), second))
+    for index in (1, 2):
+        name = f"transformer/expand/conv{index}/conv"
+        x = _double(x, upsampling(kernel(name)))
+        x = op.relu(normalized(x, name) if kernel(name).shape[0] >= WIDE else normalized_rows(x, name))
+    name = "transformer/expand/conv3/conv"
+    # All phases of a channel lie in one flat row, so the norm sees the whole picture before it is put together.
+    x = _convolve(_pad(x, 4, 4), channels_first(to_phases(kernel(name))), 2)
+    x = op.sigmoid(normalized_rows(x, name))
+    picture = op.transpose(op.depth_to_space(x, "depth_first", 2), op.constant(np.array([0, 2, 3, 1])))
     return ov.Model([picture], [content, vector], "transformer")
 
 
-def _affine(
-    vector: ov.Node, names: list[str], weights: Mapping[str, np.ndarray]
-) -> dict[str, tuple[ov.Output, ov.Output]]:
-    """Every norm's scale and offset, [N,C,1,1] each, by one product of the vector with all of their kernels."""
-    layers = [f"style_params/{name}/StyleNorm/{part}" for name in names for part in ("Conv_1", "Conv")]
-    kernel = np.concatenate([weights[f"{layer}/weights"][:, :, 0, 0] for layer in layers])
-    biases = [weights[f"{layer}/Conv2D_bias"] for layer in layers]
-    bias, lengths = np.concatenate(biases)[np.newaxis], np.array([len(bias) for bias in biases])
-    values = op.add(op.matmul(vector, op.constant(kernel), False, True), op.constant(bias))
-    parts = op.variadic_split(op.unsqueeze(values, op.constant(SPATIAL)), op.constant(1), op.constant(lengths))
-    return {name: (parts.output(2 * index), parts.output(2 * index + 1)) for index, name in enumerate(names)}
+def to_phases(kernel: np.ndarray) -> np.ndarray:
+    """Kernel [o,i,k,k] of a stride of 1 as [4*o,i,k+1,k+1] of a stride of 2: output channel phase * o + channel."""
+    outputs, inputs, side, _ = kernel.shape
+    phases = np.zeros((2, 2, outputs, inputs, side + 1, side + 1), np.float32)
+    for y, x in np.ndindex(2, 2):
+        phases[y, x, :, :, y : y + side, x : x + side] = kernel
+    return phases.reshape(PHASES * outputs, inputs, side + 1, side + 1)
 
 
-def _pad(x: ov.Node, margin: int, mode: str = "reflect") -> ov.Node:
-    margins = op.constant(np.array([0, 0, margin, margin]))
-    return op.pad(x, margins, margins, mode)
+def from_phases(kernel: np.ndarray) -> np.ndarray:
+    """Kernel [o,i,3,3] of a stride of 2 as [o,4*i,2,2] of a stride of 1: input channel phase * i + channel."""
+    outputs, inputs = kernel.shape[:2]
+    phases = np.zeros((outputs, 2, 2, inputs, 2, 2), np.float32)
+    for y, x in np.ndindex(3, 3):
+        row, row_phase = divmod(y + 1, 2)
+        column, column_phase = divmod(x + 1, 2)
+        phases[:, row_phase, column_phase, :, row, column] = kernel[:, :, y, x]
+    return phases.reshape(outputs, PHASES * inputs, 2, 2)
+
+
+def upsampling(kernel: np.ndarray) -> np.ndarray:
+    """Kernel [o,i,3,3] that follows nearest x2 as the kernel [i,o,4,4] of a transposed convolution of stride 2."""
+    outputs, inputs = kernel.shape[:2]
+    transposed = np.zeros((inputs, outputs, 4, 4), np.float32)
+    for y, x in np.ndindex(3, 3):
+        # Each source pixel is two by two pixels of the doubled picture, and each of those meets the kernel.
+        transposed[:, :, 2 - y : 4 - y, 2 - x : 4 - x] += kernel[:, :, y, x].T[:, :, np.newaxis, np.newaxis]
+    return transposed
+
+
+def channels_first(kernel: np.ndarray) -> np.ndarray:
+    """The same kernel [4*o,i,k,k] with output channel * 4 + phase."""
+    outputs = kernel.shape[0] // PHASES
+    return kernel.reshape(PHASES, outputs, *kernel.shape[1:]).swapaxes(0, 1).reshape(kernel.shape)
+
+
+def _affines(weights: Mapping[str, np.ndarray], vector: ov.Node) -> dict[str, tuple[ov.Output, ov.Output]]:
+    """Scale and offset [N,C,1,1] of every norm, from one product with the style vector."""
+    prefix, middle = "style_params/", "/StyleNorm/Conv"
+    names = sorted(name for name in weights if name.startswith(prefix) and name.endswith("/weights"))
+    kernels = [weights[name][:, :, 0, 0] for name in names]
+    biases = [weights[name.replace("/weights", "/Conv2D_bias")] for name in names]
+    values = op.add(
+        op.matmul(vector, op.constant(np.concatenate(kernels)), False, True),
+        op.constant(np.concatenate(biases)[np.newaxis]),
+    )
+    values = op.unsqueeze(values, op.constant(np.array([2, 3])))
+    lengths = op.constant(np.array([len(bias) for bias in biases]))
+    parts = op.variadic_split(values, op.constant(1), lengths).outputs()
+    by_name = dict(zip(names, parts, strict=True))
+    return {
+        name[len(prefix) : name.index(middle)]: (by_name[name.replace(f"{middle}/", f"{middle}_1/")], by_name[name])
+        for name in names
+        if f"{middle}/" in name
+    }
+
+
+def _standardized(x: ov.Node, axes: list[int]) -> ov.Node:
+    return op.mvn(x, op.constant(np.array(axes)), True, EPSILON, "inside_sqrt")
 
 
 def _convolve(x: ov.Node, kernel: np.ndarray, stride: int = 1) -> ov.Node:
-    kernel = np.ascontiguousarray(kernel, np.float32)
     return op.convolution(x, op.constant(kernel), [stride] * 2, [0, 0], [0, 0], [1, 1])
 
 
-def _doubling(x: ov.Node, kernel: np.ndarray) -> ov.Node:
-    """Nearest x2, reflection by 1 and a 3x3 convolution [out,in,3,3], without ever making the doubled picture.
-
-    Of the three rows under a kernel two are copies of one small row, so their weights add up: 2x2 weights for each of
-    the four places that a large pixel can have in a small one (the sub-pixel convolution of Shi et al. 2016), 4/9 of
-    the products. Reflecting the doubled picture by 1 repeats its edge, which is repeating the small picture's edge.
-
-    The 2x2 window that ends at small row p gives large rows 2p-1 (the kernel sees p-1, p, p) and 2p (p-1, p-1, p
-    shifted by one), so the blocks interleave to a picture with one row too many at each end.
-    """
-    above, below = np.array([[1, 1, 0], [0, 0, 1]]), np.array([[1, 0, 0], [0, 1, 1]])
-    places = np.stack([above, below])  # [place, small row, row of the kernel]
-    folded = np.einsum("ary,bsx,oiyx->oabirs", places, places, kernel.astype(np.float64))
-    outputs, inputs = kernel.shape[:2]
-    x = _convolve(_pad(x, 1, "edge"), folded.reshape(4 * outputs, inputs, 2, 2))
-    one, end = op.constant(np.array([1, 1])), op.constant(np.array([-1, -1]))
-    return op.slice(op.depth_to_space(x, "depth_first", 2), one, end, one, op.constant(SPATIAL))
+def _double(x: ov.Node, kernel: np.ndarray) -> ov.Node:
+    # Reflection at the edge of the doubled picture meets the second copy of the edge pixel itself.
+    return op.convolution_backprop_data(
+        _pad(x, 1, 1, "edge"), op.constant(kernel), [2, 2], pads_begin=[3, 3], pads_end=[3, 3]
+    )
 
 
-def _blockwise(x: ov.Node, kernel: np.ndarray) -> ov.Node:
-    """Reflection and a convolution [out,in,k,k], computed for 2x2 pixels at once with stride 2; H, W even.
-
-    Three outputs leave most of a vector register empty; twelve, each with the kernel at its own place in a window
-    one larger, cost a third of the time in spite of the zeros.
-    """
-    outputs, inputs, side, _ = kernel.shape
-    placed = np.zeros((outputs, 2, 2, inputs, side + 1, side + 1))
-    for row in (0, 1):
-        for column in (0, 1):
-            placed[:, row, column, :, row : row + side, column : column + side] = kernel
-    x = _convolve(_pad(x, side // 2), placed.reshape(4 * outputs, inputs, side + 1, side + 1), stride=2)
-    return op.depth_to_space(x, "depth_first", 2)
+def _pad(x: ov.Node, before: int, after: int, mode: str = "reflect") -> ov.Node:
+    return op.pad(x, op.constant(np.array([0, 0, before, before])), op.constant(np.array([0, 0, after, after])), mode)

@@ -1,52 +1,78 @@
-"""The rewritten layers of the transformer give what the plain ones give."""
+"""The rewritten convolutions against the plain ones that they stand for."""
 
 import numpy as np
 import openvino as ov
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from openvino import opset13 as op
-from stylewire_server.weights import transformer
+from stylewire_server.weights import transformer as rewritten
+
+RNG = np.random.default_rng(0)
 
 
-def run(build: object, pixels: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    x = op.parameter([-1, kernel.shape[1], -1, -1], np.float32)
-    model = ov.Model([build(x, kernel)], [x], "layer")  # type: ignore[operator]
-    return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([pixels])[0]
+def run(build, picture: np.ndarray) -> np.ndarray:
+    """What build makes of a parameter [N,C,H,W], computed in float32."""
+    parameter = op.parameter([-1, picture.shape[1], -1, -1], np.float32)
+    model = ov.Model([build(parameter)], [parameter])
+    return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([picture])[0]
 
 
-def plain(pixels: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Reflection and convolution, float64, straight from the definition."""
-    margin = kernel.shape[2] // 2
-    padded = np.pad(pixels.astype(np.float64), ((0, 0), (0, 0), (margin, margin), (margin, margin)), "reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[2:], axis=(2, 3))
-    return np.einsum("nchwyx,ocyx->nohw", windows, kernel)
+def picture(channels: int, height: int = 24, width: int = 20) -> np.ndarray:
+    return RNG.normal(size=(1, channels, height, width)).astype(np.float32)
 
 
-layers = st.tuples(st.integers(1, 2), st.integers(1, 5), st.integers(1, 5), st.integers(2, 9), st.integers(2, 9))
+def kernel(outputs: int, inputs: int, side: int) -> np.ndarray:
+    return RNG.normal(size=(outputs, inputs, side, side)).astype(np.float32) / side
 
 
-@settings(max_examples=25, deadline=None)
-@given(layers, st.integers(0, 99))
-def test_doubling_is_nearest_reflection_and_convolution(layer: tuple[int, ...], seed: int) -> None:
-    batch, inputs, outputs, height, width = layer
-    rng = np.random.default_rng(seed)
-    pixels = rng.normal(size=(batch, inputs, height, width)).astype(np.float32)
-    kernel = rng.normal(size=(outputs, inputs, 3, 3)).astype(np.float32)
-    expected = plain(pixels.repeat(2, 2).repeat(2, 3), kernel)
-    np.testing.assert_allclose(run(transformer._doubling, pixels, kernel), expected, atol=1e-4)
+def reflected(picture: np.ndarray, margin: int) -> np.ndarray:
+    return np.pad(picture, ((0, 0), (0, 0), (margin, margin), (margin, margin)), mode="reflect")
 
 
-@settings(max_examples=25, deadline=None)
-@given(layers, st.sampled_from([3, 9]), st.integers(0, 99))
-def test_blockwise_is_reflection_and_convolution(layer: tuple[int, ...], side: int, seed: int) -> None:
-    batch, inputs, outputs, height, width = layer
-    rng = np.random.default_rng(seed)
-    pixels = rng.normal(size=(batch, inputs, 2 * height + 4, 2 * width + 4)).astype(np.float32)
-    kernel = rng.normal(size=(outputs, inputs, side, side)).astype(np.float32)
-    np.testing.assert_allclose(run(transformer._blockwise, pixels, kernel), plain(pixels, kernel), atol=2e-4)
+def convolved(picture: np.ndarray, kernel: np.ndarray, stride: int = 1) -> np.ndarray:
+    """The definition: a sum over kernel positions, in float64."""
+    side = kernel.shape[2]
+    windows = np.lib.stride_tricks.sliding_window_view(picture, (side, side), axis=(2, 3))[:, :, ::stride, ::stride]
+    return np.einsum("nchwyx,ocyx->nohw", windows.astype(np.float64), kernel)
+
+
+def put_together(phases: np.ndarray, order: str) -> np.ndarray:
+    """Phases [1,4*C,h,w] as a picture [1,C,2h,2w]."""
+    _, channels, height, width = phases.shape
+    if order == "phase first":
+        split = phases.reshape(2, 2, channels // 4, height, width)
+    else:
+        split = phases.reshape(channels // 4, 2, 2, height, width).transpose(1, 2, 0, 3, 4)
+    return split.transpose(2, 3, 0, 4, 1).reshape(1, channels // 4, 2 * height, 2 * width)
+
+
+def test_nine_by_nine_in_phases() -> None:
+    content, weights = picture(3), kernel(8, 3, 9)
+    expected = convolved(reflected(content, 4), weights)
+    phases = run(lambda x: rewritten._convolve(rewritten._pad(x, 4, 4), rewritten.to_phases(weights), 2), content)
+    np.testing.assert_allclose(put_together(phases, "phase first"), expected, atol=1e-4)
+    first = rewritten.channels_first(rewritten.to_phases(weights))
+    phases = run(lambda x: rewritten._convolve(rewritten._pad(x, 4, 4), first, 2), content)
+    np.testing.assert_allclose(put_together(phases, "channel first"), expected, atol=1e-4)
+
+
+def test_three_by_three_of_stride_two_on_phases() -> None:
+    content, weights = picture(8), kernel(16, 8, 3)
+    expected = convolved(reflected(content, 1), weights, stride=2)
+    height, width = content.shape[2:]
+    split = content.reshape(1, 8, height // 2, 2, width // 2, 2).transpose(0, 3, 5, 1, 2, 4)
+    phases = np.ascontiguousarray(split.reshape(1, 32, height // 2, width // 2))
+    found = run(lambda x: rewritten._convolve(rewritten._pad(x, 1, 0, "edge"), rewritten.from_phases(weights)), phases)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (7, 5), (24, 20)])
+def test_doubling_and_three_by_three_as_one(size: tuple[int, int]) -> None:
+    content, weights = picture(6, *size), kernel(5, 6, 3)
+    expected = convolved(reflected(content.repeat(2, axis=2).repeat(2, axis=3), 1), weights)
+    found = run(lambda x: rewritten._double(x, rewritten.upsampling(weights)), content)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_a_missing_layer_is_named() -> None:
-    with pytest.raises(KeyError, match="expand/conv1"):
-        transformer.build({})
+    with pytest.raises(KeyError, match="transformer/expand/conv3"):
+        rewritten.build({})
