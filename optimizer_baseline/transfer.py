@@ -1,0 +1,274 @@
+"""`stylize`: pictures and settings in, stylised image and its history out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from optimizer_baseline import images, precision, weights
+from optimizer_baseline.errors import Diverged, InvalidOption, StopRun
+from optimizer_baseline.feedforward import feedforward
+from optimizer_baseline.images import Picture, Pixels
+from optimizer_baseline.objective import Costs, CustomCost, Objective, Style
+from optimizer_baseline.optimize import Descent, Step, minimise
+from optimizer_baseline.settings import INITS, Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One finished iteration.
+
+    iteration, evaluations and seconds count over all scales of this run; `seconds` leaves out what the callback takes.
+    `picture` returns the current picture at this scale's size when called, and is worth calling only within the
+    callback's own turn or soon after. `improved` says that this scale's best cost fell since the last report.
+    """
+
+    iteration: int
+    iterations: int
+    evaluations: int
+    scale: int
+    scales: int
+    width: int
+    height: int
+    costs: Costs
+    seconds: float
+    improved: bool
+    picture: Callable[[], Image.Image] = field(repr=False, compare=False)
+    pixels: Callable[[], Pixels] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The best picture of the finest scale that was reached.
+
+    picture: PIL image; pixels: the same as float32 [1, H, W, 3]; costs: of `pixels` (before colours are put back).
+    stopped: "" for a run that ended by count, else why it ended early.
+    """
+
+    picture: Image.Image
+    pixels: Pixels
+    costs: Costs
+    history: tuple[Progress, ...]
+    evaluations: int
+    seconds: float
+    precision: str
+    stopped: str = ""
+
+
+def stylize(
+    content: Picture,
+    style: Picture | Sequence[Picture],
+    *,
+    settings: Settings | None = None,
+    style_weights: Sequence[float] | None = None,
+    masks: Sequence[Picture | None] | None = None,
+    custom: CustomCost | None = None,
+    callback: Callable[[Progress], None] | None = None,
+    server: str | None = None,
+    start_scale: int = 1,
+    **options: Any,
+) -> Result:
+    """Gatys et al.'s neural style transfer: the picture that minimises J(G) = alpha J_content + beta J_style + gamma TV.
+
+    Args:
+        content: a path, bytes, PIL image, uint8 [H, W, 3] or float [H, W, 3] in 0..1.
+        style: one of those, or a list of them.
+        settings: a `Settings`; or give its fields as keywords (`preset="coursera", iterations=100`).
+        style_weights: share of each style, > 0; they are normalised to sum to 1.
+        masks: for each style a grey picture of where it goes (white: there), or None for everywhere.
+        custom: a further cost of your own.
+        callback: called with a `Progress` after each iteration; may raise `StopRun` to end the run.
+        server: HOST:PORT of a stylewire server, for init="feedforward".
+        start_scale: first scale to run, from 1; later than 1 when a run is resumed from a picture of that scale.
+
+    Raises:
+        BaselineError: InvalidImage, InvalidOption, WeightsError, or Diverged before anything was gained.
+    """
+    if settings is not None and options:
+        raise InvalidOption(f"give settings or keywords, not both (got {', '.join(options)})")
+    settings = _settings(options) if settings is None else settings
+    run = _Run(settings, content, style, style_weights, masks, custom, server)
+    return run(callback, start_scale)
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    try:
+        return Settings(**options)
+    except TypeError as error:
+        raise InvalidOption(str(error).replace("Settings.__init__() ", "")) from None
+
+
+class _Run:
+    def __init__(
+        self,
+        settings: Settings,
+        content: Picture,
+        style: Picture | Sequence[Picture],
+        style_weights: Sequence[float] | None,
+        masks: Sequence[Picture | None] | None,
+        custom: CustomCost | None,
+        server: str | None,
+    ) -> None:
+        self.settings = settings
+        self.custom = custom
+        self.server = server
+        self.content = images.fit(images.load(content, "content"), settings.size)
+        pictures = list(style) if isinstance(style, (list, tuple)) else [style]
+        if not pictures:
+            raise InvalidOption("no style picture; at least one is needed")
+        self.shares = _one_each(style_weights, pictures, "style weights", 1.0)
+        self.masks = _one_each(masks, pictures, "masks", None)
+        self.style_sources = [images.load(p, "style") for p in pictures]
+        self.precision = precision.resolve(settings.precision)
+        self.weights = weights.load(settings.cost.network, settings.weights)
+        self.sizes = settings.sizes(*self.content.size)
+
+    def __call__(self, callback: Callable[[Progress], None] | None, start_scale: int) -> Result:
+        if not 1 <= start_scale <= len(self.sizes):
+            raise InvalidOption(f"start scale is {start_scale}; this run has 1..{len(self.sizes)}")
+        settings = self.settings
+        history: list[Progress] = []
+        used = 0
+        seconds = 0.0
+        stopped = ""
+        pixels: Pixels | None = None
+        best: Descent | None = None
+        width, height = self.sizes[-1]
+        for scale, (width, height) in enumerate(self.sizes[start_scale - 1 :], start_scale):
+            last = scale == len(self.sizes)
+            iterations = settings.iterations if last else settings.coarse_iterations or settings.iterations
+            content = images.to_pixels(images.resize(self.content, width, height))
+            descent, start = self._descent(content, width, height, pixels, callback, history, (scale, used, seconds))
+            began = time.perf_counter()
+            try:
+                minimise(descent, start, settings.optimizer, iterations, settings.learning_rate)
+            except StopRun as stop:
+                stopped = str(stop) or "stopped"
+            except Diverged as error:
+                if descent.best is None:
+                    raise
+                stopped = str(error)
+                log.warning("%s; keeping the best picture so far", error)
+            used += descent.evaluations
+            seconds += time.perf_counter() - began
+            if descent.best is not None:
+                best, pixels = descent, descent.best
+            if stopped:
+                break
+        if best is None or pixels is None or best.best_costs is None:
+            raise Diverged(f"no picture was evaluated: {stopped or 'no iterations'}")
+        height, width = pixels.shape[1:3]
+        final = self._coloured(pixels, width, height)
+        if (width, height) != self.sizes[-1]:
+            final = images.resize_pixels(final, self.sizes[-1][1], self.sizes[-1][0])
+        return Result(
+            images.to_image(final), final, best.best_costs, tuple(history), used, seconds, self.precision, stopped
+        )
+
+    def _descent(
+        self,
+        content: Pixels,
+        width: int,
+        height: int,
+        previous: Pixels | None,
+        callback: Callable[[Progress], None] | None,
+        history: list[Progress],
+        position: tuple[int, int, float],
+    ) -> tuple[Descent, Pixels]:
+        """The descent at one scale and the picture it starts from."""
+        settings = self.settings
+        scale, used, seconds = position
+        styles = self._styles(width, height, content)
+        target = images.luminance(content) if settings.preserve_color else content
+        objective = Objective(
+            target, styles, settings.cost, self.weights, bfloat16=self.precision == "bf16", custom=self.custom
+        )
+        done = len(history)
+        total = done + sum(
+            settings.iterations if k == len(self.sizes) else settings.coarse_iterations or settings.iterations
+            for k in range(scale, len(self.sizes) + 1)
+        )
+
+        def report(step: Step) -> None:
+            progress = Progress(
+                iteration=done + step.iteration,
+                iterations=total,
+                evaluations=used + step.evaluations,
+                scale=scale,
+                scales=len(self.sizes),
+                width=width,
+                height=height,
+                costs=step.costs,
+                seconds=seconds + step.seconds,
+                improved=step.improved,
+                picture=lambda: images.to_image(self._coloured(step.pixels, width, height)),
+                pixels=lambda: step.pixels,
+            )
+            # A history of lambdas that hold every picture would fill the memory; the kept copy holds the last costs only.
+            history.append(_without_picture(progress))
+            if callback is not None:
+                callback(progress)
+
+        budget = None if settings.evaluations is None else settings.evaluations - used
+        descent = Descent(objective, report, budget)
+        start = self._init(target, styles) if previous is None else images.resize_pixels(previous, height, width)
+        return descent, start
+
+    def _styles(self, width: int, height: int, content: Pixels) -> list[Style]:
+        """Style pictures at this scale: they shrink with the content, so that their strokes do too."""
+        final = max(self.content.size)
+        longer = round((self.settings.style_size or final) * max(width, height) / final)
+        styles = []
+        for image, share, mask in zip(self.style_sources, self.shares, self.masks, strict=True):
+            pixels = images.to_pixels(images.fit(image, longer))
+            if self.settings.preserve_color:
+                pixels = images.match_luminance(pixels, content)
+            styles.append(Style(pixels, share, None if mask is None else images.load_mask(mask, width, height)))
+        return styles
+
+    def _init(self, content: Pixels, styles: Sequence[Style]) -> Pixels:
+        """The picture to start from, of the content's shape."""
+        settings = self.settings
+        height, width = content.shape[1:3]
+        init = settings.init
+        if not isinstance(init, str) or init not in INITS:
+            picture = images.to_pixels(images.resize(images.load(init, "init"), width, height))
+        elif init == "style":
+            picture = images.resize_pixels(styles[0].pixels, height, width)
+        elif init == "feedforward":
+            picture = images.to_pixels(
+                images.resize(feedforward(self.content, self.style_sources[0], self.server), width, height)
+            )
+        else:
+            noise = np.random.default_rng(settings.seed).random(content.shape, np.float32)
+            share = {"content": 0.0, "noise": 1.0, "content+noise": settings.noise}[init]
+            picture = ((1.0 - share) * content + share * noise).astype(np.float32)
+        return images.luminance(picture) if settings.preserve_color else picture
+
+    def _coloured(self, pixels: Pixels, width: int, height: int) -> Pixels:
+        if not self.settings.preserve_color:
+            return pixels
+        return images.with_colour_of(pixels, images.to_pixels(images.resize(self.content, width, height)))
+
+
+def _one_each(values: Sequence[Any] | None, pictures: Sequence[Any], what: str, default: Any) -> list[Any]:
+    if values is None:
+        return [default] * len(pictures)
+    if len(values) != len(pictures):
+        raise InvalidOption(f"{len(values)} {what} for {len(pictures)} style pictures")
+    return list(values)
+
+
+def _without_picture(progress: Progress) -> Progress:
+    def gone() -> Any:
+        raise InvalidOption("the picture of a past iteration is not kept; ask for it inside the callback")
+
+    return Progress(**{**progress.__dict__, "picture": gone, "pixels": gone})
