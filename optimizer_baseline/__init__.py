@@ -1,10 +1,10 @@
 """Neural style transfer the slow, exact way: optimise the pixels against VGG costs (Gatys et al. 2016).
 
-    from optimizer_baseline import stylize, score
+from optimizer_baseline import stylize, score
 
-    result = stylize("photo.jpg", "painting.jpg", preset="gatys2016", iterations=300)
-    result.picture.save("out.png")
-    score("photo.jpg", "painting.jpg", "out.png", preset="magenta").costs.total_cost
+result = stylize("photo.jpg", "painting.jpg", preset="gatys2016", iterations=300)
+result.picture.save("out.png")
+score("photo.jpg", "painting.jpg", "out.png", preset="magenta").costs.total_cost
 """
 
 from __future__ import annotations

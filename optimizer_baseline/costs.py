@@ -41,9 +41,7 @@ def content_cost(features: Any, target: Any, normaliser: str = "half") -> Any:
     import tensorflow as tf
 
     elements = float(target.shape[1] * target.shape[2] * target.shape[3])
-    factor = _choose(
-        "content", normaliser, {"half": 0.5, "mean": 1.0 / elements, "quarter-mean": 0.25 / elements}
-    )
+    factor = _choose("content", normaliser, {"half": 0.5, "mean": 1.0 / elements, "quarter-mean": 0.25 / elements})
     return factor * tf.reduce_sum(tf.math.squared_difference(features, target))
 
 
@@ -55,7 +53,7 @@ def gram_matrix(features: Any, normaliser: str = "positions", mask: Any = None) 
     | positions | nH nW | Magenta; the TensorFlow tutorial; equal to Gatys et al. equation 3 up to their 1/M in E_l |
     | elements | nH nW nC | Johnson et al. 2016, equation 3 |
 
-    Dividing by the positions makes pictures of different sizes comparable, which the papers' unnormalised matrix is not.
+    Dividing by the positions makes pictures of different sizes comparable; the papers' unnormalised matrix does not.
 
     Args:
         features: float32 [1, nH, nW, nC].
@@ -74,12 +72,12 @@ def gram_matrix(features: Any, normaliser: str = "positions", mask: Any = None) 
         positions = tf.reduce_sum(tf.square(mask))
     per_position = _choose("Gram", normaliser, {"positions": 1.0, "elements": float(channels)})
 
-    @tf.custom_gradient
     def correlate(rows: Any) -> Any:
         # Both factors are the same matrix: one product in the gradient where automatic differentiation makes two.
         return tf.matmul(rows, rows, transpose_a=True), lambda up: tf.matmul(rows, up + tf.transpose(up))
 
-    return correlate(tf.reshape(features, (-1, channels))) / (positions * per_position)
+    matrix = tf.custom_gradient(correlate)(tf.reshape(features, (-1, channels)))
+    return matrix / (positions * per_position)
 
 
 def style_cost(gram: Any, target: Any, normaliser: str = "quarter-mean") -> Any:
@@ -87,9 +85,11 @@ def style_cost(gram: Any, target: Any, normaliser: str = "quarter-mean") -> Any:
 
     | normaliser | k | source |
     | --- | --- | --- |
-    | quarter-mean | 1/(4 nC^2) | Gatys et al. 2016, equation 4: 1/(4 N^2 M^2) on unnormalised matrices; the 1/M^2 is in \
-`gram_matrix(…, "positions")`. deeplearning.ai's 1/(4 nC^2 (nH nW)^2) is the same |
-    | mean | 1/nC^2 | Magenta, the TensorFlow tutorial, and Johnson et al.'s released code (their equation 4 has 1) |
+    | quarter-mean | 1/(4 nC^2) | Gatys et al. 2016, equation 4; deeplearning.ai |
+    | mean | 1/nC^2 | Magenta; the TensorFlow tutorial; Johnson et al.'s released code (their equation 4 has 1) |
+
+    Gatys et al. write 1/(4 N^2 M^2), deeplearning.ai 1/(4 nC^2 (nH nW)^2), on unnormalised matrices: their 1/M^2 is in
+    `gram_matrix(…, "positions")`.
 
     Args:
         gram, target: float32 [nC, nC].
@@ -109,10 +109,9 @@ def total_variation(pixels: Any, form: str = "squared-mean") -> Any:
 
     | form | formula | pixels in | source |
     | --- | --- | --- | --- |
-    | absolute | sum abs dx + sum abs dy | 0..1 | the TensorFlow tutorial (tf.image.total_variation); Rudin et al. 1992 |
+    | absolute | sum abs dx + sum abs dy | 0..1 | the TensorFlow tutorial (tf.image.total_variation) |
     | squared-mean | mean(dx^2)/2 + mean(dy^2)/2 | 0..1 | Magenta, image_stylization/learning.py |
-    | squared-255 | (sum dx^2 + sum dy^2)/2, without the last row and column | 0..255 | jcjohnson/fast-neural-style, \
-TotalVariation.lua (whose backward pass is the gradient of this) |
+    | squared-255 | (sum dx^2 + sum dy^2)/2, no last row or column | 0..255 | Johnson et al.'s TotalVariation.lua |
 
     Args:
         pixels: float32 [1, H, W, 3], RGB, 0..1.

@@ -1,3 +1,4 @@
+# ruff: noqa: N818 -- named after what is wrong, as the client's errors are
 """What can go wrong, as one tree: `except BaselineError` catches every failure that a caller can cure."""
 
 
@@ -21,5 +22,5 @@ class Diverged(BaselineError):
     """The cost became NaN, infinite or far larger than where it started."""
 
 
-class StopRun(Exception):  # noqa: N818 -- a request, not an error
+class StopRun(Exception):
     """Raised by a progress callback to end a run early; the best picture so far is returned."""

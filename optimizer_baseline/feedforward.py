@@ -12,7 +12,7 @@ from optimizer_baseline.errors import BaselineError, InvalidOption
 TIMEOUT_SECONDS = 60.0
 
 
-class FeedForwardUnavailable(BaselineError):
+class FeedForwardError(BaselineError):
     """No server answered, or the server refused."""
 
 
@@ -21,7 +21,7 @@ def feedforward(content: Image.Image, style: Image.Image, server: str | None) ->
 
     Raises:
         InvalidOption: no server was named.
-        FeedForwardUnavailable: the server did not answer or answered with an error.
+        FeedForwardError: the server did not answer or answered with an error.
     """
     if not server:
         raise InvalidOption("init 'feedforward' needs a running server: name it with --server HOST:PORT")
@@ -32,4 +32,4 @@ def feedforward(content: Image.Image, style: Image.Image, server: str | None) ->
             picture: Image.Image = client.stylize(content, style, fit="native", encoding="png")
             return picture.convert("RGB")
     except stylewire.StylewireError as error:
-        raise FeedForwardUnavailable(f"feed-forward pass at {server} failed: {error}") from error
+        raise FeedForwardError(f"feed-forward pass at {server} failed: {error}") from error

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from optimizer_baseline.errors import InvalidImage
+from optimizer_baseline.errors import InvalidImage, InvalidOption
 
 Pixels: TypeAlias = NDArray[np.float32]
 Picture: TypeAlias = "str | Path | bytes | Image.Image | NDArray[Any]"
@@ -36,6 +37,7 @@ def load(picture: Picture, what: str = "picture") -> Image.Image:
     """
     if isinstance(picture, np.ndarray):
         return _from_array(picture, what)
+    name = "the bytes given" if isinstance(picture, bytes) else str(picture)
     try:
         if isinstance(picture, Image.Image):
             image = picture
@@ -55,14 +57,13 @@ def load(picture: Picture, what: str = "picture") -> Image.Image:
             image = _sixteen_bit(image)
         return image.convert("RGB")
     except FileNotFoundError:
-        raise InvalidImage(f"{what}: no file {picture}") from None
+        raise InvalidImage(f"{what}: no file {name}") from None
     except Image.DecompressionBombError as error:
         raise InvalidImage(f"{what}: {error}") from None
     except UnidentifiedImageError:
-        name = "the bytes given" if isinstance(picture, bytes) else picture
         raise InvalidImage(f"{what}: {name} is not a picture in a format that can be read") from None
     except (OSError, SyntaxError) as error:
-        raise InvalidImage(f"{what}: cannot read {picture if not isinstance(picture, bytes) else 'it'}: {error}") from None
+        raise InvalidImage(f"{what}: cannot read {name}: {error}") from None
 
 
 def _sixteen_bit(image: Image.Image) -> Image.Image:
@@ -85,9 +86,15 @@ def _from_array(array: NDArray[Any], what: str) -> Image.Image:
     return to_image(array[None].astype(np.float32))
 
 
+def as_list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
+    """One picture or several (a list or tuple) as a list."""
+    return list(pictures) if isinstance(pictures, (list, tuple)) else [cast("Picture", pictures)]
+
+
 def to_pixels(image: Image.Image) -> Pixels:
     """float32 [1, H, W, 3] in 0..1."""
-    return np.asarray(image.convert("RGB"), np.float32)[None] / np.float32(255.0)
+    pixels: Pixels = np.asarray(image.convert("RGB"), np.float32)[None] / np.float32(255.0)
+    return pixels
 
 
 def to_image(pixels: NDArray[Any]) -> Image.Image:
@@ -103,6 +110,8 @@ def fit(image: Image.Image, longer_side: int | None) -> Image.Image:
     """
     width, height = image.size
     if longer_side is not None:
+        if longer_side < 1:
+            raise InvalidOption(f"size is {longer_side} px; the least is 1 px")
         factor = longer_side / max(width, height)
         width, height = max(1, round(width * factor)), max(1, round(height * factor))
     if width * height > MAX_PIXELS:
@@ -131,10 +140,12 @@ def resize_pixels(pixels: Pixels, height: int, width: int) -> Pixels:
     if pixels.shape[1:3] == (height, width):
         return pixels
     planes = [
-        np.asarray(Image.fromarray(np.ascontiguousarray(pixels[0, :, :, c])).resize((width, height), Image.Resampling.BICUBIC))
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(pixels[0, :, :, c])).resize((width, height), Image.Resampling.BICUBIC)
+        )
         for c in range(pixels.shape[3])
     ]
-    return np.clip(np.stack(planes, -1)[None], 0.0, 1.0).astype(np.float32)
+    return _clipped(np.stack(planes, -1)[None])
 
 
 def load_mask(mask: Picture, width: int, height: int) -> Pixels:
@@ -146,7 +157,7 @@ def load_mask(mask: Picture, width: int, height: int) -> Pixels:
     if isinstance(mask, np.ndarray) and mask.ndim == 2:
         mask = np.repeat(mask[..., None], 3, axis=2)
     grey = load(mask, "mask").convert("L").resize((width, height), Image.Resampling.BOX)
-    values = np.asarray(grey, np.float32)[None, :, :, None] / np.float32(255.0)
+    values: Pixels = np.asarray(grey, np.float32)[None, :, :, None] / np.float32(255.0)
     if values.max() == 0.0:
         raise InvalidImage("mask is black everywhere: its style would go nowhere")
     return values
@@ -154,7 +165,7 @@ def load_mask(mask: Picture, width: int, height: int) -> Pixels:
 
 def luminance(pixels: Pixels) -> Pixels:
     """The Y of YIQ in all three channels, [1, H, W, 3]."""
-    grey = pixels @ RGB_TO_YIQ[0].astype(np.float32)
+    grey: Pixels = pixels @ RGB_TO_YIQ[0].astype(np.float32)
     return np.repeat(grey[..., None], 3, axis=3)
 
 
@@ -163,11 +174,16 @@ def match_luminance(style: Pixels, content: Pixels) -> Pixels:
     y = luminance(style)
     target = luminance(content)
     spread = float(y.std()) or 1.0
-    return np.clip((y - y.mean()) * (float(target.std()) / spread) + target.mean(), 0.0, 1.0).astype(np.float32)
+    return _clipped((y - y.mean()) * (float(target.std()) / spread) + target.mean())
 
 
 def with_colour_of(pixels: Pixels, content: Pixels) -> Pixels:
     """Luminance of `pixels`, chroma (I, Q) of `content`, clipped to 0..1."""
     yiq = content @ RGB_TO_YIQ.T
     yiq[..., 0] = luminance(pixels)[..., 0]
-    return np.clip(yiq @ np.linalg.inv(RGB_TO_YIQ).T, 0.0, 1.0).astype(np.float32)
+    return _clipped(yiq @ np.linalg.inv(RGB_TO_YIQ).T)
+
+
+def _clipped(values: NDArray[Any]) -> Pixels:
+    clipped: Pixels = np.clip(values, 0.0, 1.0).astype(np.float32)
+    return clipped

@@ -19,7 +19,7 @@ from optimizer_baseline.weights import Weights
 
 @dataclass(frozen=True)
 class Style:
-    """One style picture: pixels [1, H, W, 3], its share, and where it goes (mask [1, H', W', 1] of the content's size)."""
+    """One style picture [1, H, W, 3], its share, and where it goes: a mask [1, H', W', 1] of the content's size."""
 
     pixels: Pixels
     weight: float = 1.0

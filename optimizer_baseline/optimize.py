@@ -112,7 +112,7 @@ def minimise(
 
 
 def _lbfgs(descent: Descent, start: Pixels, iterations: int) -> None:
-    """Byrd, Lu, Nocedal, Zhu 1995, as scipy has it; started at costs of order 1, which its first step length assumes."""
+    """Byrd, Lu, Nocedal, Zhu 1995, as scipy has it; the cost is scaled to start at 1, as its first step assumes."""
     from scipy.optimize import Bounds, minimize
 
     shape = start.shape

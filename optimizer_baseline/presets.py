@@ -138,10 +138,10 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             ),
             Preset(
                 name="magenta",
-                source="magenta/models/arbitrary_image_stylization: the flag defaults of its train.py (content conv3 at "
-                "1, style conv1 … conv4 at 0.5e-3 each, total variation 1e4) with the losses of its losses.py and of "
-                "image_stylization/learning.py; VGG-16 with average pooling, end points after the last rectifier of a "
-                "block. The cost that the feed-forward network was trained on (Ghiasi et al. 2017)",
+                source="magenta/models/arbitrary_image_stylization: the flag defaults of its train.py (content conv3 "
+                "at 1, style conv1 … conv4 at 0.5e-3 each, total variation 1e4) with its losses.py and "
+                "image_stylization/learning.py; VGG-16 with average pooling, layers after a block's last rectifier. "
+                "The cost that the feed-forward network was trained on (Ghiasi et al. 2017)",
                 network="vgg16",
                 pooling="average",
                 content_layers=_each(1.0, "relu3_3"),

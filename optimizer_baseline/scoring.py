@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optimizer_baseline import images, precision, presets, weights
+from optimizer_baseline import images, presets
+from optimizer_baseline import weights as vgg_weights
 from optimizer_baseline.images import Picture
 from optimizer_baseline.objective import Costs, Objective, Style
+from optimizer_baseline.precision import resolve
 from optimizer_baseline.presets import Preset
 
 log = logging.getLogger(__name__)
@@ -66,8 +68,9 @@ def score(
     preset: str | Preset = "gatys2016",
     network: str | None = None,
     size: int = 256,
-    weights_from: str = "auto",
-    precision_of: str = "f32",
+    weights: str = "auto",
+    rescale: Sequence[Picture] = (),
+    precision: str = "f32",
 ) -> Any:
     """Costs of `picture` as a stylisation of `content` by `style`.
 
@@ -77,6 +80,7 @@ def score(
     Args:
         picture: one picture, or a list of pictures of one shape, for which targets are computed only once.
         network: "vgg16" or "vgg19" in place of the preset's own.
+        weights, rescale, precision: as in `Settings`; float32 unless asked otherwise, because scores get compared.
 
     Returns:
         A `Score`, or a list of them for a list of pictures.
@@ -87,10 +91,10 @@ def score(
     cost = presets.preset(preset) if isinstance(preset, str) else preset
     if network is not None:
         cost = cost.replace(network=network)
-    several = isinstance(picture, (list, tuple))
-    loaded = [images.fit(images.load(p, "picture"), size) for p in (picture if several else [picture])]
+    loaded = [images.fit(images.load(p, "picture"), size) for p in images.as_list(picture)]
     width, height = loaded[0].size
     original = images.load(content, "content")
+    style_image = images.fit(images.load(style, "style"), size)
     cropped = images.crop_to_shape(original, width, height)
     # Rounding to whole pixels at another size is not a different shape.
     if abs(cropped.width - original.width) > 0.01 * original.width + 1 or (
@@ -100,20 +104,26 @@ def score(
             "content is %dx%d px, picture %dx%d px: comparing with the centre of the content",
             original.width, original.height, width, height,
         )  # fmt: skip
-    number_format = precision.resolve(precision_of)
-    vgg_weights = weights.load(cost.network, weights_from)
+    number_format = resolve(precision)
+    loaded_weights = vgg_weights.load(cost.network, weights, rescale, cost.pooling)
     objective = Objective(
         images.to_pixels(images.resize(cropped, width, height)),
-        [Style(images.to_pixels(images.fit(images.load(style, "style"), size)))],
+        [Style(images.to_pixels(style_image))],
         cost,
-        vgg_weights,
+        loaded_weights,
         bfloat16=number_format == "bf16",
     )
     scores = [
         Score(
-            cost.name, cost.network, size, width, height, vgg_weights.source, number_format,
+            cost.name,
+            cost.network,
+            size,
+            width,
+            height,
+            loaded_weights.source,
+            number_format,
             objective.costs(images.to_pixels(images.resize(p, width, height))),
-        )  # fmt: skip
+        )
         for p in loaded
     ]
-    return scores if several else scores[0]
+    return scores if isinstance(picture, (list, tuple)) else scores[0]

