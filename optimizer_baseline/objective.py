@@ -123,6 +123,7 @@ class Objective:
                 features = measure(tf.constant(style.pixels))
                 self._grams.append({n: costs.gram_matrix(f, preset.gram_normaliser) for n, f in features.items()})
         self._network = network((*preset.layers, *(custom.layers if custom else ())))
+        self._network.check_size(*content.shape[1:3])
         # Weight of each term in J, in the order of `_terms`.
         self._factors = np.array(
             [preset.content_weight * w for w in preset.content_layers.values()]

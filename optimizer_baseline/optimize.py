@@ -62,7 +62,7 @@ class Descent:
             StopRun: the allowed evaluations are used up.
         """
         if self._limit is not None and self.evaluations >= self._limit:
-            raise StopRun(f"{self._limit} evaluations used")
+            raise StopRun("the allowed evaluations are used up")
         costs, gradient = self.objective.value_and_gradient(pixels)
         self.evaluations += 1
         total = costs.total_cost

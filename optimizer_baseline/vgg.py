@@ -75,6 +75,8 @@ class Network:
     def __init__(
         self, weights: Weights, wanted: Iterable[str], *, pooling: str = "average", bfloat16: bool = False
     ) -> None:
+        import tensorflow as tf
+
         if pooling not in POOLINGS:
             raise InvalidOption(f"unknown pooling {pooling!r}; known: {', '.join(POOLINGS)}")
         self.wanted = check_layers(weights.network, wanted)
@@ -83,8 +85,8 @@ class Network:
         everything = layers(weights.network)
         self.path = everything[: everything.index(self.wanted[-1]) + 1]
         self.pooling = pooling
-        self.bfloat16 = bfloat16
-        self._operands: dict[str, tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]] = {}
+        self._kind = tf.bfloat16 if bfloat16 else tf.float32
+        self._operands: dict[str, tuple[NDArray[Any], ...]] = {}
         for name in self.path:
             if name.startswith("conv"):
                 kernel, bias = weights.tensors[name]
@@ -94,7 +96,16 @@ class Network:
                 # The gradient of a 3x3 'same' convolution is again one, with the kernel turned by 180 degrees and its
                 # channels exchanged; as a constant it takes the fast path of inference kernels.
                 turned = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
-                self._operands[name] = (kernel, turned, bias)
+                kind = self._kind.as_numpy_dtype
+                self._operands[name] = tuple(operand.astype(kind) for operand in (kernel, turned, bias))
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raises InvalidImage for a picture with a side too short for the deepest layer."""
+        least = smallest_side(self.path)
+        if min(height, width) < least:
+            raise InvalidImage(
+                f"picture is {width}x{height} px; layer {self.wanted[-1]} needs at least {least} px on each side"
+            )
 
     def __call__(self, pixels: Any) -> dict[str, Any]:
         """Features of `pixels`.
@@ -110,22 +121,14 @@ class Network:
         """
         import tensorflow as tf
 
-        height, width = pixels.shape[1], pixels.shape[2]
-        least = smallest_side(self.path)
-        if height is not None and min(height, width) < least:
-            raise InvalidImage(
-                f"picture is {width}x{height} px; layer {self.wanted[-1]} needs at least {least} px on each side"
-            )
+        self.check_size(pixels.shape[1], pixels.shape[2])
         features: dict[str, Any] = {}
-        kind = tf.bfloat16 if self.bfloat16 else tf.float32
-        x = tf.cast(pixels - tf.constant(MEAN_RGB) / 255.0, kind)
+        x = tf.cast(pixels - tf.constant(MEAN_RGB) / 255.0, self._kind)
         for name in self.path:
             if name.startswith("conv"):
                 # Fused with the rectifier unless somebody wants to see the response before it.
                 fused = name not in self.wanted
-                # Made here and not once for all: only a constant of the calling graph is laid out for the kernels in
-                # advance; a captured tensor is laid out anew at every step.
-                x = _convolve(x, *(tf.constant(operand, kind) for operand in self._operands[name]), rectify=fused)
+                x = _convolve(x, *self._operands[name], rectify=fused)
             elif name.startswith("relu"):
                 x = x if fused else tf.nn.relu(x)
             elif self.pooling == "average":
@@ -137,17 +140,22 @@ class Network:
         return features
 
 
-def _convolve(x: Any, kernel: Any, turned: Any, bias: Any, *, rectify: bool) -> Any:
+def _convolve(x: Any, kernel: NDArray[Any], turned: NDArray[Any], bias: NDArray[Any], *, rectify: bool) -> Any:
+    """3x3 convolution of `x` [N, H, W, in], with a rectifier or without, differentiable in `x` alone.
+
+    The operands become constants here, inside whatever graph is being built: a constant is laid out for the processor
+    once, a tensor from outside the graph at every step.
+    """
     import tensorflow as tf
 
     def convolve(x: Any) -> Any:
-        y = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias)
+        y = tf.nn.bias_add(tf.nn.conv2d(x, tf.constant(kernel), 1, "SAME"), tf.constant(bias))
         y = tf.nn.relu(y) if rectify else y
 
         def gradient(upstream: Any) -> Any:
             if rectify:
                 upstream = tf.raw_ops.ReluGrad(gradients=upstream, features=y)
-            return tf.nn.conv2d(upstream, turned, 1, "SAME")
+            return tf.nn.conv2d(upstream, tf.constant(turned), 1, "SAME")
 
         return y, gradient
 
