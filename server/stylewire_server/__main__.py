@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from .commandline import UsageError, add_flags, parse
+from .memory import keep_memory_flat
 from .settings import ServeSettings
 
 
@@ -37,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(arguments: argparse.Namespace) -> int:
     settings = parse(ServeSettings, vars(arguments))
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    keep_memory_flat()
     # Here, because these take a second to import and --help does not need them.
     from .app import BindError, serve
     from .blobs import BlobsError
