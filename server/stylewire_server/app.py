@@ -14,7 +14,7 @@ from stylewire.v1 import stylizer_pb2_grpc
 
 from .blobs import open_blobs
 from .engine.base import Engine
-from .engine.openvino import OpenVinoEngine
+from .engine.start import start
 from .folder import load_folder
 from .images import SIDE
 from .rpc.interceptor import ErrorInterceptor
@@ -24,8 +24,8 @@ from .settings import ServeSettings
 from .store import StyleStore
 from .styles import Edition
 from .stylizer import Stylizer
-from .weights.lite import lite
 from .weights.network import Network
+from .weights.select import open_network
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ async def serve(settings: ServeSettings) -> None:
 
     Raises:
         WeightsError: The model cannot be used.
+        EngineError: The engine cannot run it.
         BindError: The address cannot be bound.
         BlobsError, FolderError: The folder of the named styles, or the one to load them from, cannot be used.
     """
@@ -69,7 +70,7 @@ async def serve(settings: ServeSettings) -> None:
         stylizer = await asyncio.to_thread(_stylizer, network, engine, settings)
         servicer.ready(stylizer, _model(network, engine, settings))
         await _set_health(checks, health_pb2.HealthCheckResponse.SERVING)
-        log.info("model %s on %s in %s", network.edition, engine.name, engine.precision)
+        log.info("model %s on %s in %s%s", network.edition, engine.name, engine.precision, _advice(network))
         print(f"serving on {settings.host}:{port} model={network.edition} precision={engine.precision}", flush=True)  # noqa: T201
         await stopping.wait()
         log.info("draining: %d calls running, %d waiting", scheduler.running, scheduler.waiting)
@@ -110,8 +111,8 @@ def _bind(server: grpc.aio.Server, settings: ServeSettings) -> int:
 
 def _open(settings: ServeSettings) -> tuple[Network, Engine]:
     """The network in an engine that has run once, so that no caller pays for first touches."""
-    network = lite()
-    engine = OpenVinoEngine(network, settings.precision, settings.threads, settings.effective_streams)
+    network = open_network(settings.model, settings.cache)
+    engine = start(network, settings.engine, settings.precision, settings.threads, settings.effective_streams)
     picture = np.zeros((1, SIDE, SIDE, 3), np.uint8)
     engine.transform(picture, engine.predict(picture))
     return network, engine
@@ -125,6 +126,13 @@ def _stylizer(network: Network, engine: Engine, settings: ServeSettings) -> Styl
     if settings.styles is not None:
         load_folder(stylizer, settings.styles)
     return stylizer
+
+
+def _advice(network: Network) -> str:
+    """How to get what is better than this network, if anything is."""
+    if network.edition == "lite":
+        return "; the full model, 20 times the arithmetic, comes with: python -m stylewire_server fetch"
+    return "" if network.verified else "; its files are not the published ones"
 
 
 def _model(network: Network, engine: Engine, settings: ServeSettings) -> pb.Model:

@@ -13,10 +13,18 @@ from .images import ImageLimits
 Count = Annotated[int, Field(ge=0)]
 
 
-class ServeSettings(BaseSettings):
-    """Serve until SIGTERM or SIGINT. Each flag can be given as an environment variable, as STYLEWIRE_PORT=50051."""
+class CacheSettings(BaseSettings):
+    """Where things are kept."""
 
     model_config = SettingsConfigDict(env_prefix="STYLEWIRE_", extra="ignore")
+
+    cache: Annotated[Path, Field(description="folder of the full model, once fetched")] = platformdirs.user_cache_path(
+        "stylewire"
+    )
+
+
+class ServeSettings(CacheSettings):
+    """Serve until SIGTERM or SIGINT. Each flag can be given as an environment variable, as STYLEWIRE_PORT=50051."""
 
     host: Annotated[str, Field(description="address to bind")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="port to bind; 0 picks a free one")] = 50051
