@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from .commandline import UsageError, add_flags, parse
+from .memory import keep_memory_flat
 from .progressbar import ProgressBar
 from .settings import CacheSettings, ServeSettings
 from .weights.network import WeightsError
@@ -98,6 +99,7 @@ def _import_tensorflow() -> None:
 def _serve(arguments: argparse.Namespace) -> int:
     settings = parse(ServeSettings, vars(arguments))
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    keep_memory_flat()
     # Here, because these take a second to import and --help does not need them.
     from .app import BindError, serve
     from .blobs import BlobsError
