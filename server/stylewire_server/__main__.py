@@ -100,11 +100,13 @@ def _serve(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # Here, because these take a second to import and --help does not need them.
     from .app import BindError, serve
+    from .blobs import BlobsError
     from .engine.base import EngineError
+    from .folder import FolderError
 
     try:
         asyncio.run(serve(settings))
-    except (BindError, WeightsError, EngineError) as error:
+    except (BindError, BlobsError, EngineError, FolderError, WeightsError) as error:
         print(f"stylewire_server: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0

@@ -12,13 +12,17 @@ from grpc_reflection.v1alpha import reflection
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 
+from .blobs import open_blobs
 from .engine.base import Engine
 from .engine.start import start
+from .folder import load_folder
 from .images import SIDE
 from .rpc.interceptor import ErrorInterceptor
 from .rpc.stylizer import StylizerServicer
 from .scheduler import Scheduler
 from .settings import ServeSettings
+from .store import StyleStore
+from .styles import Edition
 from .stylizer import Stylizer
 from .weights.network import Network
 from .weights.select import open_network
@@ -44,6 +48,7 @@ async def serve(settings: ServeSettings) -> None:
         WeightsError: The model cannot be used.
         EngineError: The engine cannot run it.
         BindError: The address cannot be bound.
+        BlobsError, FolderError: The folder of the named styles, or the one to load them from, cannot be used.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -62,10 +67,8 @@ async def serve(settings: ServeSettings) -> None:
     await server.start()
     try:
         network, engine = await asyncio.to_thread(_open, settings)
-        servicer.ready(
-            Stylizer(engine, settings.image_limits, settings.max_styles, settings.cache_bytes),
-            _model(network, engine, settings),
-        )
+        stylizer = await asyncio.to_thread(_stylizer, network, engine, settings)
+        servicer.ready(stylizer, _model(network, engine, settings))
         await _set_health(checks, health_pb2.HealthCheckResponse.SERVING)
         log.info("model %s on %s in %s%s", network.edition, engine.name, engine.precision, _advice(network))
         print(f"serving on {settings.host}:{port} model={network.edition} precision={engine.precision}", flush=True)  # noqa: T201
@@ -113,6 +116,16 @@ def _open(settings: ServeSettings) -> tuple[Network, Engine]:
     picture = np.zeros((1, SIDE, SIDE, 3), np.uint8)
     engine.transform(picture, engine.predict(picture))
     return network, engine
+
+
+def _stylizer(network: Network, engine: Engine, settings: ServeSettings) -> Stylizer:
+    store = StyleStore(open_blobs(f"{settings.data_dir.rstrip('/')}/styles"))
+    edition = Edition(network.edition, network.sha256)
+    limits = settings.image_limits
+    stylizer = Stylizer(engine, limits, settings.max_styles, settings.cache_bytes, edition, store)
+    if settings.styles is not None:
+        load_folder(stylizer, settings.styles)
+    return stylizer
 
 
 def _advice(network: Network) -> str:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from platformdirs import user_cache_path
+import platformdirs
 from pydantic import Field, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -18,7 +18,9 @@ class CacheSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="STYLEWIRE_", extra="ignore")
 
-    cache: Annotated[Path, Field(description="folder of the full model, once fetched")] = user_cache_path("stylewire")
+    cache: Annotated[Path, Field(description="folder of the full model, once fetched")] = platformdirs.user_cache_path(
+        "stylewire"
+    )
 
 
 class ServeSettings(CacheSettings):
@@ -40,6 +42,10 @@ class ServeSettings(CacheSettings):
     max_message_bytes: Annotated[PositiveInt, Field(description="bytes of one message on the wire")] = 64 * 2**20
     max_styles: Annotated[PositiveInt, Field(description="styles that one request may blend")] = 16
     cache_bytes: Annotated[Count, Field(description="bytes of style vectors kept")] = 16 * 2**20
+    data_dir: Annotated[str, Field(description="where named styles are kept: a folder, or any fsspec URL")] = (
+        platformdirs.user_data_dir("stylewire", appauthor=False)
+    )
+    styles: Annotated[Path | None, Field(description="folder of pictures to load as named styles at start")] = None
     grace: Annotated[float, Field(ge=0, description="seconds that calls in flight have to finish at shutdown")] = 20.0
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="what is logged")] = "info"
 

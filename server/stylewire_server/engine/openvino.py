@@ -15,6 +15,12 @@ from .base import pad_to_multiple
 U8 = np.dtype(np.uint8)
 F32 = np.dtype(np.float32)
 
+_KERNELS = 128
+"""Compiled kernels that each stream keeps for sizes that come again: those of a few sizes.
+
+OpenVINO's default of 5000 grows by about 1 MB with every new size, to gigabytes.
+"""
+
 
 class OpenVinoEngine:
     """A network in OpenVINO on the CPU. One graph with open sides serves every picture size.
@@ -37,6 +43,7 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": str(threads),
             # Two processes that pin would sit on the same cores.
             "ENABLE_CPU_PINNING": "NO",
+            "CPU_RUNTIME_CACHE_CAPACITY": str(_KERNELS),
         }
         predictor_precision = precision if "predictor" in network.bf16 else "f32"
         self._predict = _Half(core, network.predictor, _pixels_in, arrangement, predictor_precision, streams)

@@ -6,7 +6,19 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from ..errors import DeadlinePassed, Draining, InvalidInput, NotReady, QueueFull, ServiceError, StyleNotFound
+from ..errors import (
+    DeadlinePassed,
+    Draining,
+    InvalidInput,
+    NotReady,
+    QueueFull,
+    ServiceError,
+    StoreFailed,
+    StyleDamaged,
+    StyleExists,
+    StyleMismatch,
+    StyleNotFound,
+)
 
 DETAILS_KEY = "grpc-status-details-bin"
 """Metadata key of a serialised google.rpc.Status (gRPC's richer error model)."""
@@ -14,6 +26,11 @@ DETAILS_KEY = "grpc-status-details-bin"
 _CODES: dict[type[ServiceError], grpc.StatusCode] = {
     InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
     StyleNotFound: grpc.StatusCode.NOT_FOUND,
+    StyleExists: grpc.StatusCode.ALREADY_EXISTS,
+    StyleMismatch: grpc.StatusCode.FAILED_PRECONDITION,
+    StyleDamaged: grpc.StatusCode.DATA_LOSS,
+    # A full disk or a read-only folder stays so until somebody sees to it: not to be tried again.
+    StoreFailed: grpc.StatusCode.FAILED_PRECONDITION,
     QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
     Draining: grpc.StatusCode.UNAVAILABLE,
