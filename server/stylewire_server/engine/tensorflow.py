@@ -8,37 +8,26 @@ import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from ..weights.frozen import CONTENT, PICTURE, STYLE, VECTOR
-from ..weights.network import Network
-from .base import EngineError, pad_to_multiple
+from ..weights.network import Frozen
+from .base import pad_to_multiple
 
 
 class TensorFlowEngine:
     """The published graph itself, cut in two.
 
     Args:
-        network: What to run; one that has TensorFlow graphs.
-        precision: "f32" or "auto", which is the same.
+        frozen: The two halves' files.
         threads: Cores to compute on; 0 for all. Counts in the first engine of a process.
-
-    Raises:
-        EngineError: It has no TensorFlow graphs, or the precision is another.
     """
 
     name = "tensorflow"
     precision = "f32"
 
-    def __init__(self, network: Network, precision: str = "auto", threads: int = 0) -> None:
-        if network.frozen is None:
-            raise EngineError(
-                f"the {network.edition} edition has no TensorFlow graphs; run it with --engine openvino, "
-                "or fetch the full one: python -m stylewire_server fetch"
-            )
-        if precision not in {"auto", self.precision}:
-            raise EngineError(f"precision is {precision}; the TensorFlow engine computes in f32")
+    def __init__(self, frozen: Frozen, threads: int = 0) -> None:
         if threads:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
-        self._predict = _function(network.frozen.predictor, [STYLE], VECTOR)
-        self._transform = _function(network.frozen.transformer, [CONTENT, VECTOR], PICTURE)
+        self._predict = _function(frozen.predictor, [STYLE], VECTOR)
+        self._transform = _function(frozen.transformer, [CONTENT, VECTOR], PICTURE)
 
     def predict(self, style: np.ndarray) -> np.ndarray:
         """See `Engine.predict`."""

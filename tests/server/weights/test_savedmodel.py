@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stylewire_server.engine.start import start
 from stylewire_server.weights.full import full
 from stylewire_server.weights.network import WeightsError
 
@@ -11,10 +12,9 @@ tf = pytest.importorskip("tensorflow")
 
 
 def test_the_two_halves_make_the_whole(saved_model: Path, converted: Path, pairs: list) -> None:
-    from stylewire_server.engine.tensorflow import TensorFlowEngine
     from stylewire_server.weights.savedmodel import SavedModel
 
-    whole, halves = SavedModel(saved_model), TensorFlowEngine(full(converted))
+    whole, halves = SavedModel(saved_model), start(full(converted), "tensorflow", "f32", threads=0, streams=1)
     for pair in pairs:
         expected = whole(pair.content, pair.style)
         made = halves.transform(pair.content, halves.predict(pair.style))
