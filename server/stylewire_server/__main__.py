@@ -2,17 +2,20 @@
 
 import argparse
 import asyncio
-import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
 from .commandline import UsageError, add_flags, parse
 from .settings import ServeSettings
+from .subcommands import add_health, add_token
+
+ENGINE_CRASHED = 70
+"""Exit code: EX_SOFTWARE of sysexits.h. A supervisor starts the server again; 1 and 2 want somebody to look first."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit code: 0 done, 1 failed, 2 wrong usage."""
+    """Runs one command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 70 the engine crashed."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
@@ -31,21 +34,34 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="serve until SIGTERM or SIGINT", description=ServeSettings.__doc__)
     add_flags(serve, ServeSettings)
     serve.set_defaults(run=_serve)
+    add_token(commands)
+    add_health(commands)
     return parser
 
 
 def _serve(arguments: argparse.Namespace) -> int:
     settings = parse(ServeSettings, vars(arguments))
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # Here, because these take a second to import and --help does not need them.
-    from .app import BindError, serve
+    from . import app, binding, logs, metrics, tls, tokens, tracing
     from .weights.network import WeightsError
 
+    logs.configure(settings.log_level, settings.log_format)
+    refusals = (
+        WeightsError,
+        binding.BindError,
+        metrics.MetricsError,
+        tls.TlsError,
+        tokens.TokenFileError,
+        tracing.TracingError,
+    )
     try:
-        asyncio.run(serve(settings))
-    except (BindError, WeightsError) as error:
+        asyncio.run(app.serve(settings))
+    except refusals as error:
         print(f"stylewire_server: {error}", file=sys.stderr)  # noqa: T201
         return 1
+    except app.EngineCrashed as error:
+        print(f"stylewire_server: {error}", file=sys.stderr)  # noqa: T201
+        return ENGINE_CRASHED
     return 0
 
 

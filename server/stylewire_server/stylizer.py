@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import images, styles
+from . import images, stages, styles
 from .color import preserve_color
 from .engine.base import Engine
 from .errors import InvalidInput
 from .images import Encoding, Fit, ImageLimits
 
 Source = bytes | np.ndarray
-"""A picture: a JPEG, PNG or WebP file, or pixels uint8 [H,W,3]."""
+"""A picture: a JPEG, PNG or WebP file, or pixels [H,W,3], uint8 or float32 in 0..1."""
 
 Checkpoint = Callable[[], None]
 """Called between the stages of a job; raises when the job is no longer wanted."""
@@ -85,8 +85,12 @@ class Timings:
     def measure(self, stage: str) -> Iterator[None]:
         """Adds the time spent inside to `<stage>_ms`."""
         start = time.perf_counter()
-        yield
-        setattr(self, f"{stage}_ms", getattr(self, f"{stage}_ms") + (time.perf_counter() - start) * 1e3)
+        try:
+            yield
+        finally:
+            end = time.perf_counter()
+            setattr(self, f"{stage}_ms", getattr(self, f"{stage}_ms") + (end - start) * 1e3)
+            stages.finished(stage, start, end)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,21 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from ..errors import DeadlinePassed, Draining, InvalidInput, NotReady, QueueFull, ServiceError, StyleNotFound
+from ..errors import (
+    DeadlinePassed,
+    Draining,
+    EngineFailed,
+    Exhausted,
+    InvalidInput,
+    ModelNotFound,
+    NotReady,
+    QueueFull,
+    RateLimited,
+    ServiceError,
+    StyleNotFound,
+    TooMany,
+    Unauthenticated,
+)
 
 DETAILS_KEY = "grpc-status-details-bin"
 """Metadata key of a serialised google.rpc.Status (gRPC's richer error model)."""
@@ -14,10 +28,15 @@ DETAILS_KEY = "grpc-status-details-bin"
 _CODES: dict[type[ServiceError], grpc.StatusCode] = {
     InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
     StyleNotFound: grpc.StatusCode.NOT_FOUND,
+    ModelNotFound: grpc.StatusCode.NOT_FOUND,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TooMany: grpc.StatusCode.RESOURCE_EXHAUSTED,
     DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
     Draining: grpc.StatusCode.UNAVAILABLE,
     NotReady: grpc.StatusCode.UNAVAILABLE,
+    EngineFailed: grpc.StatusCode.UNAVAILABLE,
 }
 
 
@@ -34,7 +53,7 @@ def trailing_metadata(error: ServiceError) -> tuple[tuple[str, str | bytes], ...
         case InvalidInput():
             violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
             detail = error_details_pb2.BadRequest(field_violations=[violation])
-        case QueueFull():
+        case Exhausted():
             delay = duration_pb2.Duration()
             delay.FromMicroseconds(int(error.retry_after * 1e6))
             detail = error_details_pb2.RetryInfo(retry_delay=delay)

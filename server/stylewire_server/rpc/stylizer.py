@@ -1,7 +1,5 @@
 """The service stylewire.v1.Stylizer."""
 
-import time
-
 import grpc.aio
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
@@ -10,6 +8,7 @@ from ..errors import NotReady
 from ..scheduler import Scheduler, Ticket
 from ..stylizer import Stylized, Stylizer
 from . import convert
+from .call import caller, deadline
 
 
 class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
@@ -37,7 +36,8 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         def work(ticket: Ticket) -> tuple[Stylized, float]:
             return stylizer.stylize(content, styles, options, ticket.check), ticket.queue_ms
 
-        result, queue_ms = await self._scheduler.run(work, context.peer(), _deadline(context))
+        kind = convert.kind(content, options)
+        result, queue_ms = await self._scheduler.run(work, caller(context), deadline(context), kind)
         return convert.response(result, model.edition, queue_ms)
 
     async def GetModel(self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext) -> pb.Model:  # noqa: N802
@@ -48,9 +48,3 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         if self._loaded is None:
             raise NotReady("the model is still loading; watch the health service, or wait for ready")
         return self._loaded
-
-
-def _deadline(context: grpc.aio.ServicerContext) -> float | None:
-    """The call's deadline on the clock of `time.monotonic`, in seconds."""
-    remaining = context.time_remaining()
-    return None if remaining is None else time.monotonic() + remaining
