@@ -1,7 +1,7 @@
 """The bearer token that goes with every call."""
 
-from collections import namedtuple
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -56,16 +56,25 @@ class _AsyncStream(grpc.aio.StreamStreamClientInterceptor):
         return await continuation(_with_aio(client_call_details, self._entry), request_iterator)
 
 
-_FIELDS = ("method", "timeout", "metadata", "credentials", "wait_for_ready", "compression")
-
-
-class _Details(namedtuple("_Details", _FIELDS), grpc.ClientCallDetails):
-    pass
+@dataclass(frozen=True)
+class _Details(grpc.ClientCallDetails):
+    method: str
+    timeout: float | None
+    metadata: list[tuple[str, str | bytes]]
+    credentials: grpc.CallCredentials | None
+    wait_for_ready: bool | None
+    compression: grpc.Compression | None
 
 
 def _with(details: Any, entry: tuple[str, str]) -> grpc.ClientCallDetails:
-    values = {name: getattr(details, name, None) for name in _FIELDS}
-    return _Details(**values | {"metadata": [*(details.metadata or ()), entry]})
+    return _Details(
+        details.method,
+        details.timeout,
+        [*(details.metadata or ()), entry],
+        details.credentials,
+        details.wait_for_ready,
+        details.compression,
+    )
 
 
 def _with_aio(details: grpc.aio.ClientCallDetails, entry: tuple[str, str]) -> grpc.aio.ClientCallDetails:
