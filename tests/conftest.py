@@ -24,9 +24,9 @@ READY_SECONDS = 120
 class ServerProcess:
     """`python -m stylewire_server serve --port 0 …` as a process of its own, ready to be called."""
 
-    def __init__(self, *flags: str, env: dict[str, str] | None = None) -> None:
+    def __init__(self, *flags: object, env: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "stylewire_server", "serve", "--port", "0", *flags],
+            [sys.executable, "-m", "stylewire_server", "serve", "--port", "0", *map(str, flags)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
