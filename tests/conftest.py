@@ -27,9 +27,9 @@ READY_SECONDS = 120
 class ServerProcess:
     """`python -m stylewire_server serve --port 0 …` as a process of its own, ready to be called."""
 
-    def __init__(self, *flags: str, env: dict[str, str] | None = None) -> None:
+    def __init__(self, *flags: object, env: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "stylewire_server", "serve", "--port", "0", *flags],
+            [sys.executable, "-m", "stylewire_server", "serve", "--port", "0", *map(str, flags)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -200,3 +200,79 @@ def pixels_of(path: Path, side: int = 256) -> np.ndarray:
     """A picture file as uint8 [side,side,3]."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS))
+
+
+@pytest.fixture(scope="session")
+def long_form() -> bool:
+    """Whether the robustness suite runs for as long as it takes: `make soak`."""
+    return os.environ.get("STYLEWIRE_SOAK") == "1"
+
+
+class Authority:
+    """A certificate authority that issues to files.
+
+    Attributes:
+        certificate: Its own, PEM.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.certificate = folder / "ca.pem"
+        self.certificate.write_bytes(
+            self._pem(self._certify("test authority", self._key.public_key(), -1, 30, ca=True))
+        )
+
+    def issue(self, name: str, *, days: int = 30, file: str | None = None) -> tuple[Path, Path]:
+        """Certificate and key for that common name and for localhost; expired where days is negative."""
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        key = ec.generate_private_key(ec.SECP256R1())
+        paths = self._folder / f"{file or name}.pem", self._folder / f"{file or name}.key"
+        paths[0].write_bytes(self._pem(self._certify(name, key.public_key(), min(-1, days - 1), days)))
+        plain = serialization.NoEncryption()
+        pem = serialization.Encoding.PEM
+        paths[1].write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+        return paths
+
+    def _certify(self, name: str, public: object, begins: int, ends: int, ca: bool = False) -> object:
+        import datetime
+        import ipaddress
+
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes
+
+        now = datetime.datetime.now(datetime.UTC)
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test authority")])
+        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        return (
+            x509.CertificateBuilder(issuer, subject, public, x509.random_serial_number())
+            .not_valid_before(now + datetime.timedelta(days=begins))
+            .not_valid_after(now + datetime.timedelta(days=ends))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+
+    @staticmethod
+    def _pem(certificate: object) -> bytes:
+        from cryptography.hazmat.primitives import serialization
+
+        return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """A certificate authority of the test's own."""
+    return Authority(tmp_path / "authority")
+
+
+@pytest.fixture
+def another_authority(tmp_path: Path) -> Authority:
+    """One that nobody has been told to trust."""
+    return Authority(tmp_path / "another")

@@ -9,6 +9,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from .token import AsyncBearer, Bearer
+
 DEFAULT_TARGET = "localhost:50051"
 
 MAX_MESSAGE_BYTES = 64 * 2**20
@@ -64,18 +66,28 @@ def default_target() -> str:
     return os.environ.get("STYLEWIRE_TARGET") or DEFAULT_TARGET
 
 
-def open_channel(target: str, tls: Tls | None) -> grpc.Channel:
-    """A channel for `Client`."""
-    if tls is None:
-        return grpc.insecure_channel(target, _OPTIONS)
-    return grpc.secure_channel(target, tls.credentials(), _OPTIONS)
+def default_token() -> str | None:
+    """The token from the environment variable STYLEWIRE_TOKEN."""
+    return os.environ.get("STYLEWIRE_TOKEN") or None
 
 
-def open_async_channel(target: str, tls: Tls | None) -> grpc.aio.Channel:
-    """A channel for `AsyncClient`."""
+def open_channel(target: str, tls: Tls | None, token: str | None = None) -> grpc.Channel:
+    """A channel for `Client`; the token, else that of the environment, goes with every call."""
     if tls is None:
-        return grpc.aio.insecure_channel(target, _OPTIONS)
-    return grpc.aio.secure_channel(target, tls.credentials(), _OPTIONS)
+        channel = grpc.insecure_channel(target, _OPTIONS)
+    else:
+        channel = grpc.secure_channel(target, tls.credentials(), _OPTIONS)
+    token = token or default_token()
+    return grpc.intercept_channel(channel, Bearer(token)) if token else channel
+
+
+def open_async_channel(target: str, tls: Tls | None, token: str | None = None) -> grpc.aio.Channel:
+    """A channel for `AsyncClient`; the token, else that of the environment, goes with every call."""
+    token = token or default_token()
+    bearers = AsyncBearer.all(token) if token else []
+    if tls is None:
+        return grpc.aio.insecure_channel(target, _OPTIONS, interceptors=bearers)
+    return grpc.aio.secure_channel(target, tls.credentials(), _OPTIONS, interceptors=bearers)
 
 
 def _read(path: Path | str | None) -> bytes | None:

@@ -14,12 +14,16 @@ from .commandline import UsageError, add_flags, parse
 from .memory import keep_memory_flat
 from .progressbar import ProgressBar
 from .settings import CacheSettings, ServeSettings
+from .subcommands import add_health, add_token
 from .weights.network import WeightsError
 from .weights.published import HANDLE
 
+ENGINE_CRASHED = 70
+"""Exit code: EX_SOFTWARE of sysexits.h. A supervisor starts the server again; 1 and 2 want somebody to look first."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit code: 0 done, 1 failed, 2 wrong usage."""
+    """Runs one command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 70 the engine crashed."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
@@ -46,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--allow-unverified", action="store_true", help="take files that are not the published ones")
     add_flags(fetch, CacheSettings)
     fetch.set_defaults(run=_fetch)
+    add_token(commands)
+    add_health(commands)
     return parser
 
 
@@ -98,19 +104,31 @@ def _import_tensorflow() -> None:
 
 def _serve(arguments: argparse.Namespace) -> int:
     settings = parse(ServeSettings, vars(arguments))
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     keep_memory_flat()
     # Here, because these take a second to import and --help does not need them.
-    from .app import BindError, serve
-    from .blobs import BlobsError
+    from . import app, binding, blobs, folder, logs, metrics, tls, tokens, tracing
     from .engine.base import EngineError
-    from .folder import FolderError
 
+    logs.configure(settings.log_level, settings.log_format)
+    refusals = (
+        WeightsError,
+        EngineError,
+        binding.BindError,
+        blobs.BlobsError,
+        folder.FolderError,
+        metrics.MetricsError,
+        tls.TlsError,
+        tokens.TokenFileError,
+        tracing.TracingError,
+    )
     try:
-        asyncio.run(serve(settings))
-    except (BindError, BlobsError, EngineError, FolderError, WeightsError) as error:
+        asyncio.run(app.serve(settings))
+    except refusals as error:
         print(f"stylewire_server: {error}", file=sys.stderr)  # noqa: T201
         return 1
+    except app.EngineCrashed as error:
+        print(f"stylewire_server: {error}", file=sys.stderr)  # noqa: T201
+        return ENGINE_CRASHED
     return 0
 
 

@@ -3,119 +3,226 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
 from importlib.metadata import version
 
 import grpc.aio
 import numpy as np
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from stylewire.oip import open_inference_pb2 as oip
+from stylewire.oip import open_inference_pb2_grpc
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 
+from . import tracing
+from .binding import bind
 from .blobs import open_blobs
 from .engine.base import Engine
 from .engine.start import start
+from .engine.watched import WatchedEngine
 from .folder import load_folder
 from .images import SIDE
-from .rpc.interceptor import ErrorInterceptor
+from .logs import CallLog
+from .metrics import Metrics
+from .reload import Reloader
+from .rpc.call import Watcher
+from .rpc.interceptor import CallInterceptor
+from .rpc.oip import OpenInferenceServicer
 from .rpc.stylizer import StylizerServicer
 from .scheduler import Scheduler
 from .settings import ServeSettings
+from .slots import Slots
 from .store import StyleStore
 from .styles import Edition
 from .stylizer import Stylizer
+from .tls import TlsFiles
+from .tokens import TokenFile
 from .weights.network import Network
 from .weights.select import open_network
 
 log = logging.getLogger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Stylizer"].full_name
+OPEN_INFERENCE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
 _FLUSH_SECONDS = 0.2
 """What the transport gets to send the last answers after the last job is done."""
 
+_KEEPALIVE_MS = 60_000
+"""Milliseconds of silence after which a connection is asked whether it still lives; half-open ones are closed."""
 
-class BindError(Exception):
-    """The address cannot be bound."""
+
+class EngineCrashed(Exception):
+    """The engine does not work any more; only a fresh process can help."""
 
 
 async def serve(settings: ServeSettings) -> None:
     """Serves until SIGTERM or SIGINT, then drains.
 
-    Prints `serving on HOST:PORT …` once the engine has run and health says SERVING.
+    Prints `serving on HOST:PORT …` once the engine has run and health says SERVING. SIGHUP reads tokens and
+    certificates again.
 
     Raises:
         WeightsError: The model cannot be used.
         EngineError: The engine cannot run it.
         BindError: The address cannot be bound.
         BlobsError, FolderError: The folder of the named styles, or the one to load them from, cannot be used.
+        TlsError, TokenFileError: A file of theirs cannot be used.
+        MetricsError: The port of the metrics cannot be bound.
+        TracingError: Traces are wanted and the extra `otel` is missing.
+        EngineCrashed: While serving.
     """
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    await _Service(settings).run()
 
-    checks = health.aio.HealthServicer()
-    await _set_health(checks, health_pb2.HealthCheckResponse.NOT_SERVING)
-    server = _grpc_server(settings)
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    scheduler = Scheduler(settings.workers, settings.queue_size)
-    servicer = StylizerServicer(scheduler)
-    stylizer_pb2_grpc.add_StylizerServicer_to_server(servicer, server)
-    port = _bind(server, settings)
-    await server.start()
-    try:
-        network, engine = await asyncio.to_thread(_open, settings)
-        stylizer = await asyncio.to_thread(_stylizer, network, engine, settings)
-        servicer.ready(stylizer, _model(network, engine, settings))
-        await _set_health(checks, health_pb2.HealthCheckResponse.SERVING)
-        log.info("model %s on %s in %s%s", network.edition, engine.name, engine.precision, _advice(network))
-        print(f"serving on {settings.host}:{port} model={network.edition} precision={engine.precision}", flush=True)  # noqa: T201
-        await stopping.wait()
-        log.info("draining: %d calls running, %d waiting", scheduler.running, scheduler.waiting)
-        scheduler.drain()
-        await checks.enter_graceful_shutdown()
+
+class _Service:
+    """One server, from its settings to its end."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._ending = asyncio.Event()
+        self._crashed = False
+        self._reloader = Reloader()
+        self._reloading: set[asyncio.Task[None]] = set()
+        self._checks = health.aio.HealthServicer()
+        self._scheduler = Scheduler(settings.workers, settings.queue_size)
+        self._metrics = Metrics(self._scheduler)
+        self._tracing = tracing.Tracing() if tracing.wanted() else None
+        self._stylizer = StylizerServicer(self._scheduler)
+        self._oip = OpenInferenceServicer(self._scheduler, settings.max_pixels)
+        self._calls = Slots(settings.max_calls, "calls")
+        self._interceptor = self._call_interceptor()
+        self._server = self._grpc_server()
+
+    async def run(self) -> None:
+        """See `serve`."""
+        settings = self._settings
+        self._on_signals()
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        port = bind(self._server, settings, self._tls())
+        listener = None
+        if settings.metrics_port is not None:
+            listener = self._metrics.listen(settings.metrics_host, settings.metrics_port)
+            log.info("metrics on http://%s:%d/metrics", settings.metrics_host, listener.port)
+        await self._server.start()
         try:
-            await asyncio.wait_for(scheduler.idle(), settings.grace)
+            network, engine = await asyncio.to_thread(_open, settings, self._engine_crashed)
+            stylizer = await asyncio.to_thread(_stylizer, network, engine, settings)
+            self._ready(network, engine, stylizer)
+            await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+            log.info("model %s on %s in %s%s", network.edition, engine.name, engine.precision, _advice(network))
+            print(f"serving on {settings.host}:{port} model={network.edition} precision={engine.precision}", flush=True)  # noqa: T201
+            await self._ending.wait()
+            await self._drain()
+        finally:
+            await self._server.stop(_FLUSH_SECONDS)
+            self._scheduler.close()
+            if listener is not None:
+                await asyncio.to_thread(listener.close)
+            if self._tracing is not None:
+                await asyncio.to_thread(self._tracing.close)
+        log.info("stopped")
+        if self._crashed:
+            raise EngineCrashed("the engine has crashed; start the server again")
+
+    def _call_interceptor(self) -> CallInterceptor:
+        watchers: list[Watcher] = [self._metrics, CallLog()]
+        if self._tracing is not None:
+            watchers.append(self._tracing)
+        return CallInterceptor(self._tokens(), self._calls, Slots(self._settings.max_streams, "streams"), watchers)
+
+    def _grpc_server(self) -> grpc.aio.Server:
+        settings = self._settings
+        server = grpc.aio.server(
+            interceptors=[self._interceptor],
+            options=[
+                ("grpc.max_receive_message_length", settings.max_message_bytes),
+                ("grpc.max_send_message_length", settings.max_message_bytes),
+                ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+                # Two servers on one port would share its calls without anybody's knowledge.
+                ("grpc.so_reuseport", 0),
+                ("grpc.enable_channelz", int(settings.channelz)),
+            ],
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._checks, server)
+        stylizer_pb2_grpc.add_StylizerServicer_to_server(self._stylizer, server)
+        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self._oip, server)
+        services = [SERVICE, OPEN_INFERENCE, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        if settings.channelz:
+            from grpc_channelz.v1 import channelz
+
+            channelz.add_channelz_servicer(server)
+            services.append("grpc.channelz.v1.Channelz")
+        reflection.enable_server_reflection(services, server)
+        return server
+
+    def _tokens(self) -> TokenFile | None:
+        if self._settings.tokens is None:
+            return None
+        tokens = TokenFile(self._settings.tokens)
+        self._reloader.add("tokens", tokens.reload)
+        return tokens
+
+    def _tls(self) -> TlsFiles | None:
+        settings = self._settings
+        if settings.tls_cert is None or settings.tls_key is None:
+            return None
+        files = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+        self._reloader.add("certificates", files.reload)
+        return files
+
+    def _on_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._ending.set)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _reload(self) -> None:
+        task = asyncio.create_task(self._reloader.reload())
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
+
+    def _engine_crashed(self) -> None:
+        """From the thread of a call."""
+        self._crashed = True
+        self._loop.call_soon_threadsafe(self._ending.set)
+
+    def _ready(self, network: Network, engine: WatchedEngine, stylizer: Stylizer) -> None:
+        model = _model(network, engine, self._settings)
+        self._metrics.serving(model, stylizer.cache, engine)
+        self._stylizer.ready(stylizer, model)
+        self._oip.ready(stylizer, model)
+        if (folder := self._settings.styles) is not None:
+            self._reloader.add("styles", lambda: load_folder(stylizer, folder))
+
+    async def _drain(self) -> None:
+        log.info("draining: %d calls running, %d waiting", self._scheduler.running, self._scheduler.waiting)
+        self._interceptor.drain()
+        self._oip.drain()
+        await self._checks.enter_graceful_shutdown()
+        try:
+            await asyncio.wait_for(self._calls.all_free(), self._settings.grace)
         except TimeoutError:
-            log.warning("%d calls did not finish within %g s", scheduler.running, settings.grace)
-    finally:
-        await server.stop(_FLUSH_SECONDS)
-        scheduler.close()
-    log.info("stopped")
+            log.warning("%d calls did not finish within %g s", self._calls.taken, self._settings.grace)
+        self._scheduler.drain()
+
+    async def _set_health(self, status: int) -> None:
+        for name in ("", SERVICE, OPEN_INFERENCE):
+            await self._checks.set(name, status)
 
 
-def _grpc_server(settings: ServeSettings) -> grpc.aio.Server:
-    return grpc.aio.server(
-        interceptors=[ErrorInterceptor()],
-        options=[
-            ("grpc.max_receive_message_length", settings.max_message_bytes),
-            ("grpc.max_send_message_length", settings.max_message_bytes),
-            # Two servers on one port would share its calls without anybody's knowledge.
-            ("grpc.so_reuseport", 0),
-        ],
-    )
-
-
-def _bind(server: grpc.aio.Server, settings: ServeSettings) -> int:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    try:
-        port = server.add_insecure_port(f"{host}:{settings.port}")
-    except RuntimeError:
-        port = 0
-    if not port:
-        raise BindError(f"cannot bind {host}:{settings.port}: the port is taken, or the address is not this machine's")
-    return port
-
-
-def _open(settings: ServeSettings) -> tuple[Network, Engine]:
+def _open(settings: ServeSettings, crashed: Callable[[], None]) -> tuple[Network, WatchedEngine]:
     """The network in an engine that has run once, so that no caller pays for first touches."""
     network = open_network(settings.model, settings.cache)
     engine = start(network, settings.engine, settings.precision, settings.threads, settings.effective_streams)
+    _try(engine)
+    return network, WatchedEngine(engine, _try, crashed)
+
+
+def _try(engine: Engine) -> None:
     picture = np.zeros((1, SIDE, SIDE, 3), np.uint8)
     engine.transform(picture, engine.predict(picture))
-    return network, engine
 
 
 def _stylizer(network: Network, engine: Engine, settings: ServeSettings) -> Stylizer:
@@ -152,10 +259,6 @@ def _model(network: Network, engine: Engine, settings: ServeSettings) -> pb.Mode
             max_decode_pixels=settings.max_decode_pixels,
             min_side=settings.image_limits.min_side,
             max_message_bytes=settings.max_message_bytes,
+            max_streams=settings.max_streams,
         ),
     )
-
-
-async def _set_health(checks: health.aio.HealthServicer, status: int) -> None:
-    for name in ("", SERVICE):
-        await checks.set(name, status)

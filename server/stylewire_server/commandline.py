@@ -41,7 +41,10 @@ def parse(settings: type[S], arguments: Mapping[str, Any]) -> S:
 
 
 def _line(problem: Any, arguments: Mapping[str, Any], settings: type[BaseSettings]) -> str:
-    name = str(problem["loc"][0]) if problem["loc"] else ""
+    if not problem["loc"]:
+        # Of several settings together; the message names them.
+        return str(problem["msg"]).removeprefix("Value error, ")
+    name = str(problem["loc"][0])
     prefix = settings.model_config.get("env_prefix") or ""
     given = f"--{name.replace('_', '-')}" if name in arguments else f"{prefix}{name.upper()}"
     return f"{given} {problem['input']}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"

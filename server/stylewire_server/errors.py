@@ -41,12 +41,32 @@ class StoreFailed(ServiceError):
     """The folder of the named styles cannot be read or written."""
 
 
-class QueueFull(ServiceError):
-    """No more calls may wait; come back in `retry_after` seconds."""
+class Exhausted(ServiceError):
+    """Too much at one time; come back in `retry_after` seconds."""
 
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class QueueFull(Exhausted):
+    """No more calls may wait."""
+
+
+class RateLimited(Exhausted):
+    """The token's rate is used up."""
+
+
+class TooMany(Exhausted):
+    """No more calls or streams may be open."""
+
+
+class Unauthenticated(ServiceError):
+    """The token is missing or wrong."""
+
+
+class ModelNotFound(ServiceError):
+    """No model is served under that name and version."""
 
 
 class DeadlinePassed(ServiceError):
@@ -59,3 +79,7 @@ class Draining(ServiceError):
 
 class NotReady(ServiceError):
     """The server has started, and its model is still loading."""
+
+
+class EngineFailed(ServiceError):
+    """The engine has crashed; the server is about to end."""

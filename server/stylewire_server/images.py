@@ -56,6 +56,7 @@ class Encoding(StrEnum):
     JPEG = "JPEG"
     WEBP = "WEBP"
     RAW_PIXELS = "RAW"
+    RAW_FLOATS = "FLOATS"
 
 
 _SIGNATURES = {
@@ -84,7 +85,7 @@ class ImageLimits:
 
 @dataclass(frozen=True)
 class Picture:
-    """Pixels uint8 [H,W,3] and the encoding that they came in."""
+    """Pixels [H,W,3], uint8 or, where they came as floats, float32, and the encoding that they came in."""
 
     pixels: np.ndarray
     encoding: Encoding
@@ -94,7 +95,7 @@ def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) 
     """A picture as the network takes it.
 
     Args:
-        source: A JPEG, PNG or WebP file, or pixels uint8 [H,W,3].
+        source: A JPEG, PNG or WebP file, or pixels [H,W,3], uint8 or float32 in 0..1.
         fit: Which part of it, at which size.
         limits: What it may be.
         field: Its name in the request, for messages.
@@ -106,6 +107,9 @@ def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) 
         size = (source.shape[1], source.shape[0])
         _check_size(size, limits, field)
         plan = _plan(size, fit, limits, field)
+        if source.dtype == np.float32:
+            _check_levels(source, field)
+            return Picture(_resize_floats(source, plan), Encoding.RAW_FLOATS)
         if plan.target == size:
             return Picture(source, Encoding.RAW_PIXELS)
         return Picture(np.asarray(_resize(Image.fromarray(source), plan)), Encoding.RAW_PIXELS)
@@ -139,15 +143,26 @@ def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) 
 
 
 def squash(pixels: np.ndarray) -> np.ndarray:
-    """Pixels uint8 [H,W,3] brought to 256x256, as the style predictor takes them."""
+    """Pixels [H,W,3], uint8 or float32, brought to 256x256, as the style predictor takes them."""
     if pixels.shape[:2] == (SIDE, SIDE):
         return pixels
     size = (pixels.shape[1], pixels.shape[0])
-    return np.asarray(_resize(Image.fromarray(pixels), _Plan(size, (0, 0), (SIDE, SIDE))))
+    plan = _Plan(size, (0, 0), (SIDE, SIDE))
+    if pixels.dtype == np.float32:
+        return _resize_floats(pixels, plan)
+    return np.asarray(_resize(Image.fromarray(pixels), plan))
 
 
 def encode(pixels: np.ndarray, encoding: Encoding, quality: int = 90) -> bytes:
-    """Pixels uint8 [H,W,3] as a file; quality 1..100 counts for JPEG and WebP."""
+    """Pixels [H,W,3] as a file; quality 1..100 counts for JPEG and WebP. Float32 in 0..1 is rounded to 8 bits.
+
+    `RAW_FLOATS` are float32, little-endian.
+    """
+    if encoding is Encoding.RAW_FLOATS:
+        levels = pixels if pixels.dtype == np.float32 else pixels.astype(np.float32) / np.float32(255.0)
+        return np.clip(levels, 0.0, 1.0).astype("<f4").tobytes()
+    if pixels.dtype == np.float32:
+        pixels = np.clip(np.rint(pixels * 255.0), 0, 255).astype(np.uint8)
     if encoding is Encoding.RAW_PIXELS:
         return pixels.tobytes()
     out = io.BytesIO()
@@ -288,6 +303,21 @@ def _resize(image: Image.Image, plan: _Plan) -> Image.Image:
     if image.size == plan.target and not (left or top):
         return image
     return image.resize(plan.target, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+
+
+def _check_levels(pixels: np.ndarray, field: str) -> None:
+    low, high = float(pixels.min()), float(pixels.max())
+    # NaN fails every comparison, and min and max hand it on.
+    if not (low >= 0.0 and high <= 1.0):
+        raise InvalidInput(field, f"{field} has values from {low:g} to {high:g}; floating-point pixels are from 0 to 1")
+
+
+def _resize_floats(pixels: np.ndarray, plan: _Plan) -> np.ndarray:
+    if plan.target == plan.size:
+        return pixels
+    planes = [np.asarray(_resize(Image.fromarray(pixels[..., plane]), plan)) for plane in range(3)]
+    # Lanczos overshoots at edges.
+    return np.clip(np.stack(planes, axis=-1), 0.0, 1.0)
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -1,23 +1,31 @@
 """The bounded queue in front of the engine: admission, fairness, deadlines, cancellation.
 
 All state lives in the event loop; only the jobs themselves run in threads.
+
+Fairness is two rules. Callers take turns, so that one with many jobs waits behind its own. And when the queue is full,
+a caller that has fewer jobs in it than another takes the place of that one's newest job (longest queue drop: Suter et
+al. 1999, Buffer management schemes for supporting TCP in gigabit routers with per-flow queueing), so that nobody can
+keep others out by filling it.
 """
 
 import asyncio
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context, copy_context
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, TypeVar
 
+from . import stages
 from .errors import DeadlinePassed, Draining, QueueFull
+from .estimate import ServiceTimes
 
 T = TypeVar("T")
 
-_SMOOTHING = 0.1
-"""Share of the newest job in the running mean of service times."""
+_LEAST_RETRY_SECONDS = 0.05
 
 
 class Abandoned(Exception):
@@ -43,6 +51,10 @@ class Ticket:
         if self._deadline is not None and time.monotonic() > self._deadline:
             raise DeadlinePassed("the deadline passed while the picture was being made")
 
+    def remaining(self) -> float | None:
+        """Seconds to the deadline, negative after it; None for no deadline."""
+        return None if self._deadline is None else self._deadline - time.monotonic()
+
     def abandon(self) -> None:
         """The caller has gone."""
         self._abandoned.set()
@@ -53,7 +65,9 @@ class _Entry(Generic[T]):
     work: Callable[[Ticket], T]
     ticket: Ticket
     caller: str
+    kind: Hashable
     admitted: float
+    context: Context
     done: "asyncio.Future[T]"
 
 
@@ -63,6 +77,9 @@ class Scheduler:
     Args:
         workers: Jobs that run at one time.
         queue_size: Jobs that may wait.
+
+    Attributes:
+        waiting, running: Jobs that do so now.
     """
 
     def __init__(self, workers: int, queue_size: int) -> None:
@@ -70,28 +87,34 @@ class Scheduler:
         self._queue_size = queue_size
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="stylize")
         self._waiting: OrderedDict[str, deque[_Entry]] = OrderedDict()
-        self._service_seconds = 0.0
+        self._times = ServiceTimes()
+        self._newest_kind: Hashable = None
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
         self.waiting = 0
         self.running = 0
 
-    async def run(self, work: Callable[[Ticket], T], caller: str, deadline: float | None = None) -> T:
+    async def run(
+        self, work: Callable[[Ticket], T], caller: str, deadline: float | None = None, kind: Hashable = None
+    ) -> T:
         """Runs work in a worker thread and returns what it returns.
 
         Args:
             work: Gets a ticket, on which it calls `check` between its stages.
             caller: Whose turn it takes.
             deadline: On the clock of `time.monotonic`, in seconds; None for none.
+            kind: What jobs of about the same length have in common.
 
         Raises:
             Draining: The server is shutting down.
-            QueueFull: No more jobs may wait.
+            QueueFull: No more jobs may wait, or a caller with fewer jobs took this one's place.
             DeadlinePassed: The deadline has passed, or is nearer than the queue is long.
         """
-        self._admit(deadline)
-        entry = _Entry(work, Ticket(deadline), caller, time.monotonic(), asyncio.get_running_loop().create_future())
+        self._admit(caller, deadline, kind)
+        done = asyncio.get_running_loop().create_future()
+        ticket = Ticket(deadline)
+        entry = _Entry(work, ticket, caller, kind, time.perf_counter(), copy_context(), done)
         self._waiting.setdefault(caller, deque()).append(entry)
         self.waiting += 1
         self._idle.clear()
@@ -103,11 +126,14 @@ class Scheduler:
             entry.ticket.abandon()
             self._withdraw(entry)
 
-    def expected_wait(self) -> float:
-        """Seconds until a job that arrived now would start, by the jobs before it."""
+    def expected_wait(self, caller: str = "") -> float:
+        """Seconds until a job of that caller that arrived now would start, by the jobs whose turn is before it."""
         if self.running < self._workers:
             return 0.0
-        return (self.waiting + 1) * self._service_seconds / self._workers
+        own = len(self._waiting.get(caller, ()))
+        ahead = [entry.kind for entries in self._waiting.values() for entry in islice(entries, own + 1)]
+        # A running job's kind stands for the one that has to end first.
+        return sum(map(self._times.of, [*ahead, self._newest_kind])) / self._workers
 
     def drain(self) -> None:
         """Admit nothing from now on; what has been admitted finishes."""
@@ -121,22 +147,34 @@ class Scheduler:
         """Ends the worker threads; what waits is dropped."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _admit(self, deadline: float | None) -> None:
+    def _admit(self, caller: str, deadline: float | None, kind: Hashable) -> None:
         if self._draining:
             raise Draining("the server is shutting down; try another one")
-        wait = self.expected_wait()
-        if self.waiting >= self._queue_size:
-            raise QueueFull(
-                f"{self.waiting} calls are waiting; the limit is {self._queue_size} calls", retry_after=max(wait, 0.05)
-            )
-        if deadline is None:
-            return
-        remaining = deadline - time.monotonic()
-        needed = wait + self._service_seconds
+        wait = self.expected_wait(caller)
+        if deadline is not None:
+            self._check_deadline(deadline - time.monotonic(), wait + self._times.of(kind))
+        if self.running >= self._workers and self.waiting >= self._queue_size:
+            self._make_room(caller, wait)
+
+    @staticmethod
+    def _check_deadline(remaining: float, needed: float) -> None:
         if remaining <= needed:
             raise DeadlinePassed(
                 f"the deadline is {max(remaining, 0) * 1e3:.0f} ms away; a picture takes {needed * 1e3:.0f} ms now"
             )
+
+    def _make_room(self, caller: str, wait: float) -> None:
+        full = QueueFull(
+            f"{self.waiting} calls are waiting; the limit is {self._queue_size} calls",
+            retry_after=max(wait, _LEAST_RETRY_SECONDS),
+        )
+        longest = max(self._waiting.values(), key=len, default=deque[_Entry]())
+        if len(longest) < len(self._waiting.get(caller, ())) + 2:
+            raise full
+        newest = longest[-1]
+        self._withdraw(newest)
+        if not newest.done.done():
+            newest.done.set_exception(full)
 
     def _dispatch(self) -> None:
         while self.running < self._workers and self.waiting:
@@ -147,19 +185,31 @@ class Scheduler:
                 self._waiting.move_to_end(caller)
             else:
                 del self._waiting[caller]
-            self._start(entry)
+            # A call that has just been cancelled is still here until its task has run.
+            if not entry.done.done():
+                self._start(entry)
+        self._rest()
 
     def _start(self, entry: _Entry) -> None:
         loop = asyncio.get_running_loop()
-        started = time.monotonic()
+        started = time.perf_counter()
         entry.ticket.queue_ms = (started - entry.admitted) * 1e3
+        entry.context.run(stages.finished, "queue", entry.admitted, started)
+        remaining = entry.ticket.remaining()
+        if remaining is not None:
+            try:
+                self._check_deadline(remaining, self._times.of(entry.kind))
+            except DeadlinePassed as late:
+                entry.done.set_exception(late)
+                return
         self.running += 1
+        self._newest_kind = entry.kind
 
         def run() -> None:
             result, error = None, None
             try:
                 entry.ticket.check()
-                result = entry.work(entry.ticket)
+                result = entry.context.run(entry.work, entry.ticket)
             except BaseException as raised:
                 error = raised
             loop.call_soon_threadsafe(self._finish, entry, result, error, started)
@@ -168,16 +218,16 @@ class Scheduler:
 
     def _finish(self, entry: _Entry[T], result: T, error: BaseException | None, started: float) -> None:
         self.running -= 1
-        if error is None:
-            seconds = time.monotonic() - started
-            self._service_seconds += (seconds - self._service_seconds) * (_SMOOTHING if self._service_seconds else 1.0)
+        seconds = time.perf_counter() - started
+        # A job that ran out of time would have taken longer; not to learn from it is to start the next one in vain.
+        if error is None or (isinstance(error, DeadlinePassed) and seconds > self._times.of(entry.kind)):
+            self._times.measured(entry.kind, seconds)
         if not entry.done.done():
             if error is None:
                 entry.done.set_result(result)
             else:
                 entry.done.set_exception(error)
         self._dispatch()
-        self._rest()
 
     def _withdraw(self, entry: _Entry) -> None:
         entries = self._waiting.get(entry.caller)

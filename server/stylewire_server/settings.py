@@ -2,10 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import platformdirs
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .images import ImageLimits
@@ -46,8 +46,34 @@ class ServeSettings(CacheSettings):
         platformdirs.user_data_dir("stylewire", appauthor=False)
     )
     styles: Annotated[Path | None, Field(description="folder of pictures to load as named styles at start")] = None
+    max_calls: Annotated[PositiveInt, Field(description="calls open at one time, uploading ones included")] = 1024
+    max_streams: Annotated[PositiveInt, Field(description="streams open at one time")] = 16
+    tls_cert: Annotated[Path | None, Field(description="the server's certificate chain, PEM; read again on change")] = (
+        None
+    )
+    tls_key: Annotated[Path | None, Field(description="the certificate's private key, PEM")] = None
+    tls_client_ca: Annotated[
+        Path | None, Field(description="certificates that callers' own must descend from, PEM (mTLS)")
+    ] = None
+    insecure: Annotated[bool, Field(description="allow an address that other machines reach, without TLS")] = False
+    tokens: Annotated[Path | None, Field(description="file of token hashes; see the command `token`")] = None
+    metrics_port: Annotated[
+        int | None, Field(ge=0, le=65535, description="port of Prometheus metrics over HTTP; 0 picks a free one")
+    ] = None
+    metrics_host: Annotated[str, Field(description="address of the metrics")] = "127.0.0.1"
+    channelz: Annotated[bool, Field(description="serve gRPC channelz, to look into connections")] = False
     grace: Annotated[float, Field(ge=0, description="seconds that calls in flight have to finish at shutdown")] = 20.0
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="what is logged")] = "info"
+
+    log_format: Annotated[Literal["text", "json"], Field(description="a line of the log")] = "text"
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("--tls-cert and --tls-key come together")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("--tls-client-ca needs --tls-cert and --tls-key")
+        return self
 
     @property
     def image_limits(self) -> ImageLimits:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from . import images, styles, thumbnails
+from . import images, stages, styles, thumbnails
 from .color import preserve_color
 from .engine.base import Engine
 from .errors import InvalidInput, StyleExists, StyleMismatch, StyleNotFound
@@ -18,7 +18,7 @@ from .style_file import KeptStyle
 from .styles import Edition
 
 Source = bytes | np.ndarray
-"""A picture: a JPEG, PNG or WebP file, or pixels uint8 [H,W,3]."""
+"""A picture: a JPEG, PNG or WebP file, or pixels [H,W,3], uint8 or float32 in 0..1."""
 
 UNNAMED = Edition("unnamed", "")
 
@@ -91,8 +91,12 @@ class Timings:
     def measure(self, stage: str) -> Iterator[None]:
         """Adds the time spent inside to `<stage>_ms`."""
         start = time.perf_counter()
-        yield
-        setattr(self, f"{stage}_ms", getattr(self, f"{stage}_ms") + (time.perf_counter() - start) * 1e3)
+        try:
+            yield
+        finally:
+            end = time.perf_counter()
+            setattr(self, f"{stage}_ms", getattr(self, f"{stage}_ms") + (end - start) * 1e3)
+            stages.finished(stage, start, end)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Messages to the domain's values and back."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 from stylewire.v1 import stylizer_pb2 as pb
@@ -10,6 +10,9 @@ from ..images import Encoding, Fit
 from ..store import check_name
 from ..style_file import KeptStyle
 from ..stylizer import QUALITY, Options, Source, Stylized, WeightedStyle
+
+STYLES = "styles"
+"""The kind of a job that makes a style vector and no picture, as `kind` is that of one that makes a picture."""
 
 _FITS = {
     pb.FIT_UNSPECIFIED: Fit.CROP_256,
@@ -71,6 +74,16 @@ def options(message: pb.StylizeOptions) -> Options:
         encoding=_ENCODINGS[message.encoding],
         quality=message.quality or QUALITY,
     )
+
+
+def kind(content: Source, options: Options) -> Hashable:
+    """What jobs of about the same length have in common, for the scheduler.
+
+    A picture that keeps its size takes as long as it is large. How many pixels a file has is not known before it is
+    opened, and a stranger's file is not opened before the call is admitted; its length tells well enough.
+    """
+    size = content.size if isinstance(content, np.ndarray) else len(content)
+    return options.fit, options.strength < 1.0, size.bit_length()
 
 
 def response(result: Stylized, model: str, queue_ms: float) -> pb.StylizeResponse:

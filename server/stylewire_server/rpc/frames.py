@@ -1,7 +1,7 @@
 """StylizeStream: frames under one style and one set of options."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from typing import TypeVar
 
 import numpy as np
@@ -56,7 +56,7 @@ class Frames:
         options = convert.options(first.setup.options)
         # The first frame tells what the set-up took.
         setup = Timings()
-        vector = await self._run(lambda ticket: self._stylizer.style_vector(styles, setup))
+        vector = await self._run(lambda ticket: self._stylizer.style_vector(styles, setup), convert.STYLES)
 
         async def work(index: int, request: pb.StylizeStreamRequest) -> pb.StylizeResponse:
             try:
@@ -86,11 +86,11 @@ class Frames:
 
         while True:
             try:
-                result, queue_ms = await self._run(work)
+                result, queue_ms = await self._run(work, convert.kind(content, options))
             except QueueFull as full:
                 await asyncio.sleep(full.retry_after)
             else:
                 return convert.response(result, self._model, queue_ms)
 
-    async def _run(self, work: Callable[[Ticket], T]) -> T:
-        return await self._scheduler.run(work, self._caller, self._deadline)
+    async def _run(self, work: Callable[[Ticket], T], kind: Hashable) -> T:
+        return await self._scheduler.run(work, self._caller, self._deadline, kind)

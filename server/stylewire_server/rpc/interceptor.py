@@ -1,23 +1,48 @@
-"""Around every call: errors become statuses, and each call has a request id."""
+"""Around every call: who it is, whether it may, how it ends, and who is told of it."""
 
 import logging
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
-from ..errors import ServiceError
+from ..errors import Draining, InvalidInput, ServiceError
+from ..slots import Slots
+from ..tokens import TokenFile
+from .auth import authenticate
+from .call import REQUEST_ID, Call, Watcher, enter, request_id
 from .status import code_of, trailing_metadata
 
 log = logging.getLogger(__name__)
 
-REQUEST_ID = "x-request-id"
+OPEN_TO_ALL = "/grpc.health.v1.Health/"
+"""Probes have no token, and a probe that fails for want of one would end a healthy server."""
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Ends a call whose handler raised: with the error's own status, or INTERNAL and a request id for a bug."""
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Asks for the token, keeps the limits, ends a call whose handler raised, and tells the watchers.
+
+    Args:
+        tokens: Who may call; None for everybody.
+        calls: How many calls may be open, those that still send their message included.
+        streams: How many of them may be streams.
+        watchers: Are told of every call but those of the health service.
+    """
+
+    def __init__(self, tokens: TokenFile | None, calls: Slots, streams: Slots, watchers: Sequence[Watcher]) -> None:
+        self._tokens = tokens
+        self._calls = calls
+        self._streams = streams
+        self._watchers = watchers
+        self._draining = False
+
+    def drain(self) -> None:
+        """From now on new calls are refused; those whose head has come in are seen through."""
+        self._draining = True
 
     async def intercept_service(
         self,
@@ -26,55 +51,92 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler:
         """See `grpc.aio.ServerInterceptor`."""
         handler = await continuation(handler_call_details)
-        method = handler_call_details.method
-        if handler is None or not method.startswith(_OWN):
+        method, metadata = handler_call_details.method, tuple(handler_call_details.invocation_metadata or ())
+        if handler is None or method.startswith(OPEN_TO_ALL):
             return handler
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(
-                _guard_unary(handler.unary_unary, method), handler.request_deserializer, handler.response_serializer
-            )
+        call = Call(method, request_id(metadata), metadata)
+        coders = handler.request_deserializer, handler.response_serializer
         if handler.stream_stream:
-            return grpc.stream_stream_rpc_method_handler(
-                _guard_stream(handler.stream_stream, method), handler.request_deserializer, handler.response_serializer
-            )
+            return grpc.stream_stream_rpc_method_handler(self._stream(handler.stream_stream, call), *coders)
+        if handler.unary_unary:
+            # On the wire it is the same; but here gRPC would read the whole message before it asks what is to be done
+            # with it, and answer UNKNOWN to one that it cannot read.
+            return grpc.stream_unary_rpc_method_handler(self._unary(handler.unary_unary, call), *coders)
         return handler
 
+    def _unary(self, behaviour: Callable, call: Call) -> Callable:
+        async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> Any:
+            async with self._around(call, context):
+                return await behaviour(await _only(requests), context)
 
-_OWN = ("/stylewire.", "/inference.")
+        return around
 
+    def _stream(self, behaviour: Callable, call: Call) -> Callable:
+        async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> AsyncIterator:
+            async with self._around(call, context, self._streams):
+                async for response in behaviour(requests, context):
+                    yield response
 
-def _guard_unary(behaviour: Callable, method: str) -> Callable:
-    async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        return around
+
+    @asynccontextmanager
+    async def _around(
+        self, call: Call, context: grpc.aio.ServicerContext, slots: Slots | None = None
+    ) -> AsyncIterator[None]:
+        call.peer = _peer(context)
+        enter(call, self._watchers)
+        for watcher in self._watchers:
+            watcher.began(call)
+        answer = ((REQUEST_ID, call.request_id),)
+        context.set_trailing_metadata(answer)
         try:
-            return await behaviour(request, context)
+            call.account = authenticate(call.metadata, self._tokens)
+            if self._draining:
+                raise Draining("the server is shutting down; try another one")
+            with self._calls.take(), slots.take() if slots else nullcontext():
+                yield
+            call.code = grpc.StatusCode.OK
+        except grpc.aio.AbortError:
+            call.code = context.code()
+            raise
         except Exception as error:
-            await _end(context, method, error)
-
-    return guarded
-
-
-def _guard_stream(behaviour: Callable, method: str) -> Callable:
-    async def guarded(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> AsyncIterator:
-        try:
-            async for response in behaviour(requests, context):
-                yield response
-        except Exception as error:
-            await _end(context, method, error)
-
-    return guarded
+            await _end(call, context, error, answer)
+        finally:
+            if call.code is None:
+                late = (context.time_remaining() or 1.0) <= 0.0
+                call.code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+            call.seconds = time.perf_counter() - call.started
+            for watcher in self._watchers:
+                watcher.ended(call)
 
 
-async def _end(context: grpc.aio.ServicerContext, method: str, error: Exception) -> None:
-    if isinstance(error, grpc.aio.AbortError):
-        raise error
-    if isinstance(error, ServiceError):
-        await context.abort(code_of(error), str(error), trailing_metadata(error))
-    request_id = _request_id(context)
-    log.error("%s failed, request id %s", method, request_id, exc_info=error)
-    await context.abort(grpc.StatusCode.INTERNAL, f"internal error; request id {request_id}")
+async def _only(requests: AsyncIterator) -> Any:
+    try:
+        async for request in requests:
+            return request
+    except DecodeError:
+        raise InvalidInput("", "the bytes of the message are not one of this method") from None
+    raise InvalidInput("", "the call has no message")
 
 
-def _request_id(context: grpc.aio.ServicerContext) -> str:
-    given = dict(context.invocation_metadata() or ())
-    value = given.get(REQUEST_ID)
-    return value if isinstance(value, str) and value else uuid.uuid4().hex
+async def _end(call: Call, context: grpc.aio.ServicerContext, error: Exception, answer: tuple) -> None:
+    """Aborts the call, which raises."""
+    match error:
+        case ServiceError():
+            call.code = code_of(error)
+            await context.abort(call.code, str(error), (*trailing_metadata(error), *answer))
+        case DecodeError():
+            call.code = grpc.StatusCode.INVALID_ARGUMENT
+            await context.abort(call.code, "the bytes of a message are not one of this method", answer)
+        case NotImplementedError():
+            call.code = grpc.StatusCode.UNIMPLEMENTED
+            await context.abort(call.code, f"{call.method} is not served here", answer)
+    call.code = grpc.StatusCode.INTERNAL
+    log.error("%s failed, request id %s", call.method, call.request_id, exc_info=error)
+    await context.abort(call.code, f"internal error; request id {call.request_id}", answer)
+
+
+def _peer(context: grpc.aio.ServicerContext) -> str:
+    """The name in the client's certificate where it has shown one, else its address."""
+    names = context.auth_context().get("x509_common_name")
+    return f"cn:{names[0].decode('utf-8', 'replace')}" if names else context.peer()

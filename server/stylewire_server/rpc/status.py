@@ -9,15 +9,21 @@ from google.rpc import error_details_pb2, status_pb2
 from ..errors import (
     DeadlinePassed,
     Draining,
+    EngineFailed,
+    Exhausted,
     InvalidInput,
+    ModelNotFound,
     NotReady,
     QueueFull,
+    RateLimited,
     ServiceError,
     StoreFailed,
     StyleDamaged,
     StyleExists,
     StyleMismatch,
     StyleNotFound,
+    TooMany,
+    Unauthenticated,
 )
 
 DETAILS_KEY = "grpc-status-details-bin"
@@ -31,10 +37,15 @@ _CODES: dict[type[ServiceError], grpc.StatusCode] = {
     StyleDamaged: grpc.StatusCode.DATA_LOSS,
     # A full disk or a read-only folder stays so until somebody sees to it: not to be tried again.
     StoreFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    ModelNotFound: grpc.StatusCode.NOT_FOUND,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TooMany: grpc.StatusCode.RESOURCE_EXHAUSTED,
     DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
     Draining: grpc.StatusCode.UNAVAILABLE,
     NotReady: grpc.StatusCode.UNAVAILABLE,
+    EngineFailed: grpc.StatusCode.UNAVAILABLE,
 }
 
 
@@ -51,7 +62,7 @@ def trailing_metadata(error: ServiceError) -> tuple[tuple[str, str | bytes], ...
         case InvalidInput():
             violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
             detail = error_details_pb2.BadRequest(field_violations=[violation])
-        case QueueFull():
+        case Exhausted():
             delay = duration_pb2.Duration()
             delay.FromMicroseconds(int(error.retry_after * 1e6))
             detail = error_details_pb2.RetryInfo(retry_delay=delay)

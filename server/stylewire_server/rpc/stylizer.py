@@ -1,7 +1,6 @@
 """The service stylewire.v1.Stylizer."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import grpc.aio
@@ -14,6 +13,7 @@ from ..scheduler import Scheduler, Ticket
 from ..style_file import KeptStyle
 from ..stylizer import Stylized, Stylizer
 from . import convert
+from .call import caller, deadline
 from .frames import Frames
 
 
@@ -42,7 +42,8 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         def work(ticket: Ticket) -> tuple[Stylized, float]:
             return stylizer.stylize(content, styles, options, ticket.check), ticket.queue_ms
 
-        result, queue_ms = await self._scheduler.run(work, context.peer(), _deadline(context))
+        kind = convert.kind(content, options)
+        result, queue_ms = await self._scheduler.run(work, caller(context), deadline(context), kind)
         return convert.response(result, model.edition, queue_ms)
 
     async def StylizeStream(  # noqa: N802
@@ -50,7 +51,7 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
     ) -> AsyncIterator[pb.StylizeResponse]:
         """Frames in one style, in order."""
         stylizer, model = self._serving()
-        frames = Frames(requests, stylizer, self._scheduler, context.peer(), _deadline(context), model.edition)
+        frames = Frames(requests, stylizer, self._scheduler, caller(context), deadline(context), model.edition)
         # A generator that waits in its yield does not hear of a call's end before it is collected.
         context.add_done_callback(lambda _: frames.cancel())
         async for response in frames:
@@ -64,7 +65,7 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         def work(ticket: Ticket) -> KeptStyle:
             return stylizer.create_style(request.name, styles, request.overwrite, ticket.check)
 
-        return convert.style(await self._scheduler.run(work, context.peer(), _deadline(context)))
+        return convert.style(await self._scheduler.run(work, caller(context), deadline(context), convert.STYLES))
 
     async def GetStyle(self, request: pb.GetStyleRequest, context: grpc.aio.ServicerContext) -> pb.Style:  # noqa: N802
         """One named style."""
@@ -93,9 +94,3 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         if self._loaded is None:
             raise NotReady("the model is still loading; watch the health service, or wait for ready")
         return self._loaded
-
-
-def _deadline(context: grpc.aio.ServicerContext) -> float | None:
-    """The call's deadline on the clock of `time.monotonic`, in seconds."""
-    remaining = context.time_remaining()
-    return None if remaining is None else time.monotonic() + remaining

@@ -1,0 +1,195 @@
+"""The Open Inference Protocol v2: inference.GRPCInferenceService, for clients of KServe, Triton and the like.
+
+FP32 contents come back as FP32 at their own size; encoded ones as files of their own format, at 256x256 unless the
+parameter `fit` says otherwise. The style is encoded or FP32 as it likes; one style goes for a whole batch of contents.
+"""
+
+from collections.abc import Sequence
+
+import grpc.aio
+from stylewire.oip import open_inference_pb2 as oip
+from stylewire.oip import open_inference_pb2_grpc
+from stylewire.v1 import stylizer_pb2 as pb
+
+from ..errors import InvalidInput, ModelNotFound, NotReady
+from ..images import SIDE, Fit
+from ..scheduler import Scheduler, Ticket
+from ..stylizer import Options, Source, Stylizer, WeightedStyle
+from . import tensors
+from .call import caller, deadline
+
+MODEL = "stylewire"
+OUTPUT = "stylized"
+
+_INPUTS = ("content", "style")
+_FITS = {fit.value: fit for fit in Fit}
+_NUMBERS = ("double_param", "int64_param", "uint64_param")
+
+
+class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
+    """Decodes tensors, queues the work, encodes what comes of it.
+
+    Args:
+        scheduler: The queue in front of the domain.
+        max_pixels: Of all pictures of a batch together.
+    """
+
+    def __init__(self, scheduler: Scheduler, max_pixels: int) -> None:
+        self._scheduler = scheduler
+        self._max_pixels = max_pixels
+        self._loaded: tuple[Stylizer, pb.Model] | None = None
+        self._draining = False
+
+    def ready(self, stylizer: Stylizer, model: pb.Model) -> None:
+        """From now on pictures are made, by that stylizer."""
+        self._loaded = stylizer, model
+
+    def drain(self) -> None:
+        """From now on the server is not ready."""
+        self._draining = True
+
+    async def ServerLive(  # noqa: N802
+        self, request: oip.ServerLiveRequest, context: grpc.aio.ServicerContext
+    ) -> oip.ServerLiveResponse:
+        """A server that answers is alive."""
+        return oip.ServerLiveResponse(live=True)
+
+    async def ServerReady(  # noqa: N802
+        self, request: oip.ServerReadyRequest, context: grpc.aio.ServicerContext
+    ) -> oip.ServerReadyResponse:
+        """Whether it takes calls."""
+        return oip.ServerReadyResponse(ready=self._is_ready)
+
+    async def ModelReady(  # noqa: N802
+        self, request: oip.ModelReadyRequest, context: grpc.aio.ServicerContext
+    ) -> oip.ModelReadyResponse:
+        """Whether the model takes calls."""
+        if self._loaded is not None:
+            self._find(request.name, request.version)
+        return oip.ModelReadyResponse(ready=self._is_ready)
+
+    async def ServerMetadata(  # noqa: N802
+        self, request: oip.ServerMetadataRequest, context: grpc.aio.ServicerContext
+    ) -> oip.ServerMetadataResponse:
+        """Name and version of the server."""
+        return oip.ServerMetadataResponse(name=MODEL, version=self._serving()[1].version)
+
+    async def ModelMetadata(  # noqa: N802
+        self, request: oip.ModelMetadataRequest, context: grpc.aio.ServicerContext
+    ) -> oip.ModelMetadataResponse:
+        """The model's inputs and outputs, as it takes pixels; each may be BYTES [-1] as well, of encoded pictures."""
+        _, model = self._find(request.name, request.version)
+        tensor = oip.ModelMetadataResponse.TensorMetadata
+        shape = [-1, -1, -1, 3]
+        return oip.ModelMetadataResponse(
+            name=MODEL,
+            versions=[model.edition],
+            platform=model.engine,
+            inputs=[tensor(name=name, datatype=tensors.FP32, shape=shape) for name in _INPUTS],
+            outputs=[tensor(name=OUTPUT, datatype=tensors.FP32, shape=shape)],
+        )
+
+    async def ModelInfer(  # noqa: N802
+        self, request: oip.ModelInferRequest, context: grpc.aio.ServicerContext
+    ) -> oip.ModelInferResponse:
+        """A batch of pictures, each in its style or all in one."""
+        stylizer, model = self._find(request.model_name, request.model_version)
+
+        def work(ticket: Ticket) -> oip.ModelInferResponse:
+            # All of it here: a batch of floats is too much to unpack in the event loop.
+            return self._infer(stylizer, request, ticket)
+
+        kind = ("oip", request.ByteSize().bit_length())
+        response = await self._scheduler.run(work, caller(context), deadline(context), kind)
+        response.model_name, response.model_version, response.id = MODEL, model.edition, request.id
+        return response
+
+    def _infer(self, stylizer: Stylizer, request: oip.ModelInferRequest, ticket: Ticket) -> oip.ModelInferResponse:
+        _check_outputs(request)
+        given = tensors.inputs(request, _INPUTS)
+        contents, styles = given["content"], given["style"]
+        if len(styles) not in (1, len(contents)):
+            raise InvalidInput(
+                "style", f"style is a batch of {len(styles)}, content one of {len(contents)}; it must be as many, or 1"
+            )
+        options = _options(request, contents[0])
+        self._check_batch(contents)
+        made = []
+        for index, content in enumerate(contents):
+            ticket.check()
+            style = WeightedStyle(styles[index % len(styles)], 1.0, "style")
+            made.append(stylizer.stylize(content, [style], options, ticket.check))
+        shape = [len(made)]
+        if not isinstance(contents[0], bytes):
+            shape += [made[0].height, made[0].width, 3]
+        return tensors.output(OUTPUT, [each.data for each in made], shape, bool(request.raw_input_contents))
+
+    @property
+    def _is_ready(self) -> bool:
+        return self._loaded is not None and not self._draining
+
+    def _serving(self) -> tuple[Stylizer, pb.Model]:
+        if self._loaded is None:
+            raise NotReady("the model is still loading; watch the health service, or wait for ready")
+        return self._loaded
+
+    def _find(self, name: str, version: str) -> tuple[Stylizer, pb.Model]:
+        stylizer, model = self._serving()
+        if name != MODEL:
+            raise ModelNotFound(f"there is no model {name!r}; this server has {MODEL!r}")
+        if version not in ("", model.edition):
+            raise ModelNotFound(f"there is no version {version!r} of {MODEL!r}; this server has {model.edition!r}")
+        return stylizer, model
+
+    def _check_batch(self, contents: Sequence[Source]) -> None:
+        # What a file comes to is known when it is decoded; the least that it can cost is a square of the network's.
+        pixels = sum(SIDE * SIDE if isinstance(each, bytes) else each.shape[0] * each.shape[1] for each in contents)
+        if len(contents) > 1 and pixels > self._max_pixels:
+            raise InvalidInput(
+                "content",
+                f"the batch of {len(contents)} is {pixels:,} px; the limit is {self._max_pixels:,} px, single or batch",
+            )
+
+
+def _check_outputs(request: oip.ModelInferRequest) -> None:
+    for wanted in request.outputs:
+        if wanted.name != OUTPUT:
+            raise InvalidInput("outputs", f"there is no output {wanted.name!r}; this model has {OUTPUT!r}")
+
+
+def _options(request: oip.ModelInferRequest, content: Source) -> Options:
+    """From the parameters strength, preserve_color and fit; others are somebody else's and are left alone."""
+    fit = Fit.CROP_256 if isinstance(content, bytes) else Fit.NATIVE
+    if "fit" in request.parameters:
+        name = request.parameters["fit"].string_param
+        if not isinstance(content, bytes) and name != Fit.NATIVE.value:
+            raise InvalidInput("parameters.fit", f"fit is {name!r}; FP32 contents keep their size: leave it out")
+        if name not in _FITS:
+            raise InvalidInput("parameters.fit", f"fit is {name!r}; it must be one of {', '.join(_FITS)}")
+        fit = _FITS[name]
+    return Options(strength=_strength(request), preserve_color=_preserve_color(request), fit=fit)
+
+
+def _strength(request: oip.ModelInferRequest) -> float:
+    if "strength" not in request.parameters:
+        return 1.0
+    parameter = request.parameters["strength"]
+    kind = parameter.WhichOneof("parameter_choice")
+    if kind in _NUMBERS:
+        return float(getattr(parameter, kind))
+    try:
+        # Triton's clients had no double_param for years, and wrote numbers as text.
+        return float(parameter.string_param) if kind == "string_param" else float("nan")
+    except ValueError:
+        raise InvalidInput(
+            "parameters.strength", f"strength is {parameter.string_param!r}; it must be a number from 0 to 1"
+        ) from None
+
+
+def _preserve_color(request: oip.ModelInferRequest) -> bool:
+    if "preserve_color" not in request.parameters:
+        return False
+    parameter = request.parameters["preserve_color"]
+    if parameter.WhichOneof("parameter_choice") != "bool_param":
+        raise InvalidInput("parameters.preserve_color", "preserve_color must be a bool_param")
+    return parameter.bool_param

@@ -1,0 +1,126 @@
+"""Tensors of the Open Inference Protocol to pictures and back."""
+
+import math
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+from stylewire.oip import open_inference_pb2 as oip
+
+from ..errors import InvalidInput
+from ..stylizer import Source
+
+FP32 = "FP32"
+BYTES = "BYTES"
+
+_FLOAT_BYTES = 4
+_LENGTH = struct.Struct("<I")
+
+
+def inputs(request: oip.ModelInferRequest, names: Sequence[str]) -> dict[str, list[Source]]:
+    """The pictures of every input, by its name.
+
+    Raises:
+        InvalidInput: An input is missing, unknown, given twice, or not what its shape and datatype say; or the request
+            mixes raw and typed contents.
+    """
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise InvalidInput(
+            "raw_input_contents", f"raw_input_contents has {len(raw)} entries for {len(request.inputs)} inputs"
+        )
+    found: dict[str, list[Source]] = {}
+    for index, tensor in enumerate(request.inputs):
+        if tensor.name not in names:
+            raise InvalidInput("inputs", f"there is no input {tensor.name!r}; the inputs are {', '.join(names)}")
+        if tensor.name in found:
+            raise InvalidInput(tensor.name, f"input {tensor.name} comes twice")
+        if raw and tensor.HasField("contents"):
+            raise InvalidInput(tensor.name, f"input {tensor.name} has typed contents in a request with raw contents")
+        found[tensor.name] = _pictures(tensor, raw[index] if raw else None)
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise InvalidInput(missing[0], f"input {missing[0]} is missing; the inputs are {', '.join(names)}")
+    return found
+
+
+def output(name: str, pictures: Sequence[bytes], shape: Sequence[int], raw: bool) -> oip.ModelInferResponse:
+    """A response of one output, raw or typed as the request was.
+
+    Args:
+        name: Of the output.
+        pictures: Rows of float32 pixels for a shape [N,H,W,3], encoded files for a shape [N].
+        shape: Of the tensor.
+        raw: Whether the request had raw contents.
+    """
+    floats = len(shape) == 4
+    tensor = oip.ModelInferResponse.InferOutputTensor(name=name, datatype=FP32 if floats else BYTES, shape=shape)
+    response = oip.ModelInferResponse(outputs=[tensor])
+    if raw:
+        parts = pictures if floats else [part for file in pictures for part in (_LENGTH.pack(len(file)), file)]
+        response.raw_output_contents.append(b"".join(parts))
+    elif floats:
+        response.outputs[0].contents.fp32_contents.extend(np.frombuffer(b"".join(pictures), "<f4"))
+    else:
+        response.outputs[0].contents.bytes_contents.extend(pictures)
+    return response
+
+
+def _pictures(tensor: oip.ModelInferRequest.InferInputTensor, raw: bytes | None) -> list[Source]:
+    name, shape = tensor.name, list(tensor.shape)
+    match tensor.datatype:
+        case "FP32":
+            return _floats(name, shape, tensor.contents, raw)
+        case "BYTES":
+            return _files(name, shape, tensor.contents, raw)
+    raise InvalidInput(name, f"input {name} is {tensor.datatype or 'of no datatype'}; it must be {FP32} or {BYTES}")
+
+
+def _floats(name: str, shape: list[int], contents: oip.InferTensorContents, raw: bytes | None) -> list[Source]:
+    if len(shape) != 4 or shape[3] != 3 or min(shape) < 1:
+        raise InvalidInput(name, f"input {name} has shape {shape}; FP32 pictures are [N,H,W,3], N, H and W from 1 up")
+    expected = math.prod(shape)
+    if raw is None:
+        _only(name, contents, "fp32_contents")
+        given = float(len(contents.fp32_contents))
+    else:
+        given = len(raw) / _FLOAT_BYTES
+    if given != expected:
+        raise InvalidInput(name, f"input {name} has {given:g} values; shape {shape} is {expected} values of FP32")
+    values = np.fromiter(contents.fp32_contents, np.float32, expected) if raw is None else np.frombuffer(raw, "<f4")
+    return list(values.astype(np.float32, copy=False).reshape(shape))
+
+
+def _files(name: str, shape: list[int], contents: oip.InferTensorContents, raw: bytes | None) -> list[Source]:
+    if len(shape) not in (1, 2) or min(shape) < 1 or (len(shape) == 2 and shape[1] != 1):
+        raise InvalidInput(name, f"input {name} has shape {shape}; BYTES pictures are [N] or [N,1], N from 1 up")
+    if raw is None:
+        _only(name, contents, "bytes_contents")
+        files = list(contents.bytes_contents)
+    else:
+        files = _split(name, raw)
+    if len(files) != shape[0]:
+        raise InvalidInput(name, f"input {name} has {len(files)} elements; shape {shape} is {shape[0]} elements")
+    return list(files)
+
+
+def _split(name: str, raw: bytes) -> list[bytes]:
+    files, at = [], 0
+    while at < len(raw):
+        end = at + _LENGTH.size
+        if end <= len(raw):
+            (length,) = _LENGTH.unpack_from(raw, at)
+            at, end = end, end + length
+        if end > len(raw):
+            raise InvalidInput(
+                name, f"input {name} ends within an element; each is its length as uint32, then its bytes"
+            )
+        files.append(raw[at:end])
+        at = end
+    return files
+
+
+def _only(name: str, contents: oip.InferTensorContents, expected: str) -> None:
+    others = [field.name for field, _ in contents.ListFields() if field.name != expected]
+    if others:
+        raise InvalidInput(name, f"input {name} has {', '.join(others)}; its datatype goes with {expected}")

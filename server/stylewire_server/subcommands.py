@@ -1,0 +1,71 @@
+"""Commands beside `serve`: a token, a probe."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import tokens
+
+
+def add_token(commands: Any) -> None:
+    """`token NAME`: a fresh token on stderr, its entry for the token file on stdout."""
+    parser = commands.add_parser(
+        "token",
+        help="make a token",
+        description="Makes a token: its entry goes to stdout, to be appended to the token file; the token itself goes "
+        "to stderr, once, and is kept nowhere.",
+    )
+    parser.add_argument("name", help="whose it is; shown in the log")
+    parser.add_argument(
+        "--rate", type=float, metavar="CALLS", help="calls a second that it may make (default: no limit)"
+    )
+    parser.set_defaults(run=_token)
+
+
+def add_health(commands: Any) -> None:
+    """`health`: exit code 0 if the server is serving, 1 if not."""
+    parser = commands.add_parser(
+        "health",
+        help="ask a server whether it serves",
+        description="Exits with 0 if the server takes calls, with 1 if it does not, or does not answer.",
+    )
+    parser.add_argument("--target", default="localhost:50051", metavar="HOST:PORT", help="(default: %(default)s)")
+    parser.add_argument("--service", default="", help="as stylewire.v1.Stylizer (default: the whole server)")
+    parser.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="(default: %(default)g)")
+    parser.add_argument(
+        "--tls-ca", type=Path, metavar="FILE", help="certificates to trust, PEM (default: a plain connection)"
+    )
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="own certificate, for a server that asks for one")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key")
+    parser.set_defaults(run=_health)
+
+
+def _token(arguments: argparse.Namespace) -> int:
+    try:
+        token, entry = tokens.new_token(arguments.name, arguments.rate)
+    except ValueError as error:
+        print(f"stylewire_server: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    print(entry)  # noqa: T201
+    print(f"token, shown only now: {token}", file=sys.stderr)  # noqa: T201
+    return 0
+
+
+def _health(arguments: argparse.Namespace) -> int:
+    from . import probe
+
+    try:
+        health = probe.check(
+            arguments.target,
+            arguments.service,
+            arguments.timeout,
+            arguments.tls_ca,
+            arguments.tls_cert,
+            arguments.tls_key,
+        )
+    except OSError as error:
+        print(f"stylewire_server: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    print(health.status)  # noqa: T201
+    return 0 if health.serving else 1

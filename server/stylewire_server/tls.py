@@ -1,0 +1,101 @@
+"""TLS from files, read again when they change."""
+
+import logging
+import ssl
+from pathlib import Path
+
+import grpc
+
+log = logging.getLogger(__name__)
+
+
+class TlsError(Exception):
+    """The certificate, its key or the client CA cannot be used. The message says which, and not where it lies."""
+
+
+class TlsFiles:
+    """A server's certificate, key and, for mTLS, the CA of its clients, all PEM.
+
+    Files that cannot be used after a change, as between writing the one and the other, leave what was read before in
+    force, and are tried again at the next connection.
+
+    Args:
+        certificate: The server's chain, leaf first.
+        key: The leaf's private key.
+        client_ca: Certificates that a client's must descend from; None to ask clients for none.
+
+    Raises:
+        TlsError: They cannot be used.
+    """
+
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
+        self._paths = {"certificate": certificate, "key": key, "client CA": client_ca}
+        self._seen = self._signature()
+        self._configuration = self._load()
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """What gRPC serves with. Each new connection sees the files as they are by then; open ones stay as they are."""
+        return grpc.dynamic_ssl_server_credentials(
+            self._configuration, self._changed, require_client_authentication=self._paths["client CA"] is not None
+        )
+
+    def reload(self) -> None:
+        """Reads the files now, changed or not.
+
+        Raises:
+            TlsError: They cannot be used; what was read before stays in force.
+        """
+        self._configuration = self._load()
+        # Not the signature of the files that were read, so that the next connection hands them to gRPC.
+        self._seen = None
+
+    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """gRPC asks at every connection: the new configuration, or None for the old one. It must not raise."""
+        signature = self._signature()
+        if signature == self._seen:
+            return None
+        try:
+            self._configuration = self._load()
+        except TlsError as error:
+            log.warning("keeping the certificate in use: %s", error)
+            return None
+        self._seen = signature
+        log.info("certificate and key read again")
+        return self._configuration
+
+    def _signature(self) -> tuple[object, ...] | None:
+        try:
+            stats = [path.stat() for path in self._paths.values() if path is not None]
+        except OSError:
+            return None
+        return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)
+
+    def _load(self) -> grpc.ServerCertificateConfiguration:
+        content = {name: self._read(name) for name in self._paths}
+        certificate, key, client_ca = self._paths["certificate"], self._paths["key"], content["client CA"]
+        assert certificate is not None
+        try:
+            # gRPC takes any bytes and fails at the first connection; OpenSSL says at once what does not fit.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
+        except ssl.SSLError as error:
+            raise TlsError(f"certificate and key do not fit: {error.reason or 'not PEM'}") from None
+        except OSError as error:
+            raise TlsError(f"certificate or key cannot be read: {error.strerror}") from None
+        if client_ca is not None:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=client_ca.decode("ascii"))
+            except (ssl.SSLError, ValueError):
+                raise TlsError("the client CA has no certificate in PEM") from None
+        return grpc.ssl_server_certificate_configuration([(content["key"], content["certificate"])], client_ca)
+
+    def _read(self, name: str) -> bytes | None:
+        path = self._paths[name]
+        try:
+            return None if path is None else path.read_bytes()
+        except OSError as error:
+            raise TlsError(f"the {name} cannot be read: {error.strerror}") from None
+
+
+def _no_password() -> str:
+    # Without this OpenSSL asks on the terminal.
+    raise TlsError("the key is encrypted; give one without a passphrase, readable by the server alone")

@@ -1,0 +1,134 @@
+"""TLS and mTLS between a real server and real channels."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from stylewire import Client, Tls, Unavailable
+
+
+def serving_name(port: int, ca: Path) -> str:
+    """Common name of the certificate that the server shows to a new connection."""
+    import socket
+    import ssl
+
+    from cryptography import x509
+
+    context = ssl.create_default_context(cafile=str(ca))
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection(("127.0.0.1", port), 10) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as wrapped,
+    ):
+        certificate = x509.load_der_x509_certificate(wrapped.getpeercert(binary_form=True))
+    return certificate.subject.rfc4514_string().removeprefix("CN=")
+
+
+def until(condition, what: str) -> None:
+    for _ in range(300):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"did not come about: {what}")
+
+
+def test_a_picture_over_tls(start_server, authority, photo: Path, style_picture: Path) -> None:
+    certificate, key = authority.issue("server")
+    # All addresses, which without TLS is refused.
+    running = start_server("--host", "0.0.0.0", "--tls-cert", certificate, "--tls-key", key)
+    try:
+        target = f"localhost:{running.port}"
+        with Client(target, timeout=60, tls=Tls(ca=authority.certificate)) as client:
+            assert client.stylize(photo, style_picture).size == (256, 256)
+        with Client(target, timeout=3) as plain, pytest.raises(Unavailable):
+            plain.model()
+    finally:
+        assert running.stop() == 0
+    text = "\n".join(running.log)
+    assert str(certificate) not in text and str(key) not in text
+
+
+def test_a_server_that_an_unknown_authority_certifies_is_not_believed(
+    start_server, authority, another_authority
+) -> None:
+    certificate, key = authority.issue("server")
+    running = start_server("--tls-cert", certificate, "--tls-key", key)
+    try:
+        with (
+            Client(f"localhost:{running.port}", timeout=3, tls=Tls(ca=another_authority.certificate)) as client,
+            pytest.raises(Unavailable, match="certificate signature failure"),
+        ):
+            client.model()
+    finally:
+        running.stop()
+
+
+def test_an_expired_server_certificate_is_not_believed(start_server, authority) -> None:
+    certificate, key = authority.issue("server", days=-2)
+    running = start_server("--tls-cert", certificate, "--tls-key", key)
+    try:
+        with (
+            Client(f"localhost:{running.port}", timeout=3, tls=Tls(ca=authority.certificate)) as client,
+            pytest.raises(Unavailable, match="certificate has expired"),
+        ):
+            client.model()
+    finally:
+        running.stop()
+
+
+def test_mutual_tls_lets_in_those_that_the_ca_vouches_for(start_server, authority, another_authority) -> None:
+    certificate, key = authority.issue("server")
+    running = start_server(
+        "--tls-cert", certificate, "--tls-key", key, "--tls-client-ca", authority.certificate, "--log-format", "json"
+    )
+
+    def model(**files: Path) -> str:
+        tls = Tls(ca=authority.certificate, **files)
+        with Client(f"localhost:{running.port}", timeout=3, tls=tls) as client:
+            return client.model().edition
+
+    try:
+        mine = dict(zip(("certificate", "key"), authority.issue("caller"), strict=True))
+        assert model(**mine) == "lite"
+        until(lambda: any("cn:caller" in line for line in running.log), "the caller's name in the log")
+        forged = dict(zip(("certificate", "key"), another_authority.issue("caller"), strict=True))
+        expired = dict(zip(("certificate", "key"), authority.issue("late", days=-2), strict=True))
+        for files in ({}, forged, expired):
+            with pytest.raises(Unavailable):
+                model(**files)
+        assert model(**mine) == "lite"
+    finally:
+        assert running.stop() == 0
+
+
+@pytest.mark.parametrize("how", ["changed files", "SIGHUP"])
+def test_a_new_certificate_is_served_without_a_restart(start_server, authority, how: str) -> None:
+    certificate, key = authority.issue("first", file="live")
+    running = start_server("--tls-cert", certificate, "--tls-key", key)
+    try:
+        with grpc.secure_channel(
+            f"localhost:{running.port}", grpc.ssl_channel_credentials(authority.certificate.read_bytes())
+        ) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            assert stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status == 1
+            assert serving_name(running.port, authority.certificate) == "first"
+            old = certificate.stat()
+            authority.issue("second", file="live")
+            if how == "SIGHUP":
+                # As far as the time of the files goes, nothing has happened.
+                os.utime(certificate, ns=(old.st_atime_ns, old.st_mtime_ns))
+                running.process.send_signal(signal.SIGHUP)
+                until(lambda: any("certificates reloaded" in line for line in running.log), "the reload")
+            assert serving_name(running.port, authority.certificate) == "second"
+            assert stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status == 1, "the open connection lives on"
+
+            certificate.write_text("broken")
+            running.process.send_signal(signal.SIGHUP)
+            until(lambda: any("certificates not reloaded" in line for line in running.log), "the refusal")
+            assert serving_name(running.port, authority.certificate) == "second"
+    finally:
+        assert running.stop() == 0
