@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint proto bench clean
+.PHONY: help demo test soak lint proto bench clean
 
 help:
 	@echo "make demo   serve, stylise one picture, write out/demo.png"
 	@echo "make test   the whole suite"
+	@echo "make soak   the robustness suite in its long form, about half an hour"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  the benchmarks, into benchmarks/results/"
 	@echo "make proto  generate the gRPC stubs from proto/"
@@ -29,6 +30,9 @@ demo: $(VENV)/demo
 
 test: $(VENV)/test
 	$(BIN)/python -m pytest
+
+soak: $(VENV)/test
+	STYLEWIRE_SOAK=1 $(BIN)/python -m pytest -m "robustness or soak" -s
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .

@@ -86,7 +86,7 @@ def _floats(name: str, shape: list[int], contents: oip.InferTensorContents, raw:
     else:
         given = len(raw) / _FLOAT_BYTES
     if given != expected:
-        raise InvalidInput(name, f"input {name} has {given:g} values; shape {shape} is {expected} values of FP32")
+        raise InvalidInput(name, f"input {name} has {given:.12g} values; shape {shape} is {expected} values of FP32")
     values = np.fromiter(contents.fp32_contents, np.float32, expected) if raw is None else np.frombuffer(raw, "<f4")
     return list(values.astype(np.float32, copy=False).reshape(shape))
 

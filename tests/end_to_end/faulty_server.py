@@ -1,0 +1,29 @@
+"""The real server over an engine that can be made to fail: `python faulty_server.py FOLDER serve …`.
+
+While FOLDER/once exists, a picture that is not 256x256 fails; while FOLDER/always exists, every picture fails.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from stylewire_server import __main__, app
+from stylewire_server.engine.openvino import OpenVinoEngine
+
+FOLDER = Path(sys.argv.pop(1))
+
+
+class FaultyEngine(OpenVinoEngine):
+    """OpenVINO, and a fault."""
+
+    def transform(self, content: np.ndarray, vector: np.ndarray) -> np.ndarray:
+        """See `Engine.transform`."""
+        if (FOLDER / "always").exists() or ((FOLDER / "once").exists() and content.shape[1] != 256):
+            raise RuntimeError("a fault in /opt/secret/place")
+        return super().transform(content, vector)
+
+
+app.OpenVinoEngine = FaultyEngine  # type: ignore[misc]
+
+if __name__ == "__main__":
+    sys.exit(__main__.main())

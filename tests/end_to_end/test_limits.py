@@ -1,0 +1,109 @@
+"""Limits on what is open at one time, and where they are told."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from stylewire import Client
+from stylewire.errors import ServerBusy, from_rpc_error
+from stylewire.v1 import stylizer_pb2 as pb
+from stylewire.v1 import stylizer_pb2_grpc
+
+LIMITS = {
+    "max_pixels": 100_000,
+    "max_decode_pixels": 2_000_000,
+    "max_encoded_bytes": 300_000,
+    "max_message_bytes": 700_000,
+    "max_styles": 2,
+    "max_streams": 2,
+    "queue_size": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def limited(start_server) -> Iterator[object]:
+    flags = [part for name, value in LIMITS.items() for part in (f"--{name.replace('_', '-')}", value)]
+    running = start_server("--model", "lite", "--max-calls", "4", *flags)
+    yield running
+    assert running.stop() == 0
+
+
+def test_every_limit_is_told_as_it_was_set(limited) -> None:
+    with Client(limited.target, timeout=20) as client:
+        told = client.model().limits
+    assert {name: getattr(told, name) for name in LIMITS} == LIMITS
+
+
+def busy(caught) -> ServerBusy:
+    error = from_rpc_error(caught.value, "")
+    assert isinstance(error, ServerBusy)
+    assert error.retry_after == 1.0
+    return error
+
+
+def test_more_streams_than_the_limit_are_refused_until_one_ends(limited) -> None:
+    ends = [threading.Event() for _ in range(2)]
+
+    def requests(end: threading.Event) -> Iterator[object]:
+        yield reflection_pb2.ServerReflectionRequest(list_services="")
+        end.wait(30)
+
+    with grpc.insecure_channel(limited.target) as channel:
+        ask = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
+        streams = [ask(requests(end), timeout=60) for end in ends]
+        for stream in streams:
+            next(stream)
+        with pytest.raises(grpc.RpcError) as caught:
+            next(ask(requests(threading.Event()), timeout=20))
+        assert "2 streams are open; the limit is 2 streams" in str(busy(caught))
+        ends[0].set()
+        assert list(streams[0]) == []
+        done = threading.Event()
+        done.set()
+        assert len(list(ask(requests(done), timeout=20))) == 1
+        ends[1].set()
+        assert list(streams[1]) == []
+
+
+def test_calls_that_only_upload_count_and_more_are_refused_before_they_send_anything(limited) -> None:
+    end = threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        end.wait(60)
+        yield b""
+
+    with grpc.insecure_channel(limited.target, [("grpc.enable_retries", 0)]) as channel:
+        upload = channel.stream_unary("/stylewire.v1.Stylizer/GetModel")
+        calls = [upload.future(requests(), timeout=60) for _ in range(6)]
+        while sum(call.done() for call in calls) < 2:
+            pass
+        stub = stylizer_pb2_grpc.StylizerStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.GetModel(pb.GetModelRequest(), timeout=20)
+        assert "4 calls are open; the limit is 4 calls" in str(busy(caught))
+        end.set()
+        codes = [call.code() for call in calls if call.exception(30) or True]
+        assert sorted(code.name for code in codes) == ["OK"] * 4 + ["RESOURCE_EXHAUSTED"] * 2
+        assert stub.GetModel(pb.GetModelRequest(), timeout=20).edition == "lite"
+
+
+def test_a_message_that_is_not_one_is_told_so(limited) -> None:
+    with grpc.insecure_channel(limited.target) as channel:
+        for method in ("Stylize", "GetModel"):
+            with pytest.raises(grpc.RpcError) as caught:
+                channel.unary_unary(f"/stylewire.v1.Stylizer/{method}")(b"\xff\xff\xff", timeout=20)
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.stream_unary("/stylewire.v1.Stylizer/GetModel")(iter([]), timeout=20)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_two_servers_do_not_share_a_metrics_port(start_server, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(RuntimeError, match="ended with 1"):
+            start_server("--model", "lite", "--metrics-port", port)

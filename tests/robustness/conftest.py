@@ -1,0 +1,102 @@
+"""What the robustness tests share: what an answer may be, and a look at a process from outside."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from stylewire.v1 import stylizer_pb2 as pb
+
+ROOM = Path(__file__).parent
+
+TYPED = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.CANCELLED,
+}
+"""What a call may end in besides a picture, when neither it nor the server has a bug."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks everything in this folder."""
+    for item in items:
+        if ROOM in item.path.parents:
+            item.add_marker(pytest.mark.robustness)
+
+
+class Vitals:
+    """Memory, file descriptors and threads of a process."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+
+    def read(self) -> dict[str, int]:
+        """As they are now; memory in bytes."""
+        return {
+            "memory": self._process.memory_info().rss,
+            "descriptors": self._process.num_fds(),
+            "threads": self._process.num_threads(),
+        }
+
+
+@pytest.fixture(scope="session")
+def vitals() -> Callable[[int], Vitals]:
+    """Looks at the process of that id."""
+    return Vitals
+
+
+@pytest.fixture(scope="session")
+def job(photo: Path, style_picture: Path) -> pb.StylizeRequest:
+    """A request that is as it should be."""
+    return pb.StylizeRequest(
+        content=pb.Image(encoded=photo.read_bytes()),
+        styles=[pb.WeightedStyle(image=pb.Image(encoded=style_picture.read_bytes()))],
+    )
+
+
+@pytest.fixture
+def still_serves(job: pb.StylizeRequest) -> Callable[[str], None]:
+    """Asserts that the server at HOST:PORT is well and makes a picture."""
+
+    def check(target: str) -> None:
+        with grpc.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
+            assert health.status == health_pb2.HealthCheckResponse.SERVING
+            answer = channel.unary_unary(
+                "/stylewire.v1.Stylizer/Stylize",
+                pb.StylizeRequest.SerializeToString,
+                pb.StylizeResponse.FromString,
+            )(job, timeout=60)
+            assert (answer.width, answer.height) == (256, 256)
+
+    return check
+
+
+@pytest.fixture
+def outcomes() -> "Outcomes":
+    """Counts how calls end."""
+    return Outcomes()
+
+
+class Outcomes:
+    """How calls ended: each in a picture or in an error that is one of `TYPED`."""
+
+    def __init__(self) -> None:
+        self.codes: Counter[grpc.StatusCode] = Counter()
+
+    def add(self, call: grpc.Future) -> None:
+        """A finished call."""
+        error = call.exception()
+        code = grpc.StatusCode.OK if error is None else error.code()
+        assert code is grpc.StatusCode.OK or code in TYPED, f"{code}: {error.details()}"
+        self.codes[code] += 1
+
+    @property
+    def pictures(self) -> int:
+        """Calls that ended in one."""
+        return self.codes[grpc.StatusCode.OK]
