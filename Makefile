@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint proto clean
+.PHONY: help demo test lint proto bench clean
 
 help:
 	@echo "make demo   serve, stylise one picture, write out/demo.png"
 	@echo "make test   the whole suite"
 	@echo "make lint   ruff and mypy"
+	@echo "make bench  the benchmarks, into benchmarks/results/"
 	@echo "make proto  generate the gRPC stubs from proto/"
 
 $(VENV)/demo: pyproject.toml
@@ -39,6 +40,13 @@ proto:
 	$(PYTHON) -m venv .venv-proto
 	.venv-proto/bin/pip install --quiet grpcio-tools==1.71.2 'setuptools<81'
 	.venv-proto/bin/python -m grpc_tools.protoc --proto_path=proto --python_out=client --pyi_out=client --grpc_python_out=client $$(cd proto && find . -name '*.proto' -printf '%P ')
+
+# Alone on the machine: a benchmark beside another job measures both.
+bench: $(VENV)/test
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/stages.py
+	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/startup.py
 
 clean:
 	rm -rf $(VENV) .venv-proto out

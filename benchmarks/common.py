@@ -1,0 +1,142 @@
+"""What every benchmark here needs: the job, statistics, the machine, a table, a JSON file."""
+
+import io
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+RESULTS = HERE / "results"
+
+CONTENT = ROOT / "examples" / "content" / "astronaut.jpg"
+STYLE = ROOT / "examples" / "style" / "waves.jpg"
+
+PACKAGES = ("stylewire", "openvino", "grpcio", "numpy", "pillow", "tensorflow")
+
+
+def content_jpeg(side: int = 512) -> bytes:
+    """The content of the benchmarks' job: a photograph of side x side px as a JPEG of quality 90."""
+    out = io.BytesIO()
+    with Image.open(CONTENT) as image:
+        image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS).save(out, "JPEG", quality=90)
+    return out.getvalue()
+
+
+def style_jpeg() -> bytes:
+    """The style of the benchmarks' job, 512x512 px."""
+    return STYLE.read_bytes()
+
+
+def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int, warmup: int = 3) -> dict[str, list[float]]:
+    """Seconds of each call, the contenders in turn, so that a drift of the machine meets them all alike."""
+    for call in contenders.values():
+        for _ in range(warmup):
+            call()
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, call in contenders.items():
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which that share (0..1) of the values lies."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def summary(seconds: Sequence[float]) -> dict[str, float]:
+    """Median, p95 and p99 in milliseconds, and how many there were."""
+    return {
+        "median_ms": statistics.median(seconds) * 1e3,
+        "p95_ms": percentile(seconds, 0.95) * 1e3,
+        "p99_ms": percentile(seconds, 0.99) * 1e3,
+        "count": len(seconds),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What this ran on."""
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text().splitlines() if cpu.exists() else []
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    flags = next((value.split() for key, value in fields.items() if key.startswith("flags")), [])
+    model = next((value.strip() for key, value in fields.items() if key.startswith("model name")), platform.processor())
+    return {
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "simd": [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if flag in flags],
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
+def write(name: str, results: Mapping[str, Any]) -> Path:
+    """The results with the machine that they are of, as benchmarks/results/<name>.json."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine(), **results}, indent=2) + "\n")
+    print(f"\nwrote {path.relative_to(ROOT)}")
+    return path
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Prints rows with the keys of the first as the head."""
+    head = list(rows[0])
+    cells = [head, *([_cell(row.get(key, "")) for key in head] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    for index, row in enumerate(cells):
+        print(
+            "  ".join(
+                cell.rjust(width) if column else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+        )
+        if index == 0:
+            print("  ".join("-" * width for width in widths))
+
+
+@contextmanager
+def server(command: Sequence[str]) -> Iterator[str]:
+    """A server process that prints `serving on HOST:PORT …`; yields HOST:PORT and stops it in the end."""
+    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert process.stdout is not None
+        banner = process.stdout.readline()
+        if not banner.startswith("serving on "):
+            raise SystemExit(f"{' '.join(command)} did not start")
+        yield banner.split()[2]
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _cell(value: Any) -> str:
+    return (
+        f"{value:.3g}"
+        if isinstance(value, float) and abs(value) < 100
+        else f"{value:.0f}"
+        if isinstance(value, float)
+        else str(value)
+    )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,73 @@
+"""Load on a server, as a process of its own: `load.py TARGET closed CALLERS SECONDS`, or `open RATE SECONDS`.
+
+Prints one JSON object: pictures per second, and the latency of each call in seconds.
+"""
+
+import asyncio
+import json
+import sys
+import time
+
+import grpc.aio
+from common import content_jpeg, style_jpeg
+from stylewire.v1 import stylizer_pb2 as pb
+from stylewire.v1 import stylizer_pb2_grpc
+
+
+def request() -> pb.StylizeRequest:
+    """The job: a JPEG content and a JPEG style, 512x512 px each, all defaults."""
+    style = pb.WeightedStyle(image=pb.Image(encoded=style_jpeg()))
+    return pb.StylizeRequest(content=pb.Image(encoded=content_jpeg()), styles=[style])
+
+
+async def closed(target: str, callers: int, seconds: float) -> dict:
+    """Each caller sends its next call when the last is answered."""
+    message, latencies = request(), []
+    end = 0.0
+
+    async def caller() -> None:
+        async with grpc.aio.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            stub = stylizer_pb2_grpc.StylizerStub(channel)
+            await stub.Stylize(message)
+            while (start := time.perf_counter()) < end:
+                await stub.Stylize(message)
+                latencies.append(time.perf_counter() - start)
+
+    start = time.perf_counter()
+    end = start + seconds
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    return {"rate": len(latencies) / (time.perf_counter() - start), "latencies": latencies}
+
+
+async def open_loop(target: str, rate: float, seconds: float) -> dict:
+    """Calls at even intervals, whatever has been answered; latency counts from when a call was due."""
+    message, latencies, failed = request(), [], 0
+    async with grpc.aio.insecure_channel(target, [("grpc.enable_retries", 0)]) as channel:
+        stub = stylizer_pb2_grpc.StylizerStub(channel)
+        await stub.Stylize(message)
+
+        async def call(due: float) -> None:
+            nonlocal failed
+            try:
+                await stub.Stylize(message, timeout=30)
+                latencies.append(time.perf_counter() - due)
+            except grpc.aio.AioRpcError:
+                failed += 1
+
+        start, tasks = time.perf_counter() + 0.1, []
+        for index in range(int(rate * seconds)):
+            due = start + index / rate
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            tasks.append(asyncio.create_task(call(due)))
+        await asyncio.gather(*tasks)
+    return {"rate": len(latencies) / (time.perf_counter() - start), "latencies": latencies, "failed": failed}
+
+
+if __name__ == "__main__":
+    _, target, kind, amount, seconds = sys.argv
+    work = (
+        closed(target, int(amount), float(seconds))
+        if kind == "closed"
+        else open_loop(target, float(amount), float(seconds))
+    )
+    print(json.dumps(asyncio.run(work)))

@@ -1,0 +1,48 @@
+"""From process start to ready and to the first picture, and the memory that a server holds."""
+
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from common import content_jpeg, server, style_jpeg, table, write
+from stylewire import Client
+
+RUNS = 7
+FLAGS = ["-m", "stylewire_server", "serve", "--port", "0", "--log-level", "warning"]
+
+
+def resident_megabytes(parent: int) -> float:
+    """Resident memory of this process's one child, in MB."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    status = Path(f"/proc/{children[-1]}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1e3
+
+
+def main() -> None:
+    """Prints a table and writes results/startup.json."""
+    content, style = content_jpeg(), style_jpeg()
+    ready, first, loaded, worked = [], [], [], []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        with server([*FLAGS, *sys.argv[1:]]) as target, Client(target) as client:
+            ready.append(time.perf_counter() - start)
+            client.stylize(content, style)
+            first.append(time.perf_counter() - start)
+            loaded.append(resident_megabytes(os.getpid()))
+            for _ in range(50):
+                client.stylize(content, style)
+            worked.append(resident_megabytes(os.getpid()))
+    results = {
+        "ready_s": statistics.median(ready),
+        "first_picture_s": statistics.median(first),
+        "resident_after_first_mb": statistics.median(loaded),
+        "resident_after_50_mb": statistics.median(worked),
+    }
+    table([{"figure": name, "median": value, "of": RUNS} for name, value in results.items()])
+    write("startup", results)
+
+
+if __name__ == "__main__":
+    main()

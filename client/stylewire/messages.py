@@ -1,0 +1,202 @@
+"""Python values to messages and back."""
+
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from .errors import InvalidImage, InvalidRequest
+from .v1 import stylizer_pb2 as pb
+
+ImageLike: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
+"""A picture: the path of a file, the bytes of one, a PIL image, or an array uint8 [H,W,3]."""
+
+StyleLike: TypeAlias = "ImageLike | Mapping[ImageLike, float] | Iterable[ImageLike]"
+"""A picture, the name of a named style, a mapping of either to weights, or several of either in equal parts."""
+
+E = TypeVar("E")
+
+STYLE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+FITS: Mapping[str, pb.Fit] = {
+    "crop": pb.FIT_CROP_256,
+    "squash": pb.FIT_SQUASH_256,
+    "keep": pb.FIT_KEEP_256,
+    "native": pb.FIT_NATIVE,
+}
+
+ENCODINGS: Mapping[str, pb.Encoding] = {
+    "png": pb.ENCODING_PNG,
+    "jpeg": pb.ENCODING_JPEG,
+    "webp": pb.ENCODING_WEBP,
+    "raw": pb.ENCODING_RAW_PIXELS,
+}
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Where the server's time for one picture went, in milliseconds."""
+
+    queue_ms: float
+    decode_ms: float
+    predict_ms: float
+    transform_ms: float
+    encode_ms: float
+    style_cached: bool
+
+
+@dataclass(frozen=True)
+class Stylized:
+    """A stylised picture as it came.
+
+    Attributes:
+        data: A JPEG, PNG or WebP file; for raw pixels height * width * 3 bytes.
+        raw: Whether data is raw pixels.
+        width: In pixels.
+        height: In pixels.
+        model: The edition that made it.
+        timings: Where the time went.
+    """
+
+    data: bytes
+    raw: bool
+    width: int
+    height: int
+    model: str
+    timings: Timings
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture in memory, mode RGB."""
+        if self.raw:
+            return Image.frombytes("RGB", (self.width, self.height), self.data)
+        image = Image.open(io.BytesIO(self.data))
+        image.load()
+        return image
+
+
+def image_message(picture: ImageLike, field: str) -> pb.Image:
+    """A picture as a message.
+
+    Raises:
+        InvalidImage: Not a picture's type, shape or dtype.
+        OSError: A path cannot be read.
+    """
+    match picture:
+        case str() | Path():
+            return pb.Image(encoded=Path(picture).expanduser().read_bytes())
+        case bytes():
+            return pb.Image(encoded=picture)
+        case Image.Image():
+            return _pil_message(picture)
+        case np.ndarray():
+            return _pixels_message(picture, field)
+        case _:
+            raise InvalidImage(
+                f"{field} is a {type(picture).__name__}; give a path, bytes, a PIL image or a uint8 array [H, W, 3]",
+                field,
+            )
+
+
+def style_messages(style: StyleLike) -> list[pb.WeightedStyle]:
+    """A style, or a blend of several, as messages. A str that could be a style's name is one; `./wave` is a path.
+
+    Raises:
+        InvalidRequest: A weight is not a number.
+        InvalidImage, OSError: As for `image_message`.
+    """
+    if isinstance(style, Mapping):
+        return [_style_message(part, weight, f"styles[{index}]") for index, (part, weight) in enumerate(style.items())]
+    if isinstance(style, str | Path | bytes | Image.Image | np.ndarray):
+        return [_style_message(style, None, "styles[0]")]
+    if isinstance(style, Iterable):
+        return [_style_message(part, None, f"styles[{index}]") for index, part in enumerate(style)]
+    raise InvalidRequest(f"style is a {type(style).__name__}; give a picture, a name, or a mapping of them to weights")
+
+
+def options_message(
+    strength: float | None, preserve_color: bool, fit: str, encoding: str | None, quality: int | None
+) -> pb.StylizeOptions:
+    """Options as a message; None leaves a value to the server.
+
+    Raises:
+        InvalidRequest: The name of a fit or an encoding is not one, or a value is not a number.
+    """
+    message = pb.StylizeOptions(
+        preserve_color=preserve_color,
+        fit=_choice(FITS, fit, "fit"),
+        encoding=pb.ENCODING_UNSPECIFIED if encoding is None else _choice(ENCODINGS, encoding, "encoding"),
+    )
+    if strength is not None:
+        message.strength = strength
+    if quality is not None:
+        if not 1 <= quality <= 100:
+            raise InvalidRequest(f"quality is {quality}; it must be from 1 to 100", "options.quality")
+        message.quality = quality
+    return message
+
+
+def stylized(response: pb.StylizeResponse) -> Stylized:
+    """An answer as a value."""
+    raw = response.image.WhichOneof("kind") == "pixels"
+    times = response.timings
+    return Stylized(
+        data=response.image.pixels.rgb if raw else response.image.encoded,
+        raw=raw,
+        width=response.width,
+        height=response.height,
+        model=response.model,
+        timings=Timings(
+            queue_ms=times.queue_ms,
+            decode_ms=times.decode_ms,
+            predict_ms=times.predict_ms,
+            transform_ms=times.transform_ms,
+            encode_ms=times.encode_ms,
+            style_cached=times.style_cached,
+        ),
+    )
+
+
+def _style_message(style: ImageLike, weight: float | None, field: str) -> pb.WeightedStyle:
+    if isinstance(style, str) and STYLE_NAME.fullmatch(style):
+        message = pb.WeightedStyle(name=style)
+    else:
+        message = pb.WeightedStyle(image=image_message(style, field))
+    if weight is not None:
+        if not isinstance(weight, int | float | np.number):
+            raise InvalidRequest(f"{field}.weight is {weight!r}; it must be a number above 0", f"{field}.weight")
+        message.weight = float(weight)
+    return message
+
+
+def _pil_message(picture: Image.Image) -> pb.Image:
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode == "RGB" and "icc_profile" not in upright.info:
+        return pb.Image(pixels=pb.Pixels(height=upright.height, width=upright.width, rgb=upright.tobytes()))
+    # Alpha, palettes and profiles are the server's to interpret, the same way for everyone.
+    out = io.BytesIO()
+    upright.save(out, "PNG" if upright.mode != "CMYK" else "JPEG", compress_level=1, quality=95)
+    return pb.Image(encoded=out.getvalue())
+
+
+def _pixels_message(picture: np.ndarray, field: str) -> pb.Image:
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise InvalidImage(
+            f"{field} is an array {picture.dtype} {list(picture.shape)}; it must be uint8 [H, W, 3]", field
+        )
+    height, width = picture.shape[:2]
+    return pb.Image(pixels=pb.Pixels(height=height, width=width, rgb=picture.tobytes()))
+
+
+def _choice(choices: Mapping[str, E], name: str, field: str) -> E:
+    try:
+        return choices[name]
+    except (KeyError, TypeError):
+        raise InvalidRequest(
+            f"{field} is {name!r}; it must be one of {', '.join(choices)}", f"options.{field}"
+        ) from None

@@ -1,0 +1,47 @@
+"""Settings classes as command-line flags."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+class UsageError(Exception):
+    """A flag or environment variable has a value that it cannot have; the message is one line for each."""
+
+
+def add_flags(parser: argparse.ArgumentParser, settings: type[BaseSettings]) -> None:
+    """A flag for every field: `max_pixels` becomes `--max-pixels`."""
+    for name, field in settings.model_fields.items():
+        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
+        shown = f"{field.description} (default: {field.default})"
+        flag = f"--{name.replace('_', '-')}"
+        if field.annotation is bool:
+            parser.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=field.description)
+        else:
+            metavar = None if choices else name.rsplit("_", 1)[-1].upper()
+            parser.add_argument(flag, choices=choices, metavar=metavar, default=argparse.SUPPRESS, help=shown)
+
+
+def parse(settings: type[S], arguments: Mapping[str, Any]) -> S:
+    """Settings from flags, then environment variables, then defaults.
+
+    Raises:
+        UsageError: A value does not fit.
+    """
+    try:
+        return settings(**{name: value for name, value in arguments.items() if name in settings.model_fields})
+    except ValidationError as error:
+        lines = [_line(problem, arguments, settings) for problem in error.errors()]
+        raise UsageError("\n".join(lines)) from None
+
+
+def _line(problem: Any, arguments: Mapping[str, Any], settings: type[BaseSettings]) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    prefix = settings.model_config.get("env_prefix") or ""
+    given = f"--{name.replace('_', '-')}" if name in arguments else f"{prefix}{name.upper()}"
+    return f"{given} {problem['input']}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"

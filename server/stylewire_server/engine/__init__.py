@@ -1,0 +1,1 @@
+"""Engines run a network: arrays in, arrays out. They know no image files and no gRPC."""

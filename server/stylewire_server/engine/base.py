@@ -1,0 +1,40 @@
+"""What every engine does."""
+
+from typing import Protocol
+
+import numpy as np
+
+MULTIPLE = 4
+"""The transformer halves its input twice and doubles it twice, so its sides come in fours."""
+
+
+class Engine(Protocol):
+    """Two functions on arrays. Safe to call from several threads.
+
+    Attributes:
+        name: "openvino" or "tensorflow".
+        precision: What the transformer computes in: "f32", "bf16" or "int8".
+    """
+
+    name: str
+    precision: str
+
+    def predict(self, style: np.ndarray) -> np.ndarray:
+        """Style [N,256,256,3], float32 in 0..1 or uint8, to style vectors, float32 [N,D]."""
+        ...
+
+    def transform(self, content: np.ndarray, vector: np.ndarray) -> np.ndarray:
+        """Content [N,H,W,3], float32 in 0..1 or uint8, in the style of vector, float32 [N,D].
+
+        The picture has the content's shape and type; H and W are any from 16 pixels up.
+        """
+        ...
+
+
+def pad_to_multiple(content: np.ndarray) -> np.ndarray:
+    """Content [N,H,W,3] with bottom and right reflected until both sides are multiples of 4."""
+    height, width = content.shape[1:3]
+    down, right = -height % MULTIPLE, -width % MULTIPLE
+    if not (down or right):
+        return content
+    return np.pad(content, ((0, 0), (0, down), (0, right), (0, 0)), mode="reflect")

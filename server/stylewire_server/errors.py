@@ -1,0 +1,45 @@
+"""What can go wrong with a call, in the words of the domain; `rpc.status` gives each its gRPC status.
+
+Messages reach the caller as they are: they name the value, the limit and the unit, and never a local path.
+"""
+
+
+class ServiceError(Exception):
+    """The root of everything that a caller is told."""
+
+
+class InvalidInput(ServiceError):
+    """The request itself is wrong.
+
+    Args:
+        field: Path of the offending field in the request, as `styles[1].weight`.
+        message: What is wrong with it, with value, limit and unit.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class StyleNotFound(ServiceError):
+    """No style is kept under that name."""
+
+
+class QueueFull(ServiceError):
+    """No more calls may wait; come back in `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DeadlinePassed(ServiceError):
+    """The call's deadline has passed, or cannot be met."""
+
+
+class Draining(ServiceError):
+    """The server is shutting down and takes no new calls."""
+
+
+class NotReady(ServiceError):
+    """The server has started, and its model is still loading."""

@@ -1,0 +1,310 @@
+"""Encoded pictures to pixels and back, within limits. Pixels are uint8 [H,W,3] sRGB."""
+
+import io
+import logging
+import math
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms
+
+from .errors import InvalidInput
+
+log = logging.getLogger(__name__)
+
+# The limit below is checked from the header, with a message of our own.
+Image.MAX_IMAGE_PIXELS = None
+
+SIDE = 256
+"""Side in pixels that the network was trained at."""
+
+_DECODERS = ("JPEG", "PNG", "WEBP")
+
+_WHITE = (255, 255, 255, 255)
+
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what makes the picture upright (Exif 2.32, table 6)."""
+
+_TURNED = range(5, 9)
+"""EXIF orientations that swap width and height."""
+
+
+class Fit(StrEnum):
+    """How a content picture reaches the network."""
+
+    CROP_256 = "crop"
+    SQUASH_256 = "squash"
+    KEEP_256 = "keep"
+    NATIVE = "native"
+
+
+class Encoding(StrEnum):
+    """The form of a picture on the wire."""
+
+    PNG = "PNG"
+    JPEG = "JPEG"
+    WEBP = "WEBP"
+    RAW_PIXELS = "RAW"
+
+
+_SIGNATURES = {
+    Encoding.JPEG: re.compile(rb"\xff\xd8\xff"),
+    Encoding.PNG: re.compile(rb"\x89PNG\r\n\x1a\n"),
+    Encoding.WEBP: re.compile(rb"RIFF....WEBP", re.DOTALL),
+}
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What a picture may be.
+
+    Args:
+        max_pixels: Of the picture that reaches the network.
+        max_decode_pixels: Of any picture as its header states it.
+        max_encoded_bytes: Of an encoded picture.
+        min_side: Shortest side in pixels.
+    """
+
+    max_pixels: int = 4_194_304
+    max_decode_pixels: int = 50_000_000
+    max_encoded_bytes: int = 16 * 2**20
+    min_side: int = 16
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Pixels uint8 [H,W,3] and the encoding that they came in."""
+
+    pixels: np.ndarray
+    encoding: Encoding
+
+
+def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) -> Picture:
+    """A picture as the network takes it.
+
+    Args:
+        source: A JPEG, PNG or WebP file, or pixels uint8 [H,W,3].
+        fit: Which part of it, at which size.
+        limits: What it may be.
+        field: Its name in the request, for messages.
+
+    Raises:
+        InvalidInput: It cannot be decoded, or is outside the limits.
+    """
+    if isinstance(source, np.ndarray):
+        size = (source.shape[1], source.shape[0])
+        _check_size(size, limits, field)
+        plan = _plan(size, fit, limits, field)
+        if plan.target == size:
+            return Picture(source, Encoding.RAW_PIXELS)
+        return Picture(np.asarray(_resize(Image.fromarray(source), plan)), Encoding.RAW_PIXELS)
+    image = _open(source, limits, field)
+    encoding = Encoding(str(image.format))
+    orientation = _orientation(image)
+    turned = orientation in _TURNED
+    size = _flip(image.size) if turned else image.size
+    _check_size(size, limits, field)
+    plan = _plan(size, fit, limits, field)
+    if turned:
+        plan = plan.turned()
+    try:
+        if encoding is Encoding.JPEG:
+            # libjpeg decodes at 1/2, 1/4 and 1/8 of the size for a fraction of the time.
+            image.draft(None, plan.least_size(image.size))
+        profile = image.info.get("icc_profile")
+        image = _to_srgb(_resize(_plain(image), plan), profile)
+        if orientation in _TRANSPOSE:
+            image = image.transpose(_TRANSPOSE[orientation])
+        return Picture(np.asarray(image), encoding)
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Pillow's decoders raise many kinds of errors on damaged files, and every one of them means the same.
+        log.info("%s does not decode: %r", field, error)
+        raise InvalidInput(
+            field, f"{field} is a truncated or damaged {encoding} file of {len(source):,} bytes"
+        ) from None
+
+
+def squash(pixels: np.ndarray) -> np.ndarray:
+    """Pixels uint8 [H,W,3] brought to 256x256, as the style predictor takes them."""
+    if pixels.shape[:2] == (SIDE, SIDE):
+        return pixels
+    size = (pixels.shape[1], pixels.shape[0])
+    return np.asarray(_resize(Image.fromarray(pixels), _Plan(size, (0, 0), (SIDE, SIDE))))
+
+
+def encode(pixels: np.ndarray, encoding: Encoding, quality: int = 90) -> bytes:
+    """Pixels uint8 [H,W,3] as a file; quality 1..100 counts for JPEG and WebP."""
+    if encoding is Encoding.RAW_PIXELS:
+        return pixels.tobytes()
+    out = io.BytesIO()
+    image = Image.fromarray(pixels)
+    match encoding:
+        case Encoding.PNG:
+            # Stylised pictures are all texture: run lengths find as much as level 6 does, in half the time.
+            image.save(out, "PNG", compress_level=1, compress_type=_Z_RLE)
+        case Encoding.JPEG:
+            # 4:4:4, because the strokes of a style are coloured edges.
+            image.save(out, "JPEG", quality=quality, subsampling=0)
+        case Encoding.WEBP:
+            image.save(out, "WEBP", quality=quality, method=0)
+    return out.getvalue()
+
+
+_Z_RLE = 3
+
+Size = tuple[int, int]
+"""Width and height in pixels, in Pillow's order."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Part of a picture of that size, left out as equal margins, and the size that the rest is brought to."""
+
+    size: Size
+    margin: tuple[float, float]
+    target: Size
+
+    def turned(self) -> "_Plan":
+        """The same for the picture turned by a quarter."""
+        return _Plan(_flip(self.size), (self.margin[1], self.margin[0]), _flip(self.target))
+
+    def least_size(self, size: Size) -> Size:
+        """The whole picture's size at which the part that is used has just the target's size."""
+        used = [side - 2 * margin for side, margin in zip(self.size, self.margin, strict=True)]
+        return (
+            min(size[0], math.ceil(size[0] * self.target[0] / used[0])),
+            min(size[1], math.ceil(size[1] * self.target[1] / used[1])),
+        )
+
+
+def _plan(size: Size, fit: Fit, limits: ImageLimits, field: str) -> _Plan:
+    width, height = size
+    shorter = min(size)
+    match fit:
+        case Fit.CROP_256:
+            return _Plan(size, ((width - shorter) / 2, (height - shorter) / 2), (SIDE, SIDE))
+        case Fit.SQUASH_256:
+            return _Plan(size, (0, 0), (SIDE, SIDE))
+        case Fit.KEEP_256:
+            target = (round(width * SIDE / shorter), round(height * SIDE / shorter))
+        case Fit.NATIVE:
+            target = size
+    pixels = target[0] * target[1]
+    if pixels > limits.max_pixels:
+        brought = "" if target == size else f", brought to {target[0]}x{target[1]} px by this fit"
+        raise InvalidInput(
+            field,
+            f"{field} is {width}x{height} px{brought} {_above(pixels, limits.max_pixels)}; "
+            "make it smaller, or use a fit that does",
+        )
+    return _Plan(size, (0, 0), target)
+
+
+def _check_size(size: Size, limits: ImageLimits, field: str) -> None:
+    width, height = size
+    pixels = width * height
+    if pixels > limits.max_decode_pixels:
+        raise InvalidInput(
+            field,
+            f"{field} is {width}x{height} px {_above(pixels, limits.max_decode_pixels)}",
+        )
+    if min(size) < limits.min_side:
+        raise InvalidInput(field, f"{field} is {width}x{height} px; each side must be at least {limits.min_side} px")
+
+
+def _above(pixels: int, limit: int) -> str:
+    digits = 1 if round(pixels / 1e6, 1) > round(limit / 1e6, 1) else 6
+    return f"= {pixels / 1e6:,.{digits}f} Mpx; the limit is {limit / 1e6:,.{digits}f} Mpx"
+
+
+def _open(data: bytes, limits: ImageLimits, field: str) -> Image.Image:
+    if not data:
+        raise InvalidInput(field, f"{field} is empty: 0 bytes")
+    if len(data) > limits.max_encoded_bytes:
+        raise InvalidInput(field, f"{field} is {len(data):,} bytes; the limit is {limits.max_encoded_bytes:,} bytes")
+    try:
+        return Image.open(io.BytesIO(data), formats=_DECODERS)
+    except MemoryError:
+        raise
+    except Exception:
+        for encoding, signature in _SIGNATURES.items():
+            if signature.match(data):
+                raise _damaged(encoding, data, field) from None
+        head = " ".join(f"{byte:02x}" for byte in data[:8])
+        raise InvalidInput(
+            field, f"{field} is not a JPEG, PNG or WebP picture: {len(data):,} bytes that begin with {head}"
+        ) from None
+
+
+def _damaged(encoding: Encoding, data: bytes, field: str) -> InvalidInput:
+    return InvalidInput(field, f"{field} is a truncated or damaged {encoding} file of {len(data):,} bytes")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        # Damaged EXIF does not make a picture unreadable.
+        return 1
+
+
+def _flip(size: Size) -> Size:
+    return size[1], size[0]
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """The same in mode L, RGB or CMYK: 8 bits, no palette, alpha composed on white."""
+    if image.has_transparency_data:
+        colour = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), colour).convert("RGB")
+    if image.mode.startswith("I"):
+        levels = np.asarray(image, np.float32) * (255.0 / 65535.0)
+        return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))
+    if image.mode in {"L", "RGB", "CMYK"}:
+        image.load()
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _resize(image: Image.Image, plan: _Plan) -> Image.Image:
+    # The decoder may have made the picture smaller than the plan knows it.
+    scale = (image.width / plan.size[0], image.height / plan.size[1])
+    left, top = plan.margin[0] * scale[0], plan.margin[1] * scale[1]
+    box = (left, top, image.width - left, image.height - top)
+    if image.size == plan.target and not (left or top):
+        return image
+    return image.resize(plan.target, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if profile:
+        try:
+            transform = _srgb_transform(profile, image.mode)
+            if transform is not None:
+                converted = ImageCms.applyTransform(image, transform)
+                return converted if converted is not None else image
+        except (ImageCms.PyCMSError, OSError, ValueError) as error:
+            log.info("ignoring an unusable colour profile: %s", error)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+@lru_cache(maxsize=32)
+def _srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """What brings pixels of that profile to sRGB; None where they are sRGB already."""
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if mode == "RGB" and "sRGB" in ImageCms.getProfileDescription(source):
+        return None
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")

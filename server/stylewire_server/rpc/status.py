@@ -1,0 +1,48 @@
+"""Each error of the domain with its gRPC status, and the details that it carries."""
+
+import math
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from ..errors import DeadlinePassed, Draining, InvalidInput, NotReady, QueueFull, ServiceError, StyleNotFound
+
+DETAILS_KEY = "grpc-status-details-bin"
+"""Metadata key of a serialised google.rpc.Status (gRPC's richer error model)."""
+
+_CODES: dict[type[ServiceError], grpc.StatusCode] = {
+    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
+    StyleNotFound: grpc.StatusCode.NOT_FOUND,
+    QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Draining: grpc.StatusCode.UNAVAILABLE,
+    NotReady: grpc.StatusCode.UNAVAILABLE,
+}
+
+
+def code_of(error: ServiceError) -> grpc.StatusCode:
+    """The status code of an error."""
+    return _CODES[type(error)]
+
+
+def trailing_metadata(error: ServiceError) -> tuple[tuple[str, str | bytes], ...]:
+    """The error's details as trailing metadata; empty for an error that has none."""
+    pushback: tuple[tuple[str, str], ...] = ()
+    detail: error_details_pb2.BadRequest | error_details_pb2.RetryInfo
+    match error:
+        case InvalidInput():
+            violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
+            detail = error_details_pb2.BadRequest(field_violations=[violation])
+        case QueueFull():
+            delay = duration_pb2.Duration()
+            delay.FromMicroseconds(int(error.retry_after * 1e6))
+            detail = error_details_pb2.RetryInfo(retry_delay=delay)
+            # The same for gRPC's own retries, which do not read the details (gRFC A6).
+            pushback = (("grpc-retry-pushback-ms", str(math.ceil(error.retry_after * 1e3))),)
+        case _:
+            return ()
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    status = status_pb2.Status(code=code_of(error).value[0], message=str(error), details=[packed])
+    return ((DETAILS_KEY, status.SerializeToString()), *pushback)

@@ -1,0 +1,157 @@
+"""The transformer of the lite edition as an OpenVINO graph in floating point.
+
+Dumoulin, Shlens and Kudlur 2017 (A Learned Representation for Artistic Style), table 1, with a quarter of the
+channels: contract (9x9x8, 3x3x16 stride 2, 3x3x32 stride 2, batch norm folded into bias), five residual blocks of 32
+channels, expand (nearest x2 and 3x3x16, nearest x2 and 3x3x8, 9x9x3, sigmoid). Reflection padding everywhere. Each
+norm outside the contraction is a conditional instance norm: its scale and offset are affine in the style vector.
+
+The convolutions at full size have 3 and 8 channels, an eighth to a half of what a vector register holds, and would take
+most of the time. So the graph computes four neighbouring pixels as one position with four times the channels, their
+*phases*: exactly the same sums in another order.
+
+- 9x9 at full size becomes 10x10 with stride 2 and four phases of each output channel.
+- The 3x3 with stride 2 that follows becomes 2x2 on phases.
+- Nearest x2 followed by 3x3 becomes one 4x4 transposed convolution with stride 2.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+EPSILON = 1e-5
+"""Added to the variance of an instance norm; the ONNX file holds it as 127 * 7.874e-8."""
+
+PHASES = 4
+
+
+def build(weights: Mapping[str, np.ndarray]) -> ov.Model:
+    """Graph of (content [N,H,W,3] in 0..1, vector [N,100]) -> picture [N,H,W,3] in 0..1; H, W multiples of 4.
+
+    Args:
+        weights: Kernels [out,in,kh,kw] and biases [out] under their TensorFlow names.
+    """
+    content = op.parameter([-1, -1, -1, 3], np.float32, name="content")
+    vector = op.parameter([-1, 100], np.float32, name="vector")
+    affines = _affines(weights, vector)
+
+    def kernel(name: str) -> np.ndarray:
+        return weights[f"{name}/weights"]
+
+    def biased(x: ov.Node, name: str, phases: int = 1) -> ov.Node:
+        bias = np.tile(weights[f"{name}/Conv2D_bias"], phases)
+        return op.relu(op.add(x, op.constant(bias.reshape(1, -1, 1, 1))))
+
+    def normalized(x: ov.Node, name: str) -> ov.Node:
+        # A convolution's own bias cancels in the norm, so it is left out.
+        scale, offset = affines[name]
+        return op.add(op.multiply(_standardized(x, [2, 3]), scale), offset)
+
+    def normalized_rows(x: ov.Node, name: str, channels: int) -> ov.Node:
+        # With few channels the engine's channels-last order wastes most of a register; flat rows do not have it.
+        flat = op.reshape(x, op.constant(np.array([0, channels, -1])), True)
+        scale, offset = (op.squeeze(part, op.constant(3)) for part in affines[name])
+        return op.reshape(op.add(op.multiply(_standardized(flat, [2]), scale), offset), op.shape_of(x), False)
+
+    def same(x: ov.Node, name: str, stride: int = 1) -> ov.Node:
+        return _convolve(_pad(x, 1, 1), kernel(name), stride)
+
+    margin = op.constant(np.array([0, 4, 4, 0]))
+    x = op.transpose(op.pad(content, margin, margin, "reflect"), op.constant(np.array([0, 3, 1, 2])))
+    name = "transformer/contract/conv1"
+    x = biased(_convolve(x, to_phases(kernel(name)), 2), name, PHASES)
+    # Row -1 reflects to row 1, which is the same position's other phase.
+    name = "transformer/contract/conv2"
+    x = biased(_convolve(_pad(x, 1, 0, "edge"), from_phases(kernel(name))), name)
+    name = "transformer/contract/conv3"
+    x = biased(same(x, name, stride=2), name)
+    for index in range(1, 6):
+        first, second = (f"transformer/residual/residual{index}/conv{half}" for half in (1, 2))
+        x = op.add(x, normalized(same(op.relu(normalized(same(x, first), first)), second), second))
+    for index in (1, 2):
+        name = f"transformer/expand/conv{index}/conv"
+        doubled = _double(x, upsampling(kernel(name)))
+        x = op.relu(normalized_rows(doubled, name, kernel(name).shape[0]))
+    name = "transformer/expand/conv3/conv"
+    # All phases of a channel lie in one flat row, so the norm sees the whole picture before it is put together.
+    x = _convolve(_pad(x, 4, 4), channels_first(to_phases(kernel(name))), 2)
+    x = op.sigmoid(normalized_rows(x, name, channels=3))
+    picture = op.transpose(op.depth_to_space(x, "depth_first", 2), op.constant(np.array([0, 2, 3, 1])))
+    return ov.Model([picture], [content, vector], "lite_transformer")
+
+
+def to_phases(kernel: np.ndarray) -> np.ndarray:
+    """Kernel [o,i,k,k] of a stride of 1 as [4*o,i,k+1,k+1] of a stride of 2: output channel phase * o + channel."""
+    outputs, inputs, side, _ = kernel.shape
+    phases = np.zeros((2, 2, outputs, inputs, side + 1, side + 1), np.float32)
+    for y, x in np.ndindex(2, 2):
+        phases[y, x, :, :, y : y + side, x : x + side] = kernel
+    return phases.reshape(PHASES * outputs, inputs, side + 1, side + 1)
+
+
+def from_phases(kernel: np.ndarray) -> np.ndarray:
+    """Kernel [o,i,3,3] of a stride of 2 as [o,4*i,2,2] of a stride of 1: input channel phase * i + channel."""
+    outputs, inputs = kernel.shape[:2]
+    phases = np.zeros((outputs, 2, 2, inputs, 2, 2), np.float32)
+    for y, x in np.ndindex(3, 3):
+        row, row_phase = divmod(y + 1, 2)
+        column, column_phase = divmod(x + 1, 2)
+        phases[:, row_phase, column_phase, :, row, column] = kernel[:, :, y, x]
+    return phases.reshape(outputs, PHASES * inputs, 2, 2)
+
+
+def upsampling(kernel: np.ndarray) -> np.ndarray:
+    """Kernel [o,i,3,3] that follows nearest x2 as the kernel [i,o,4,4] of a transposed convolution of stride 2."""
+    outputs, inputs = kernel.shape[:2]
+    transposed = np.zeros((inputs, outputs, 4, 4), np.float32)
+    for y, x in np.ndindex(3, 3):
+        # Each source pixel is two by two pixels of the doubled picture, and each of those meets the kernel.
+        transposed[:, :, 2 - y : 4 - y, 2 - x : 4 - x] += kernel[:, :, y, x].T[:, :, np.newaxis, np.newaxis]
+    return transposed
+
+
+def channels_first(kernel: np.ndarray) -> np.ndarray:
+    """The same kernel [4*o,i,k,k] with output channel * 4 + phase."""
+    outputs = kernel.shape[0] // PHASES
+    return kernel.reshape(PHASES, outputs, *kernel.shape[1:]).swapaxes(0, 1).reshape(kernel.shape)
+
+
+def _affines(weights: Mapping[str, np.ndarray], vector: ov.Node) -> dict[str, tuple[ov.Output, ov.Output]]:
+    """Scale and offset [N,C,1,1] of every norm, from one product with the style vector."""
+    prefix, middle = "style_params/", "/StyleNorm/Conv"
+    names = sorted(name for name in weights if name.startswith(prefix) and name.endswith("/weights"))
+    kernels = [weights[name][:, :, 0, 0] for name in names]
+    biases = [weights[name.replace("/weights", "/Conv2D_bias")] for name in names]
+    values = op.add(
+        op.matmul(vector, op.constant(np.concatenate(kernels)), False, True),
+        op.constant(np.concatenate(biases)[np.newaxis]),
+    )
+    values = op.unsqueeze(values, op.constant(np.array([2, 3])))
+    lengths = op.constant(np.array([len(bias) for bias in biases]))
+    parts = op.variadic_split(values, op.constant(1), lengths).outputs()
+    by_name = dict(zip(names, parts, strict=True))
+    return {
+        name[len(prefix) : name.index(middle)]: (by_name[name.replace(f"{middle}/", f"{middle}_1/")], by_name[name])
+        for name in names
+        if f"{middle}/" in name
+    }
+
+
+def _standardized(x: ov.Node, axes: list[int]) -> ov.Node:
+    return op.mvn(x, op.constant(np.array(axes)), True, EPSILON, "inside_sqrt")
+
+
+def _convolve(x: ov.Node, kernel: np.ndarray, stride: int = 1) -> ov.Node:
+    return op.convolution(x, op.constant(kernel), [stride] * 2, [0, 0], [0, 0], [1, 1])
+
+
+def _double(x: ov.Node, kernel: np.ndarray) -> ov.Node:
+    # Reflection at the edge of the doubled picture meets the second copy of the edge pixel itself.
+    return op.convolution_backprop_data(
+        _pad(x, 1, 1, "edge"), op.constant(kernel), [2, 2], pads_begin=[3, 3], pads_end=[3, 3]
+    )
+
+
+def _pad(x: ov.Node, before: int, after: int, mode: str = "reflect") -> ov.Node:
+    return op.pad(x, op.constant(np.array([0, 0, before, before])), op.constant(np.array([0, 0, after, after])), mode)

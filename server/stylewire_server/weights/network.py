@@ -1,0 +1,36 @@
+"""A network as the engines see it: two graphs that meet at the style vector, and where they came from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import openvino
+
+STYLE_SIDE = 256
+"""Side in pixels of the square that the style predictor takes."""
+
+
+class WeightsError(Exception):
+    """The weights cannot be used; the message says why and what to do. For the operator: it may name paths."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """One edition of the style transfer network, not yet loaded.
+
+    Args:
+        edition: "lite", "full", or the name of a folder.
+        style_dimension: Length D of the style vector.
+        sha256: Over the files that the weights came from.
+        verified: Whether those files are the published ones.
+        predictor: Reads style [1,256,256,3] -> vector, any shape of D elements.
+        transformer: Reads (content [N,H,W,3], vector [N,D]) -> picture [N,H,W,3], H and W multiples of 4.
+    """
+
+    edition: str
+    style_dimension: int
+    sha256: str
+    verified: bool
+    predictor: Callable[["openvino.Core"], "openvino.Model"]
+    transformer: Callable[["openvino.Core"], "openvino.Model"]

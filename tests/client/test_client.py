@@ -1,0 +1,92 @@
+"""The client's errors, targets and one-liner, against a real server."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import stylewire
+from PIL import Image
+from stylewire import Client, DeadlineExceeded, InvalidImage, InvalidRequest, StylewireError, Unavailable
+
+
+def test_one_line(server, photo: Path, style_picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STYLEWIRE_TARGET", server.target)
+    assert stylewire.stylize(photo, style_picture).size == (256, 256)
+    assert stylewire.stylize(photo, style_picture, target=server.target, fit="native").size == (512, 512)
+
+
+def test_a_given_channel_is_used_and_left_open(server, photo: Path, style_picture: Path) -> None:
+    with grpc.insecure_channel(server.target) as channel:
+        for _ in range(2):
+            with Client(channel=channel) as client:
+                assert client.stylize(photo, style_picture).size == (256, 256)
+
+
+def test_invalid_images_and_requests(client: Client, photo: Path, style_picture: Path) -> None:
+    with pytest.raises(InvalidImage, match="not a JPEG, PNG or WebP") as caught:
+        client.stylize(b"no picture", style_picture)
+    assert caught.value.field == "content"
+    with pytest.raises(InvalidImage, match=r"styles\[1\]") as caught:
+        client.stylize(photo, [style_picture, b"no picture"])
+    with pytest.raises(InvalidRequest, match="strength is 2") as wrong:
+        client.stylize(photo, style_picture, strength=2)
+    assert not isinstance(wrong.value, InvalidImage)
+    assert wrong.value.field == "options.strength"
+    assert isinstance(wrong.value, ValueError)
+
+
+def test_a_message_above_the_limit_is_told_apart_from_a_busy_server(client: Client, style_picture: Path) -> None:
+    with pytest.raises(InvalidRequest, match="too large"):
+        client.stylize(np.zeros((5000, 5000, 3), np.uint8), style_picture)
+
+
+def test_deadline(client: Client, photo: Path, style_picture: Path) -> None:
+    with pytest.raises(DeadlineExceeded):
+        client.stylize(photo, style_picture, timeout=0.001)
+    assert isinstance(DeadlineExceeded(), TimeoutError)
+
+
+def test_no_server_there(photo: Path, style_picture: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        target = f"127.0.0.1:{taken.getsockname()[1]}"
+        with Client(target, timeout=20) as client, pytest.raises(Unavailable, match=target) as caught:
+            client.stylize(photo, style_picture)
+    assert isinstance(caught.value, StylewireError)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "stylewire", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(("suffix", "form"), [(".png", "PNG"), (".jpg", "JPEG"), (".webp", "WEBP")])
+def test_the_command_line_writes_a_picture(
+    server, photo: Path, style_picture: Path, tmp_path: Path, suffix: str, form: str
+) -> None:
+    out = tmp_path / f"result{suffix}"
+    done = run("--target", server.target, "stylize", str(photo), str(style_picture), "-o", str(out))
+    assert done.returncode == 0, done.stderr
+    with Image.open(out) as image:
+        assert (image.format, image.size) == (form, (256, 256))
+
+
+def test_the_command_line_shows_the_model(server) -> None:
+    done = run("--target", server.target, "model")
+    assert done.returncode == 0
+    assert "lite" in done.stdout
+
+
+def test_the_command_line_fails_in_one_line(server, photo: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "result.png")
+    done = run("--target", server.target, "stylize", str(photo), str(tmp_path / "none.jpg"), "-o", out)
+    assert done.returncode == 1
+    assert "none.jpg" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = run("--target", server.target, "stylize", str(photo), str(photo), "-o", str(tmp_path / "result.tiff"))
+    assert done.returncode == 2
+    assert ".tiff" in done.stderr

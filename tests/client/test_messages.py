@@ -1,0 +1,89 @@
+"""Python values to messages."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from stylewire import InvalidImage, InvalidRequest
+from stylewire.messages import image_message, options_message, style_messages
+from stylewire.v1 import stylizer_pb2 as pb
+
+
+def test_arrays_and_rgb_images_travel_as_pixels() -> None:
+    array = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    for value in (array, Image.fromarray(array)):
+        message = image_message(value, "content")
+        assert (message.pixels.height, message.pixels.width, message.pixels.rgb) == (4, 5, array.tobytes())
+
+
+def test_files_travel_as_they_are(photo: Path) -> None:
+    for value in (photo, str(photo), photo.read_bytes()):
+        assert image_message(value, "content").encoded == photo.read_bytes()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "L", "P", "CMYK", "1"])
+def test_other_modes_travel_as_files(mode: str) -> None:
+    message = image_message(Image.new(mode, (20, 30)), "content")
+    with Image.open(io.BytesIO(message.encoded)) as image:
+        assert image.size == (20, 30)
+
+
+def test_the_orientation_of_a_pil_image_is_applied() -> None:
+    image = Image.new("RGB", (20, 30))
+    image.getexif()[274] = 6
+    message = image_message(image, "content")
+    assert (message.pixels.width, message.pixels.height) == (30, 20)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((4, 5), np.uint8), np.zeros((4, 5, 4), np.uint8), np.zeros((4, 5, 3), np.float32)],
+)
+def test_other_arrays_are_refused(array: np.ndarray) -> None:
+    with pytest.raises(InvalidImage, match=r"must be uint8 \[H, W, 3\]"):
+        image_message(array, "content")
+
+
+def test_other_types_are_refused() -> None:
+    with pytest.raises(InvalidImage, match="content is a int"):
+        image_message(7, "content")
+
+
+def test_a_style_is_a_name_a_path_or_a_blend(style_picture: Path) -> None:
+    assert style_messages("wave")[0].name == "wave"
+    assert style_messages(str(style_picture))[0].image.encoded == style_picture.read_bytes()
+    blend = style_messages({"wave": 0.7, style_picture: 2})
+    assert [part.WhichOneof("source") for part in blend] == ["name", "image"]
+    assert [part.weight for part in blend] == [pytest.approx(0.7), 2]
+    parts = style_messages(["wave", "scream"])
+    assert [part.name for part in parts] == ["wave", "scream"]
+    assert not any(part.HasField("weight") for part in parts)
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.jpg"):
+        style_messages("nowhere.jpg")
+
+
+def test_options() -> None:
+    message = options_message(0.25, True, "native", "png", 80)
+    assert (message.strength, message.preserve_color, message.quality) == (0.25, True, 80)
+    assert (message.fit, message.encoding) == (pb.FIT_NATIVE, pb.ENCODING_PNG)
+    bare = options_message(None, False, "crop", None, None)
+    assert not bare.HasField("strength")
+    assert bare.encoding == pb.ENCODING_UNSPECIFIED
+
+
+@pytest.mark.parametrize(
+    ("fit", "encoding", "quality", "words"),
+    [
+        ("stretch", None, None, "fit is 'stretch'; it must be one of crop, squash, keep, native"),
+        ("crop", "gif", None, "encoding is 'gif'; it must be one of png"),
+        ("crop", None, 0, "quality is 0; it must be from 1 to 100"),
+    ],
+)
+def test_wrong_options_are_refused_before_any_call(fit: str, encoding: str, quality: int, words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        options_message(None, False, fit, encoding, quality)

@@ -1,0 +1,138 @@
+"""Stylize and GetModel through a real socket, by the client and by bare gRPC."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from PIL import Image
+from stylewire import Client
+from stylewire.v1 import stylizer_pb2 as pb
+from stylewire.v1 import stylizer_pb2_grpc
+
+SERVICE = "stylewire.v1.Stylizer"
+
+
+def test_a_path_and_a_path_give_a_picture(client: Client, photo: Path, style_picture: Path) -> None:
+    picture = client.stylize(photo, style_picture)
+    assert (picture.size, picture.mode, picture.format) == ((256, 256), "RGB", "JPEG")
+    with Image.open(photo) as original:
+        plain = np.asarray(original.convert("RGB").resize((256, 256)), int)
+    assert np.abs(np.asarray(picture, int) - plain).mean() > 20
+
+
+def test_every_kind_of_input_gives_the_same_picture(client: Client, photo: Path, style_picture: Path) -> None:
+    with Image.open(photo) as image:
+        image.load()
+    array = np.asarray(image)
+    style = style_picture.read_bytes()
+    as_array = np.asarray(client.stylize(array, style, encoding="raw", fit="native"))
+    as_pil = np.asarray(client.stylize(image, style, encoding="raw", fit="native"))
+    as_bytes = np.asarray(client.stylize(photo.read_bytes(), style_picture, encoding="raw", fit="native"))
+    np.testing.assert_array_equal(as_array, as_pil)
+    np.testing.assert_array_equal(as_array, as_bytes)
+
+
+@pytest.mark.parametrize(("encoding", "form"), [("png", "PNG"), ("jpeg", "JPEG"), ("webp", "WEBP"), ("raw", None)])
+@pytest.mark.parametrize(("fit", "size"), [("crop", (256, 256)), ("squash", (256, 256)), ("native", (512, 341))])
+def test_fits_and_encodings(
+    client: Client, photo: Path, style_picture: Path, encoding: str, form: str | None, fit: str, size: tuple[int, int]
+) -> None:
+    picture = client.stylize(photo.with_name("coffee.jpg"), style_picture, encoding=encoding, fit=fit)
+    assert (picture.size, picture.format) == (size, form)
+
+
+def test_keep_fit_has_shorter_side_256(client: Client, photo: Path, style_picture: Path) -> None:
+    assert client.stylize(photo.with_name("coffee.jpg"), style_picture, fit="keep").size == (384, 256)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+def test_the_answer_comes_in_the_contents_own_format(client: Client, style_picture: Path, form: str) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (80, 60), (90, 160, 40)).save(out, form)
+    assert client.stylize(out.getvalue(), style_picture).format == form
+
+
+def test_blends_and_strength(client: Client, photo: Path, style_picture: Path, other_style_picture: Path) -> None:
+    def picture(style: object, **options: object) -> np.ndarray:
+        return np.asarray(client.stylize(photo, style, encoding="raw", **options), int)
+
+    first, second = picture(style_picture), picture(other_style_picture)
+    np.testing.assert_array_equal(first, picture({style_picture: 5.0}))
+    half = picture({style_picture: 1, other_style_picture: 1})
+    np.testing.assert_array_equal(half, picture([style_picture, other_style_picture]))
+    assert np.abs(half - first).mean() > 5
+    assert np.abs(half - second).mean() > 5
+    np.testing.assert_array_equal(first, picture(style_picture, strength=1.0))
+    assert np.abs(picture(style_picture, strength=0.3) - first).mean() > 5
+
+
+def test_timings_are_told_truthfully(client: Client, photo: Path) -> None:
+    style = np.random.default_rng(5).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    fresh = client.stylize_detailed(photo, style)
+    again = client.stylize_detailed(photo, style)
+    assert fresh.model == "lite"
+    assert not fresh.timings.style_cached
+    assert fresh.timings.predict_ms > 0
+    assert again.timings.style_cached
+    assert again.timings.predict_ms == 0
+    for stage in ("decode_ms", "transform_ms", "encode_ms"):
+        assert getattr(again.timings, stage) > 0
+
+
+def test_the_model_says_what_it_is(client: Client) -> None:
+    model = client.model()
+    assert (model.edition, model.engine, model.style_dimension, model.verified) == ("lite", "openvino", 100, True)
+    assert model.precision in {"f32", "bf16"}
+    assert len(model.weights_sha256) == 64
+    assert model.limits.max_pixels == 4_194_304
+    assert model.limits.min_side == 16
+
+
+def test_a_picture_of_six_megabytes_goes_through(client: Client, style_picture: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1400, 1500, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(noise).save(out, "PNG", compress_level=0)
+    assert len(out.getvalue()) > 6_000_000
+    picture = client.stylize(out.getvalue(), style_picture, fit="native")
+    assert picture.size == (1500, 1400)
+
+
+def test_many_callers_at_once(server, photo: Path, style_picture: Path, other_style_picture: Path) -> None:
+    with Client(server.target, timeout=60) as client:
+        expected = {
+            path: np.asarray(client.stylize(photo, path, encoding="raw"))
+            for path in (style_picture, other_style_picture)
+        }
+
+        def call(index: int) -> None:
+            path = (style_picture, other_style_picture)[index % 2]
+            np.testing.assert_array_equal(np.asarray(client.stylize(photo, path, encoding="raw")), expected[path])
+
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(call, range(64)))
+
+
+def test_health_and_reflection(server) -> None:
+    with grpc.insecure_channel(server.target) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        for name in ("", SERVICE):
+            answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        assert SERVICE in ProtoReflectionDescriptorDatabase(channel).get_services()
+
+
+def test_bare_grpc_with_defaults(server, photo: Path, style_picture: Path) -> None:
+    """What a caller in another language does: two pictures, nothing else."""
+    with grpc.insecure_channel(server.target) as channel:
+        request = pb.StylizeRequest(
+            content=pb.Image(encoded=photo.read_bytes()),
+            styles=[pb.WeightedStyle(image=pb.Image(encoded=style_picture.read_bytes()))],
+        )
+        response = stylizer_pb2_grpc.StylizerStub(channel).Stylize(request, timeout=60)
+    assert (response.width, response.height) == (256, 256)
+    assert response.image.encoded.startswith(b"\xff\xd8\xff")

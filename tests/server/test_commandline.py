@@ -1,0 +1,43 @@
+"""Settings as flags and environment variables."""
+
+import pytest
+from stylewire_server.__main__ import main
+from stylewire_server.commandline import UsageError, parse
+from stylewire_server.settings import ServeSettings
+
+
+def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STYLEWIRE_PORT", "6000")
+    monkeypatch.setenv("STYLEWIRE_QUEUE_SIZE", "7")
+    settings = parse(ServeSettings, {"port": "7000", "run": print})
+    assert (settings.port, settings.queue_size, settings.host) == (7000, 7, "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--port", "70000"], ["--port 70000", "65535"]),
+        (["--port", "http"], ["--port http", "integer"]),
+        (["--max-pixels", "0"], ["--max-pixels 0", "greater than 0"]),
+        (["--queue-size", "-1"], ["--queue-size -1"]),
+    ],
+)
+def test_a_wrong_flag_is_one_clear_line(flags: list[str], words: list[str], capsys: pytest.CaptureFixture) -> None:
+    assert main(["serve", *flags]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    for word in words:
+        assert word in message
+
+
+def test_a_wrong_environment_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STYLEWIRE_PORT", "-3")
+    with pytest.raises(UsageError, match="STYLEWIRE_PORT -3"):
+        parse(ServeSettings, {})
+
+
+def test_an_unknown_flag_is_wrong_usage(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["serve", "--prot", "1"])
+    assert caught.value.code == 2
+    assert "--prot" in capsys.readouterr().err

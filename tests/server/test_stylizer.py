@@ -1,0 +1,158 @@
+"""The domain, with the real lite network and real pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from stylewire_server.engine.openvino import OpenVinoEngine
+from stylewire_server.errors import InvalidInput
+from stylewire_server.images import Encoding, Fit, ImageLimits
+from stylewire_server.stylizer import Options, Stylized, Stylizer, WeightedStyle
+from stylewire_server.weights.lite import lite
+
+RAW = Options(encoding=Encoding.RAW_PIXELS)
+
+
+@pytest.fixture(scope="module")
+def stylizer() -> Stylizer:
+    return Stylizer(OpenVinoEngine(lite()), ImageLimits(), max_styles=4, cache_bytes=1 << 20)
+
+
+def pixels(result: Stylized) -> np.ndarray:
+    return np.frombuffer(result.data, np.uint8).reshape(result.height, result.width, 3)
+
+
+def reference(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB").resize((256, 256)), np.float64)
+
+
+def edges(picture: np.ndarray) -> np.ndarray:
+    """Gradient magnitude of the grey picture, smoothed over 8x8 px."""
+    grey = picture.astype(np.float64).mean(-1)
+    dy, dx = np.gradient(grey)
+    return np.hypot(dx, dy)[:256, :256].reshape(32, 8, 32, 8).mean((1, 3))
+
+
+def colour_histogram(picture: np.ndarray) -> np.ndarray:
+    """Shares of 4x4x4 cells of RGB."""
+    cells, _ = np.histogramdd(picture.reshape(-1, 3), bins=(4, 4, 4), range=[(0, 256)] * 3)
+    return cells / cells.sum()
+
+
+def test_the_picture_keeps_the_contents_edges(stylizer: Stylizer, photo: Path, style_picture: Path) -> None:
+    """Correlation of smoothed gradient magnitudes with the content's: at least 0.5."""
+    result = pixels(stylizer.stylize(photo.read_bytes(), [WeightedStyle(style_picture.read_bytes())], RAW))
+    correlation = np.corrcoef(edges(result).ravel(), edges(reference(photo)).ravel())[0, 1]
+    assert correlation >= 0.5, f"{correlation:.2f}"
+
+
+def test_the_picture_takes_the_styles_colours(stylizer: Stylizer, photo: Path, style_picture: Path) -> None:
+    """Total variation distance of colour histograms: the style is nearer than the content is to it, by 0.2."""
+    result = pixels(stylizer.stylize(photo.read_bytes(), [WeightedStyle(style_picture.read_bytes())], RAW))
+    style = colour_histogram(reference(style_picture))
+    before = np.abs(colour_histogram(reference(photo)) - style).sum() / 2
+    after = np.abs(colour_histogram(result) - style).sum() / 2
+    assert after <= before - 0.2, f"{before:.2f} before, {after:.2f} after"
+
+
+def test_two_styles_give_clearly_different_pictures(
+    stylizer: Stylizer, photo: Path, style_picture: Path, other_style_picture: Path
+) -> None:
+    first, second = (
+        pixels(stylizer.stylize(photo.read_bytes(), [WeightedStyle(path.read_bytes())], RAW)).astype(int)
+        for path in (style_picture, other_style_picture)
+    )
+    assert np.abs(first - second).mean() > 20
+
+
+def test_full_strength_is_no_strength(stylizer: Stylizer, photo: Path, style_picture: Path) -> None:
+    style = [WeightedStyle(style_picture.read_bytes())]
+    plain = stylizer.stylize(photo.read_bytes(), style, RAW)
+    full = stylizer.stylize(photo.read_bytes(), style, Options(strength=1.0, encoding=Encoding.RAW_PIXELS))
+    assert plain.data == full.data
+
+
+def test_less_strength_is_further_from_the_style(stylizer: Stylizer, photo: Path, style_picture: Path) -> None:
+    style = [WeightedStyle(style_picture.read_bytes())]
+    full = pixels(stylizer.stylize(photo.read_bytes(), style, RAW)).astype(int)
+    distances = []
+    for strength in (0.0, 0.25, 0.5, 0.75):
+        options = Options(strength=strength, encoding=Encoding.RAW_PIXELS)
+        weaker = pixels(stylizer.stylize(photo.read_bytes(), style, options))
+        distances.append(np.abs(weaker - full).mean())
+    assert distances == sorted(distances, reverse=True)
+    assert distances[0] > 10
+
+
+def test_an_overwhelming_weight_is_that_style_alone(
+    stylizer: Stylizer, photo: Path, style_picture: Path, other_style_picture: Path
+) -> None:
+    first, second = style_picture.read_bytes(), other_style_picture.read_bytes()
+    alone = pixels(stylizer.stylize(photo.read_bytes(), [WeightedStyle(first)], RAW)).astype(int)
+    blend = [WeightedStyle(first, 1.0), WeightedStyle(second, 1e-9)]
+    assert np.abs(pixels(stylizer.stylize(photo.read_bytes(), blend, RAW)) - alone).max() <= 1
+    halves = [WeightedStyle(first), WeightedStyle(second)]
+    assert np.abs(pixels(stylizer.stylize(photo.read_bytes(), halves, RAW)) - alone).mean() > 5
+
+
+@pytest.mark.parametrize("fit", list(Fit))
+@pytest.mark.parametrize("encoding", [None, *Encoding])
+def test_all_fits_and_encodings(
+    stylizer: Stylizer, photo: Path, style_picture: Path, fit: Fit, encoding: Encoding | None
+) -> None:
+    result = stylizer.stylize(
+        photo.read_bytes(), [WeightedStyle(style_picture.read_bytes())], Options(fit=fit, encoding=encoding)
+    )
+    side = 512 if fit is Fit.NATIVE else 256
+    assert (result.width, result.height) == (side, side)
+    assert result.encoding is (encoding or Encoding.JPEG)
+    heads = {Encoding.PNG: b"\x89PNG", Encoding.JPEG: b"\xff\xd8\xff", Encoding.WEBP: b"RIFF"}
+    assert result.data.startswith(heads.get(result.encoding, b""))
+
+
+def test_timings_tell_the_stages_apart(photo: Path, style_picture: Path) -> None:
+    stylizer = Stylizer(OpenVinoEngine(lite()), ImageLimits(), max_styles=4, cache_bytes=1 << 20)
+    style = [WeightedStyle(style_picture.read_bytes())]
+    first = stylizer.stylize(photo.read_bytes(), style, Options()).timings
+    second = stylizer.stylize(photo.read_bytes(), style, Options()).timings
+    assert (first.style_cached, second.style_cached) == (False, True)
+    assert first.predict_ms > 0
+    assert second.predict_ms == 0
+    assert min(second.decode_ms, second.transform_ms, second.encode_ms) > 0
+    dosed = stylizer.stylize(photo.read_bytes(), style, Options(strength=0.5)).timings
+    assert dosed.predict_ms > 0
+
+
+def test_the_checkpoint_stops_the_work(stylizer: Stylizer, photo: Path, style_picture: Path) -> None:
+    class Gone(Exception):
+        pass
+
+    def checkpoint() -> None:
+        raise Gone
+
+    with pytest.raises(Gone):
+        stylizer.stylize(photo.read_bytes(), [WeightedStyle(style_picture.read_bytes())], Options(), checkpoint)
+
+
+def test_the_number_of_styles_is_limited(stylizer: Stylizer, photo: Path, style_picture: Path) -> None:
+    style = WeightedStyle(style_picture.read_bytes())
+    with pytest.raises(InvalidInput, match="at least 1 style"):
+        stylizer.stylize(photo.read_bytes(), [], Options())
+    with pytest.raises(InvalidInput, match="has 5 styles; the limit is 4 styles"):
+        stylizer.stylize(photo.read_bytes(), [style] * 5, Options())
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan"), float("inf")])
+def test_strength_is_checked(strength: float) -> None:
+    with pytest.raises(InvalidInput, match=r"strength is .* from 0 to 1") as caught:
+        Options(strength=strength)
+    assert caught.value.field == "options.strength"
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+def test_weight_is_checked(weight: float) -> None:
+    with pytest.raises(InvalidInput, match="above 0") as caught:
+        WeightedStyle(b"", weight, "styles[2]")
+    assert caught.value.field == "styles[2].weight"

@@ -1,0 +1,30 @@
+"""The checked-in stubs are those of the proto files."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+from google.protobuf import descriptor_pb2
+
+ROOT = Path(__file__).resolve().parent.parent
+PROTO = ROOT / "proto"
+
+
+@pytest.mark.parametrize("path", sorted(PROTO.rglob("*.proto")), ids=lambda path: path.name)
+def test_stubs_are_up_to_date(path: Path, tmp_path: Path) -> None:
+    protoc = pytest.importorskip("grpc_tools.protoc", reason="needs grpcio-tools, from the extra dev")
+    well_known = Path(importlib.import_module("grpc_tools").__file__).parent / "_proto"
+    name = path.relative_to(PROTO)
+    out = tmp_path / "set"
+    paths = [f"--proto_path={folder}" for folder in (PROTO, well_known)]
+    assert protoc.main(["protoc", *paths, f"--descriptor_set_out={out}", str(name)]) == 0
+    expected = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes()).file[0]
+
+    module = importlib.import_module(".".join(name.with_suffix("").parts) + "_pb2")
+    found = descriptor_pb2.FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
+    for descriptor in (expected, found):
+        # protoc fills these in or leaves them out by its version.
+        for message in descriptor.message_type:
+            for field in message.field:
+                field.ClearField("json_name")
+    assert found == expected, "run `make proto`"
