@@ -1,4 +1,4 @@
-# ruff: noqa: N818 -- named after what is wrong, as the client's errors are
+
 """What can go wrong, as one tree: `except BaselineError` catches every failure that a caller can cure."""
 
 
