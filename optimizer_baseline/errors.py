@@ -1,4 +1,3 @@
-
 """What can go wrong, as one tree: `except BaselineError` catches every failure that a caller can cure."""
 
 
