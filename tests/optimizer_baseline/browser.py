@@ -71,9 +71,7 @@ class Page:
 
     def look(self, width: int, height: int, scheme: str = "light", mobile: bool = False) -> None:
         """Size of the window in CSS pixels, and the colour scheme that the reader prefers."""
-        self._send(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile
-        )
+        self._send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
         self._send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def open(self, url: str) -> None:
