@@ -148,6 +148,18 @@ def resize_pixels(pixels: Pixels, height: int, width: int) -> Pixels:
     return _clipped(np.stack(planes, -1)[None])
 
 
+def refine(coarse: Pixels, start: Pixels) -> Pixels:
+    """What the coarser scale changed, brought to `start`, whose fine detail stays.
+
+    start + up(coarse - down(start)): the coarse-grid correction of multigrid (Brandt 1977, full approximation scheme).
+    Enlarging `coarse` alone would begin every scale with a blurred picture.
+    """
+    height, width = start.shape[1:3]
+    rows, columns = coarse.shape[1:3]
+    before = resize_pixels(resize_pixels(start, rows, columns), height, width)
+    return _clipped(start + resize_pixels(coarse, height, width) - before)
+
+
 def load_mask(mask: Picture, width: int, height: int) -> Pixels:
     """A grey picture as float32 [1, H, W, 1]: white (1) where its style goes, black (0) where it does not.
 

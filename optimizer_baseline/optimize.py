@@ -130,16 +130,20 @@ def _lbfgs(descent: Descent, start: Pixels, iterations: int) -> None:
         # The line search ends on the point it accepts, so the latest costs are those of `flat`.
         descent.advance(flat.reshape(shape).astype(np.float32), latest[0])
 
-    minimize(
-        evaluate,
-        start.ravel().astype(np.float64),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=Bounds(0.0, 1.0),
-        callback=finished,
+    begun = descent.iterations
+    flat = start.ravel().astype(np.float64)
+    while (left := begun + iterations - descent.iterations) > 0:
+        before = descent.iterations
         # Runs end by count: what looks flat to a tolerance still changes visibly.
-        options={"maxiter": iterations, "maxfun": 20 * iterations, "maxcor": LBFGS_MEMORY, "ftol": 0.0, "gtol": 0.0},
-    )
+        options = {"maxiter": left, "maxfun": 20 * left, "maxcor": LBFGS_MEMORY, "ftol": 0.0, "gtol": 0.0}
+        found = minimize(
+            evaluate, flat, jac=True, method="L-BFGS-B", bounds=Bounds(0.0, 1.0), callback=finished, options=options
+        )
+        flat = found.x
+        # Rounding in the costs can make a line search fail long before the valley's floor. A fresh start from there
+        # forgets the misleading curvature; one that cannot take even its first step has arrived.
+        if descent.iterations == before:
+            break
 
 
 def _adam(descent: Descent, start: Pixels, iterations: int, rate: float) -> None:

@@ -143,6 +143,7 @@ class _Run:
         self.settings = settings
         self.custom = custom
         self.server = server
+        self._feedforward: Image.Image | None = None
         self.content = images.fit(images.load(content, "content"), settings.size)
         pictures = images.as_list(style)
         if not pictures:
@@ -249,8 +250,19 @@ class _Run:
 
         budget = None if settings.evaluations is None else settings.evaluations - now.evaluations
         descent = Descent(objective, report, budget)
-        start = images.resize_pixels(now.pixels, height, width) if now.pixels.size else self._init(content, styles)
-        return descent, start
+        return descent, self._start(now, content, styles)
+
+    def _start(self, now: State, content: Pixels, styles: Sequence[Style]) -> Pixels:
+        """Where a scale begins: at the very start, where a resumed run stood, or at what the coarser scale found."""
+        height, width = content.shape[1:3]
+        if now.done:
+            return images.resize_pixels(now.pixels, height, width)
+        if not now.pixels.size:
+            return self._init(content, styles)
+        init = self.settings.init
+        if isinstance(init, str) and init in ("noise", "content+noise"):
+            return images.resize_pixels(now.pixels, height, width)
+        return images.refine(now.pixels, self._init(content, styles))
 
     def _styles(self, width: int, height: int, content: Pixels) -> list[Style]:
         """Style pictures at this scale: they shrink with the content, so that their strokes do too."""
@@ -274,9 +286,9 @@ class _Run:
         elif init == "style":
             picture = images.resize_pixels(styles[0].pixels, height, width)
         elif init == "feedforward":
-            picture = images.to_pixels(
-                images.resize(feedforward(self.content, self.style_sources[0], self.server), width, height)
-            )
+            if self._feedforward is None:
+                self._feedforward = feedforward(self.content, self.style_sources[0], self.server)
+            picture = images.to_pixels(images.resize(self._feedforward, width, height))
         else:
             noise = np.random.default_rng(settings.seed).random(content.shape, np.float32)
             share = {"content": 0.0, "noise": 1.0, "content+noise": settings.noise}[init]

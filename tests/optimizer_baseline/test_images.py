@@ -108,6 +108,16 @@ def test_colours_come_back():
     np.testing.assert_allclose(*chroma, atol=2e-3)
 
 
+def test_refining_moves_the_coarse_picture_and_keeps_the_fine_detail():
+    generator = np.random.default_rng(1)
+    detail = generator.uniform(-0.1, 0.1, (1, 32, 32, 3)).astype(np.float32)
+    start = np.float32(0.4) + detail
+    darker = images.resize_pixels(start, 16, 16) - np.float32(0.15)
+    np.testing.assert_allclose(images.refine(darker, start), start - 0.15, atol=1e-5)
+    unchanged = images.resize_pixels(start, 16, 16)
+    np.testing.assert_allclose(images.refine(unchanged, start), start, atol=1e-6)
+
+
 def test_masks():
     grey = np.zeros((4, 8), np.uint8)
     grey[:, :4] = 255
