@@ -1,4 +1,4 @@
-"""The command line: `python -m optimizer_baseline stylize|score …`."""
+"""The command line: `python -m optimizer_baseline stylize|score|compare|check|activations …`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from optimizer_baseline import presets, vgg
+from optimizer_baseline import cli_compare, presets, vgg
 from optimizer_baseline.errors import BaselineError, InvalidOption, StopRun
 from optimizer_baseline.optimize import OPTIMIZERS
 from optimizer_baseline.precision import PRECISIONS
@@ -101,6 +101,8 @@ def parser() -> argparse.ArgumentParser:
     _cost_options(two, precision="f32")
     two.add_argument("--size", type=int, default=256, metavar="PX", help="longer side at which to compare (256)")
     two.add_argument("--json", action="store_true", help="print one JSON object")
+
+    cli_compare.register(commands)
     return top
 
 
