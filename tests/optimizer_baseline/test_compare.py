@@ -18,7 +18,7 @@ from optimizer_baseline.serving import local_server
 
 # Test files are imported by path, so a helper beside them has to be made known.
 sys.path.insert(0, str(Path(__file__).parent))
-from browser import EXECUTABLE, Page  # noqa: E402
+from browser import EXECUTABLE, Page
 
 ROOT = Path(optimizer_baseline.__file__).parents[1]
 CONTENT = ROOT / "examples" / "content" / "coffee.jpg"
@@ -27,8 +27,11 @@ STYLES = [ROOT / "examples" / "style" / name for name in ("shards.jpg", "meadow.
 
 def run(folder, *styles, target, iterations=3):
     return cli.main(
-        ["compare", "--content", str(CONTENT), "--style", *map(str, styles), "--out", str(folder), "--server", target]
-        + ["--size", "64", "--iterations", str(iterations), "--repeats", "2", "--weights", "offline", "--quiet"]
+        [
+            *("compare", "--content", str(CONTENT), "--style", *map(str, styles), "--out", str(folder)),
+            *("--server", target, "--size", "64", "--iterations", str(iterations), "--repeats", "2"),
+            *("--weights", "offline", "--quiet"),
+        ]
     )
 
 
@@ -171,5 +174,5 @@ def test_a_folder_without_pictures(tmp_path):
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path):
-    with pytest.raises(FeedForwardError, match="did not become ready: .+"), local_server(str(tmp_path / "nothing")):
+    with pytest.raises(FeedForwardError, match=r"did not become ready: .+"), local_server(str(tmp_path / "nothing")):
         pass
