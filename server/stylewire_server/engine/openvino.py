@@ -15,8 +15,8 @@ from .base import pad_to_multiple
 U8 = np.dtype(np.uint8)
 F32 = np.dtype(np.float32)
 
-_KERNELS = 128
-"""Compiled kernels that each stream keeps for sizes that come again: those of a few sizes.
+_KERNELS = 32
+"""Compiled kernels that each stream keeps for sizes that come again: those of the last size or two.
 
 OpenVINO's default of 5000 grows by about 1 MB with every new size, to gigabytes.
 """
