@@ -32,7 +32,7 @@ test: $(VENV)/test
 	$(BIN)/python -m pytest
 
 soak: $(VENV)/test
-	STYLEWIRE_SOAK=1 $(BIN)/python -m pytest -m robustness -s
+	STYLEWIRE_SOAK=1 $(BIN)/python -m pytest -m "robustness or soak" -s
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .

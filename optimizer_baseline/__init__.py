@@ -1,1 +1,61 @@
-"""Neural style transfer the slow, exact way: optimise the pixels against VGG costs (Gatys et al. 2016)."""
+"""Neural style transfer the slow, exact way: optimise the pixels against VGG costs (Gatys et al. 2016).
+
+from optimizer_baseline import stylize, score
+
+result = stylize("photo.jpg", "painting.jpg", preset="gatys2016", iterations=300)
+result.picture.save("out.png")
+score("photo.jpg", "painting.jpg", "out.png", preset="magenta").costs.total_cost
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from optimizer_baseline.errors import BaselineError, Diverged, InvalidImage, InvalidOption, StopRun, WeightsError
+
+if TYPE_CHECKING:
+    from optimizer_baseline.objective import Costs, CustomCost
+    from optimizer_baseline.presets import PRESETS, Preset
+    from optimizer_baseline.scoring import Score, score
+    from optimizer_baseline.settings import Settings
+    from optimizer_baseline.transfer import Progress, Result, stylize
+
+__all__ = [
+    "PRESETS",
+    "BaselineError",
+    "Costs",
+    "CustomCost",
+    "Diverged",
+    "InvalidImage",
+    "InvalidOption",
+    "Preset",
+    "Progress",
+    "Result",
+    "Score",
+    "Settings",
+    "StopRun",
+    "WeightsError",
+    "score",
+    "stylize",
+]
+
+# Loaded on first use: numpy, Pillow and what hangs on them stay out of a bare import.
+_HOMES = {
+    "Costs": "objective",
+    "CustomCost": "objective",
+    "PRESETS": "presets",
+    "Preset": "presets",
+    "Score": "scoring",
+    "score": "scoring",
+    "Settings": "settings",
+    "Progress": "transfer",
+    "Result": "transfer",
+    "stylize": "transfer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,5 +1,6 @@
 """Fixtures that several rooms share: pictures, and a real server process to talk to."""
 
+import asyncio
 import io
 import os
 import signal
@@ -7,12 +8,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from stylewire import Client
+from stylewire import AsyncClient, Client
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -71,6 +74,12 @@ class ServerProcess:
             self._reader.join(5)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_data_dir(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test touches the named styles of whoever runs it."""
+    os.environ["STYLEWIRE_DATA_DIR"] = str(tmp_path_factory.mktemp("data"))
+
+
 @pytest.fixture(scope="session")
 def start_server() -> Callable[..., ServerProcess]:
     """Starts a server process with those flags; the caller stops it."""
@@ -89,6 +98,68 @@ def server() -> Iterator[ServerProcess]:
 def client(server: ServerProcess) -> Iterator[Client]:
     """A client of the shared server."""
     with Client(server.target, timeout=60) as client:
+        yield client
+
+
+class AwaitedClient:
+    """An `AsyncClient` in an event loop of its own, called as a `Client` is, so that one test serves both."""
+
+    def __init__(self, target: str, **options: Any) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._client = self._run(self._open(target, options))
+        self.styles = _Awaited(self._client.styles, self._run)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_Awaited(self._client, self._run), name)
+
+    def stylize_stream(self, *args: Any, **kwargs: Any) -> Iterator[Image.Image]:
+        stream = self._client.stylize_stream(*args, **kwargs)
+        try:
+            while True:
+                try:
+                    yield self._run(anext(stream))
+                except StopAsyncIteration:
+                    return
+        finally:
+            self._run(stream.aclose())
+
+    def close(self) -> None:
+        self._run(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @staticmethod
+    async def _open(target: str, options: dict[str, Any]) -> AsyncClient:
+        return AsyncClient(target, **options)
+
+    def _run(self, awaitable: Any) -> Any:
+        async def wait() -> Any:
+            return await awaitable
+
+        return asyncio.run_coroutine_threadsafe(wait(), self._loop).result()
+
+
+class _Awaited:
+    def __init__(self, target: Any, run: Callable[[Any], Any]) -> None:
+        self._target, self._run = target, run
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **kwargs: self._run(getattr(self._target, name)(*args, **kwargs))
+
+
+@pytest.fixture(scope="session", params=[Client, AwaitedClient], ids=["Client", "AsyncClient"])
+def open_client(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Opens a client of a target, of either kind; the caller closes it."""
+    return request.param
+
+
+@pytest.fixture
+def either_client(server: ServerProcess, open_client: Callable[..., Any]) -> Iterator[Any]:
+    """A client of the shared server, of either kind."""
+    with closing(open_client(server.target, timeout=60)) as client:
         yield client
 
 

@@ -4,6 +4,7 @@ from stylewire import stylize
 picture = stylize("photo.jpg", "painting.jpg")
 """
 
+from .aio import AsyncClient
 from .channel import Tls
 from .client import Client, stylize
 from .errors import (
@@ -18,16 +19,19 @@ from .errors import (
     Unauthenticated,
     Unavailable,
 )
-from .messages import ImageLike, StyleLike, Stylized, Timings
+from .messages import ImageLike, Options, Style, StyleLike, Stylized, Timings
 
 __all__ = [
+    "AsyncClient",
     "Client",
     "DeadlineExceeded",
     "ImageLike",
     "InvalidImage",
     "InvalidRequest",
+    "Options",
     "ServerBusy",
     "ServerError",
+    "Style",
     "StyleExists",
     "StyleLike",
     "StyleNotFound",

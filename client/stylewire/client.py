@@ -1,8 +1,9 @@
 """The client: one channel, thread-safe, made to be kept."""
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
 import grpc
 from PIL import Image
@@ -10,7 +11,9 @@ from PIL import Image
 from . import messages
 from .channel import Tls, default_target, open_channel
 from .errors import from_rpc_error
-from .messages import ImageLike, StyleLike, Stylized
+from .frames import FrameFeeder
+from .messages import ImageLike, Options, StyleLike, Stylized
+from .styles import Styles
 from .v1 import stylizer_pb2 as pb
 from .v1 import stylizer_pb2_grpc
 
@@ -45,69 +48,65 @@ class Client:
         self._channel = channel or open_channel(self.target, tls, token)
         self._stub = stylizer_pb2_grpc.StylizerStub(self._channel)
 
+    @property
+    def styles(self) -> Styles:
+        """The styles that the server keeps under names."""
+        return Styles(self)
+
     def stylize(
-        self,
-        content: ImageLike,
-        style: StyleLike,
-        *,
-        strength: float | None = None,
-        preserve_color: bool = False,
-        fit: str = "crop",
-        encoding: str | None = None,
-        quality: int | None = None,
-        timeout: float | None = None,
+        self, content: ImageLike, style: StyleLike, *, timeout: float | None = None, **options: Unpack[Options]
     ) -> Image.Image:
         """Content in that style.
 
         Args:
             content: A path, the bytes of a file, a PIL image, or an array uint8 [H, W, 3].
             style: The same, or the name of a named style, or a mapping of either to weights.
-            strength: 0..1; 0 is the content in its own style.
-            preserve_color: Keep the content's colours.
-            fit: "crop" (the centre square at 256x256), "squash" (all of it at 256x256), "keep" (shorter side 256) or
-                "native" (the content's own size).
-            encoding: How the picture travels back: "png", "jpeg", "webp" or "raw"; None for the content's own format.
-            quality: 1..100 for JPEG and WebP.
             timeout: Seconds, in place of the client's.
+            options: See `Options`: strength, preserve_color, fit, encoding, quality.
 
         Raises:
             StylewireError: See the tree in `stylewire.errors`.
             OSError: A path cannot be read.
         """
-        return self.stylize_detailed(
-            content,
-            style,
-            strength=strength,
-            preserve_color=preserve_color,
-            fit=fit,
-            encoding=encoding,
-            quality=quality,
-            timeout=timeout,
-        ).image
+        return self.stylize_detailed(content, style, timeout=timeout, **options).image
 
     def stylize_detailed(
-        self,
-        content: ImageLike,
-        style: StyleLike,
-        *,
-        strength: float | None = None,
-        preserve_color: bool = False,
-        fit: str = "crop",
-        encoding: str | None = None,
-        quality: int | None = None,
-        timeout: float | None = None,
+        self, content: ImageLike, style: StyleLike, *, timeout: float | None = None, **options: Unpack[Options]
     ) -> Stylized:
         """As `stylize`, with the picture as it travelled, the model's name and the server's timings."""
-        request = pb.StylizeRequest(
-            content=messages.image_message(content, "content"),
-            styles=messages.style_messages(style),
-            options=messages.options_message(strength, preserve_color, fit, encoding, quality),
-        )
-        return messages.stylized(self._call(self._stub.Stylize, request, timeout))
+        request = messages.stylize_request(content, style, options)
+        return messages.stylized(self.call(self._stub.Stylize, request, timeout))
+
+    def stylize_stream(
+        self,
+        frames: Iterable[ImageLike],
+        style: StyleLike,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Iterator[Image.Image]:
+        """Frames in that style, in order, under one set of options.
+
+        Frames are taken from their iterator in a thread of their own, a few ahead of the results, so that making
+        frames, the network and transfers overlap. Leaving the loop early ends the call. An error of the iterator is
+        raised here, after the results of the frames before it.
+
+        Args:
+            frames: Each as the content of `stylize`.
+            style: As for `stylize`.
+            timeout: Seconds for the whole stream; None for no limit.
+            options: As for `stylize`.
+
+        Raises:
+            StylewireError: Its message begins with `frame 7:`, counted from 0, where one frame is to blame.
+            OSError: A path cannot be read.
+        """
+        requests = FrameFeeder(messages.setup_request(style, options), frames)
+        return self._receive(requests, timeout)
 
     def model(self, timeout: float | None = None) -> pb.Model:
         """What the server serves, and its limits."""
-        return self._call(self._stub.GetModel, pb.GetModelRequest(), timeout)
+        return self.call(self._stub.GetModel, pb.GetModelRequest(), timeout)
 
     def close(self) -> None:
         """Closes the channel."""
@@ -122,14 +121,36 @@ class Client:
     ) -> None:
         self.close()
 
-    def _call(self, method: Any, request: Any, timeout: float | None) -> Any:
+    def call(self, method: Any, request: Any, timeout: float | None) -> Any:
+        """One call of the stub, its failure as an error of this package."""
         try:
             return method(request, timeout=self.timeout if timeout is None else timeout)
         except grpc.RpcError as error:
             raise from_rpc_error(error, self.target) from error
 
+    @property
+    def stub(self) -> stylizer_pb2_grpc.StylizerStub:
+        """The generated stub, for what this class does not offer."""
+        return self._stub
 
-def stylize(content: ImageLike, style: StyleLike, *, target: str | None = None, **options: Any) -> Image.Image:
+    def _receive(self, requests: FrameFeeder, timeout: float | None) -> Iterator[Image.Image]:
+        call = self._stub.StylizeStream(iter(requests), timeout=timeout)
+        try:
+            for response in call:
+                requests.received()
+                yield messages.stylized(response).image
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, self.target) from error
+        finally:
+            requests.close()
+            call.cancel()
+        if requests.error is not None:
+            raise requests.error
+
+
+def stylize(
+    content: ImageLike, style: StyleLike, *, target: str | None = None, **options: Unpack[Options]
+) -> Image.Image:
     """Content in that style, by the server at target; options are those of `Client.stylize`.
 
     The connection is kept for the next call.

@@ -3,9 +3,10 @@
 import io
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -36,6 +37,25 @@ ENCODINGS: Mapping[str, pb.Encoding] = {
     "webp": pb.ENCODING_WEBP,
     "raw": pb.ENCODING_RAW_PIXELS,
 }
+
+
+class Options(TypedDict, total=False):
+    """How to stylise; what is left out or None is the server's default.
+
+    Args:
+        strength: 0..1, default 1; 0 is the content in its own style.
+        preserve_color: Keep the content's colours.
+        fit: "crop" (the centre square at 256x256, the default), "squash" (all of it at 256x256), "keep" (shorter side
+            256) or "native" (the content's own size).
+        encoding: How the picture travels back: "png", "jpeg", "webp" or "raw"; None for the content's own format.
+        quality: 1..100 for JPEG and WebP, default 90.
+    """
+
+    strength: float | None
+    preserve_color: bool
+    fit: str
+    encoding: str | None
+    quality: int | None
 
 
 @dataclass(frozen=True)
@@ -80,6 +100,30 @@ class Stylized:
         return image
 
 
+@dataclass(frozen=True)
+class Style:
+    """A style that the server keeps under a name.
+
+    Attributes:
+        name: As `wave`.
+        model: The edition of the network that made it, and can use it.
+        create_time: In UTC.
+        thumbnail_data: A small JPEG file.
+    """
+
+    name: str
+    model: str
+    create_time: datetime
+    thumbnail_data: bytes = field(repr=False)
+
+    @property
+    def thumbnail(self) -> Image.Image:
+        """A small picture of it, mode RGB."""
+        image = Image.open(io.BytesIO(self.thumbnail_data))
+        image.load()
+        return image
+
+
 def image_message(picture: ImageLike, field: str) -> pb.Image:
     """A picture as a message.
 
@@ -120,7 +164,11 @@ def style_messages(style: StyleLike) -> list[pb.WeightedStyle]:
 
 
 def options_message(
-    strength: float | None, preserve_color: bool, fit: str, encoding: str | None, quality: int | None
+    strength: float | None = None,
+    preserve_color: bool = False,
+    fit: str = "crop",
+    encoding: str | None = None,
+    quality: int | None = None,
 ) -> pb.StylizeOptions:
     """Options as a message; None leaves a value to the server.
 
@@ -139,6 +187,39 @@ def options_message(
             raise InvalidRequest(f"quality is {quality}; it must be from 1 to 100", "options.quality")
         message.quality = quality
     return message
+
+
+def stylize_request(content: ImageLike, style: StyleLike, options: Options) -> pb.StylizeRequest:
+    """The request for one picture; raises as the messages that it is made of."""
+    return pb.StylizeRequest(
+        content=image_message(content, "content"), styles=style_messages(style), options=options_message(**options)
+    )
+
+
+def setup_request(style: StyleLike, options: Options) -> pb.StylizeStreamRequest:
+    """The first message of a stream."""
+    setup = pb.StreamSetup(styles=style_messages(style), options=options_message(**options))
+    return pb.StylizeStreamRequest(setup=setup)
+
+
+def frame_request(frame: ImageLike) -> pb.StylizeStreamRequest:
+    """A further message of a stream."""
+    return pb.StylizeStreamRequest(content=image_message(frame, "content"))
+
+
+def create_request(name: str, style: StyleLike, overwrite: bool) -> pb.CreateStyleRequest:
+    """The request that keeps a style."""
+    return pb.CreateStyleRequest(name=name, styles=style_messages(style), overwrite=overwrite)
+
+
+def kept_style(message: pb.Style) -> Style:
+    """A named style as a value."""
+    return Style(
+        name=message.name,
+        model=message.model,
+        create_time=message.create_time.ToDatetime(UTC),
+        thumbnail_data=message.thumbnail.encoded,
+    )
 
 
 def stylized(response: pb.StylizeResponse) -> Stylized:

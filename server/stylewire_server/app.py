@@ -17,9 +17,11 @@ from stylewire.v1 import stylizer_pb2_grpc
 
 from . import tracing
 from .binding import bind
+from .blobs import open_blobs
 from .engine.base import Engine
-from .engine.openvino import OpenVinoEngine
+from .engine.start import start
 from .engine.watched import WatchedEngine
+from .folder import load_folder
 from .images import SIDE
 from .logs import CallLog
 from .metrics import Metrics
@@ -31,11 +33,13 @@ from .rpc.stylizer import StylizerServicer
 from .scheduler import Scheduler
 from .settings import ServeSettings
 from .slots import Slots
+from .store import StyleStore
+from .styles import Edition
 from .stylizer import Stylizer
 from .tls import TlsFiles
 from .tokens import TokenFile
-from .weights.lite import lite
 from .weights.network import Network
+from .weights.select import open_network
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +65,9 @@ async def serve(settings: ServeSettings) -> None:
 
     Raises:
         WeightsError: The model cannot be used.
+        EngineError: The engine cannot run it.
         BindError: The address cannot be bound.
+        BlobsError, FolderError: The folder of the named styles, or the one to load them from, cannot be used.
         TlsError, TokenFileError: A file of theirs cannot be used.
         MetricsError: The port of the metrics cannot be bound.
         TracingError: Traces are wanted and the extra `otel` is missing.
@@ -103,9 +109,10 @@ class _Service:
         await self._server.start()
         try:
             network, engine = await asyncio.to_thread(_open, settings, self._engine_crashed)
-            self._ready(network, engine)
+            stylizer = await asyncio.to_thread(_stylizer, network, engine, settings)
+            self._ready(network, engine, stylizer)
             await self._set_health(health_pb2.HealthCheckResponse.SERVING)
-            log.info("model %s on %s in %s", network.edition, engine.name, engine.precision)
+            log.info("model %s on %s in %s%s", network.edition, engine.name, engine.precision, _advice(network))
             print(f"serving on {settings.host}:{port} model={network.edition} precision={engine.precision}", flush=True)  # noqa: T201
             await self._ending.wait()
             await self._drain()
@@ -181,13 +188,13 @@ class _Service:
         self._crashed = True
         self._loop.call_soon_threadsafe(self._ending.set)
 
-    def _ready(self, network: Network, engine: WatchedEngine) -> None:
-        settings = self._settings
-        stylizer = Stylizer(engine, settings.image_limits, settings.max_styles, settings.cache_bytes)
-        model = _model(network, engine, settings)
+    def _ready(self, network: Network, engine: WatchedEngine, stylizer: Stylizer) -> None:
+        model = _model(network, engine, self._settings)
         self._metrics.serving(model, stylizer.cache, engine)
         self._stylizer.ready(stylizer, model)
         self._oip.ready(stylizer, model)
+        if (folder := self._settings.styles) is not None:
+            self._reloader.add("styles", lambda: load_folder(stylizer, folder))
 
     async def _drain(self) -> None:
         log.info("draining: %d calls running, %d waiting", self._scheduler.running, self._scheduler.waiting)
@@ -207,8 +214,8 @@ class _Service:
 
 def _open(settings: ServeSettings, crashed: Callable[[], None]) -> tuple[Network, WatchedEngine]:
     """The network in an engine that has run once, so that no caller pays for first touches."""
-    network = lite()
-    engine = OpenVinoEngine(network, settings.precision, settings.threads, settings.effective_streams)
+    network = open_network(settings.model, settings.cache)
+    engine = start(network, settings.engine, settings.precision, settings.threads, settings.effective_streams)
     _try(engine)
     return network, WatchedEngine(engine, _try, crashed)
 
@@ -216,6 +223,23 @@ def _open(settings: ServeSettings, crashed: Callable[[], None]) -> tuple[Network
 def _try(engine: Engine) -> None:
     picture = np.zeros((1, SIDE, SIDE, 3), np.uint8)
     engine.transform(picture, engine.predict(picture))
+
+
+def _stylizer(network: Network, engine: Engine, settings: ServeSettings) -> Stylizer:
+    store = StyleStore(open_blobs(f"{settings.data_dir.rstrip('/')}/styles"))
+    edition = Edition(network.edition, network.sha256)
+    limits = settings.image_limits
+    stylizer = Stylizer(engine, limits, settings.max_styles, settings.cache_bytes, edition, store)
+    if settings.styles is not None:
+        load_folder(stylizer, settings.styles)
+    return stylizer
+
+
+def _advice(network: Network) -> str:
+    """How to get what is better than this network, if anything is."""
+    if network.edition == "lite":
+        return "; the full model, 20 times the arithmetic, comes with: python -m stylewire_server fetch"
+    return "" if network.verified else "; its files are not the published ones"
 
 
 def _model(network: Network, engine: Engine, settings: ServeSettings) -> pb.Model:

@@ -25,6 +25,22 @@ class StyleNotFound(ServiceError):
     """No style is kept under that name."""
 
 
+class StyleExists(ServiceError):
+    """A style is kept under that name already."""
+
+
+class StyleMismatch(ServiceError):
+    """The style was made by another edition of the network."""
+
+
+class StyleDamaged(ServiceError):
+    """The file of a style does not read."""
+
+
+class StoreFailed(ServiceError):
+    """The folder of the named styles cannot be read or written."""
+
+
 class Exhausted(ServiceError):
     """Too much at one time; come back in `retry_after` seconds."""
 

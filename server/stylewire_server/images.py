@@ -115,10 +115,11 @@ def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) 
         return Picture(np.asarray(_resize(Image.fromarray(source), plan)), Encoding.RAW_PIXELS)
     image = _open(source, limits, field)
     encoding = Encoding(str(image.format))
+    # Before anything else is asked of it: Pillow decodes a whole PNG to look for its EXIF.
+    _check_size(image.size, limits, field)
     orientation = _orientation(image)
     turned = orientation in _TURNED
     size = _flip(image.size) if turned else image.size
-    _check_size(size, limits, field)
     plan = _plan(size, fit, limits, field)
     if turned:
         plan = plan.turned()

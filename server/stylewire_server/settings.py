@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import platformdirs
 from pydantic import Field, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -12,10 +13,18 @@ from .images import ImageLimits
 Count = Annotated[int, Field(ge=0)]
 
 
-class ServeSettings(BaseSettings):
-    """Serve until SIGTERM or SIGINT. Each flag can be given as an environment variable, as STYLEWIRE_PORT=50051."""
+class CacheSettings(BaseSettings):
+    """Where things are kept."""
 
     model_config = SettingsConfigDict(env_prefix="STYLEWIRE_", extra="ignore")
+
+    cache: Annotated[Path, Field(description="folder of the full model, once fetched")] = platformdirs.user_cache_path(
+        "stylewire"
+    )
+
+
+class ServeSettings(CacheSettings):
+    """Serve until SIGTERM or SIGINT. Each flag can be given as an environment variable, as STYLEWIRE_PORT=50051."""
 
     host: Annotated[str, Field(description="address to bind")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="port to bind; 0 picks a free one")] = 50051
@@ -33,6 +42,10 @@ class ServeSettings(BaseSettings):
     max_message_bytes: Annotated[PositiveInt, Field(description="bytes of one message on the wire")] = 64 * 2**20
     max_styles: Annotated[PositiveInt, Field(description="styles that one request may blend")] = 16
     cache_bytes: Annotated[Count, Field(description="bytes of style vectors kept")] = 16 * 2**20
+    data_dir: Annotated[str, Field(description="where named styles are kept: a folder, or any fsspec URL")] = (
+        platformdirs.user_data_dir("stylewire", appauthor=False)
+    )
+    styles: Annotated[Path | None, Field(description="folder of pictures to load as named styles at start")] = None
     max_calls: Annotated[PositiveInt, Field(description="calls open at one time, uploading ones included")] = 1024
     max_streams: Annotated[PositiveInt, Field(description="streams open at one time")] = 16
     tls_cert: Annotated[Path | None, Field(description="the server's certificate chain, PEM; read again on change")] = (

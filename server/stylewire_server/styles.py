@@ -5,8 +5,22 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Edition:
+    """Which network a style vector belongs to; vectors of one mean nothing to another.
+
+    Args:
+        name: "lite", "full", or the name of a folder.
+        weights_sha256: Over the files that its weights came from.
+    """
+
+    name: str
+    weights_sha256: str
 
 
 def blend(vectors: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
@@ -37,6 +51,15 @@ def fingerprint(source: bytes | np.ndarray) -> str:
     return hashlib.sha256(source).hexdigest()
 
 
+def fingerprint_of_blend(parts: Sequence[str], weights: Sequence[float]) -> str:
+    """sha256 over the fingerprints of a blend's parts and their shares; of a single part, its own."""
+    if len(parts) == 1:
+        return parts[0]
+    total = sum(weights)
+    lines = sorted(f"{part} {weight / total:.6f}" for part, weight in zip(parts, weights, strict=True))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 class StyleCache:
     """Style vectors under the fingerprint of their picture, the least recently used dropped first.
 
@@ -44,6 +67,11 @@ class StyleCache:
 
     Args:
         max_bytes: Of all vectors together.
+
+    Attributes:
+        hits: Vectors that were there.
+        misses: Vectors that were not.
+        computed: Times that `compute` ran: misses that did not wait for another's.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -54,6 +82,7 @@ class StyleCache:
         self._pending: dict[str, Future[np.ndarray]] = {}
         self.hits = 0
         self.misses = 0
+        self.computed = 0
 
     def get(self, key: str, compute: Callable[[], np.ndarray]) -> tuple[np.ndarray, bool]:
         """The vector under that key, and whether it was there already; `compute` makes one that was not.
@@ -68,6 +97,7 @@ class StyleCache:
             self.misses += 1
             pending = self._pending.get(key)
             if pending is None:
+                self.computed += 1
                 mine = self._pending[key] = Future()
         if pending is not None:
             return pending.result(), False

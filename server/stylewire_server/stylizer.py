@@ -4,17 +4,23 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 
-from . import images, stages, styles
+from . import images, stages, styles, thumbnails
 from .color import preserve_color
 from .engine.base import Engine
-from .errors import InvalidInput
-from .images import Encoding, Fit, ImageLimits
+from .errors import InvalidInput, StyleExists, StyleMismatch, StyleNotFound
+from .images import Encoding, Fit, ImageLimits, Picture
+from .store import StyleStore, check_name
+from .style_file import KeptStyle
+from .styles import Edition
 
 Source = bytes | np.ndarray
 """A picture: a JPEG, PNG or WebP file, or pixels [H,W,3], uint8 or float32 in 0..1."""
+
+UNNAMED = Edition("unnamed", "")
 
 Checkpoint = Callable[[], None]
 """Called between the stages of a job; raises when the job is no longer wanted."""
@@ -55,12 +61,12 @@ class WeightedStyle:
     """One style of a blend.
 
     Args:
-        source: Its picture.
+        source: Its picture, or the name of a kept style.
         weight: Its share, above 0.
         field: Its name in the request, for messages.
     """
 
-    source: Source
+    source: Source | str
     weight: float = 1.0
     field: str = "style"
 
@@ -104,6 +110,15 @@ class Stylized:
     timings: Timings
 
 
+@dataclass(frozen=True)
+class _Part:
+    """One style of a blend, found: its vector [D], the fingerprint of its origin, and whether it was there already."""
+
+    vector: np.ndarray
+    origin: str
+    cached: bool
+
+
 class Stylizer:
     """Runs content and styles through an engine. Safe to call from several threads.
 
@@ -112,12 +127,24 @@ class Stylizer:
         limits: What a picture may be.
         max_styles: Styles that one request may blend.
         cache_bytes: Of style vectors kept for pictures that come again.
+        edition: The network that the engine runs.
+        store: The named styles; None for a server that keeps none.
     """
 
-    def __init__(self, engine: Engine, limits: ImageLimits, max_styles: int, cache_bytes: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        limits: ImageLimits,
+        max_styles: int,
+        cache_bytes: int,
+        edition: Edition = UNNAMED,
+        store: StyleStore | None = None,
+    ) -> None:
         self._engine = engine
         self._limits = limits
         self._max_styles = max_styles
+        self._edition = edition
+        self._store = store
         self.cache = styles.StyleCache(cache_bytes)
 
     def stylize(
@@ -127,16 +154,98 @@ class Stylizer:
 
         Raises:
             InvalidInput: A picture cannot be used, or the number of styles is out of its range.
+            StyleNotFound, StyleMismatch, StyleDamaged, StoreFailed: A named style cannot be used.
         """
+        self._check_number(blend)
+        timings = Timings()
+        picture = self._content(content, options, timings)
+        checkpoint()
+        vector = self.style_vector(blend, timings)
+        return self._render(picture, vector, options, timings, checkpoint)
+
+    def style_vector(self, blend: Sequence[WeightedStyle], timings: Timings) -> np.ndarray:
+        """The style vector [D] of a blend, for `stylize_in`; raises as `stylize`."""
+        self._check_number(blend)
+        return self._mix(blend, self._find(blend, timings))
+
+    def stylize_in(
+        self,
+        vector: np.ndarray,
+        content: Source,
+        options: Options,
+        timings: Timings,
+        checkpoint: Checkpoint = lambda: None,
+    ) -> Stylized:
+        """Content in the style of a vector [D] from `style_vector`.
+
+        Raises:
+            InvalidInput: The content cannot be used.
+        """
+        picture = self._content(content, options, timings)
+        return self._render(picture, vector, options, timings, checkpoint)
+
+    def create_style(
+        self,
+        name: str,
+        blend: Sequence[WeightedStyle],
+        overwrite: bool,
+        checkpoint: Checkpoint = lambda: None,
+    ) -> KeptStyle:
+        """Keeps a blend of styles under a name; it is on disk when this returns.
+
+        Raises:
+            StyleExists: The name is taken, and overwrite is false.
+            InvalidInput, StyleNotFound, StyleMismatch, StyleDamaged, StoreFailed: As for `stylize`.
+        """
+        check_name(name)
+        self._check_number(blend)
+        store = self.store
+        if not overwrite and name in store:
+            # Before any work is spent; `put` decides between two callers that get past this.
+            raise StyleExists(f"style {name!r} exists; delete it first, or overwrite it")
+        found = self._find(blend, Timings())
+        checkpoint()
+        weights = [style.weight for style in blend]
+        style = KeptStyle(
+            name=name,
+            vector=self._mix(blend, found),
+            thumbnail=thumbnails.join([self._thumbnail(style) for style in blend], weights),
+            origin_sha256=styles.fingerprint_of_blend([part.origin for part in found], weights),
+            edition=self._edition,
+            create_time=datetime.now(UTC),
+        )
+        checkpoint()
+        store.put(style, overwrite)
+        return style
+
+    @property
+    def store(self) -> StyleStore:
+        """The named styles.
+
+        Raises:
+            StyleNotFound: This server keeps none.
+        """
+        if self._store is None:
+            raise StyleNotFound("this server keeps no named styles")
+        return self._store
+
+    def is_own(self, style: KeptStyle) -> bool:
+        """Whether the style was made by this network, so that it can be used here."""
+        return style.edition == self._edition
+
+    def _check_number(self, blend: Sequence[WeightedStyle]) -> None:
         if not blend:
             raise InvalidInput("styles", "styles is empty; give at least 1 style")
         if len(blend) > self._max_styles:
             raise InvalidInput("styles", f"styles has {len(blend)} styles; the limit is {self._max_styles} styles")
-        timings = Timings()
+
+    def _content(self, content: Source, options: Options, timings: Timings) -> Picture:
         with timings.measure("decode"):
-            picture = images.load(content, options.fit, self._limits, "content")
-        checkpoint()
-        vector = self._vector(blend, timings)
+            return images.load(content, options.fit, self._limits, "content")
+
+    def _render(
+        self, picture: Picture, vector: np.ndarray, options: Options, timings: Timings, checkpoint: Checkpoint
+    ) -> Stylized:
         if options.strength < 1.0:
             with timings.measure("predict"):
                 own = self._predict(images.squash(picture.pixels))
@@ -144,6 +253,7 @@ class Stylizer:
         checkpoint()
         with timings.measure("transform"):
             result = self._engine.transform(picture.pixels[np.newaxis], vector[np.newaxis])[0]
+        checkpoint()
         with timings.measure("encode"):
             if options.preserve_color:
                 result = preserve_color(result, picture.pixels)
@@ -152,19 +262,48 @@ class Stylizer:
         height, width = result.shape[:2]
         return Stylized(data, encoding, width, height, timings)
 
-    def _vector(self, blend: Sequence[WeightedStyle], timings: Timings) -> np.ndarray:
-        found = [self._style_vector(style, timings) for style in blend]
-        timings.style_cached = all(cached for _, cached in found)
-        return styles.blend([vector for vector, _ in found], [style.weight for style in blend])
+    def _find(self, blend: Sequence[WeightedStyle], timings: Timings) -> list[_Part]:
+        found = [self._part(style, timings) for style in blend]
+        timings.style_cached = all(part.cached for part in found)
+        return found
 
-    def _style_vector(self, style: WeightedStyle, timings: Timings) -> tuple[np.ndarray, bool]:
+    @staticmethod
+    def _mix(blend: Sequence[WeightedStyle], found: Sequence[_Part]) -> np.ndarray:
+        return styles.blend([part.vector for part in found], [style.weight for style in blend])
+
+    def _part(self, style: WeightedStyle, timings: Timings) -> _Part:
+        source = style.source
+        if isinstance(source, str):
+            kept = self._kept(source, style.field)
+            return _Part(kept.vector, kept.origin_sha256, cached=True)
+
         def compute() -> np.ndarray:
             with timings.measure("decode"):
-                picture = images.load(style.source, Fit.SQUASH_256, self._limits, style.field)
+                picture = images.load(source, Fit.SQUASH_256, self._limits, style.field)
             with timings.measure("predict"):
                 return self._predict(picture.pixels)
 
-        return self.cache.get(styles.fingerprint(style.source), compute)
+        origin = styles.fingerprint(source)
+        vector, cached = self.cache.get(f"{self._edition.name} {self._edition.weights_sha256} {origin}", compute)
+        return _Part(vector, origin, cached)
+
+    def _kept(self, name: str, field: str) -> KeptStyle:
+        style = self.store.get(name, f"{field}.name")
+        if not self.is_own(style):
+            made, own = style.edition, self._edition
+            raise StyleMismatch(
+                f"style {name!r} was made by model {_told(made)}, and this server runs {_told(own)}; create it again"
+            )
+        return style
+
+    def _thumbnail(self, style: WeightedStyle) -> np.ndarray:
+        if isinstance(style.source, str):
+            return thumbnails.load(self.store.get(style.source).thumbnail)
+        return thumbnails.shrink(images.load(style.source, Fit.CROP_256, self._limits, style.field).pixels)
 
     def _predict(self, style: np.ndarray) -> np.ndarray:
         return self._engine.predict(style[np.newaxis])[0]
+
+
+def _told(edition: Edition) -> str:
+    return f"{edition.name} ({edition.weights_sha256[:12]})"

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 from stylewire_server.errors import InvalidInput
 from stylewire_server.images import Encoding, Fit, ImageLimits, encode, load, squash
 
@@ -221,6 +221,15 @@ def test_bad_pictures_name_value_limit_and_unit(data: bytes, words: list[str]) -
     assert caught.value.field == "content"
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "JPEG"])
+def test_a_picture_above_the_limit_is_refused_by_its_header_alone(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding what a header claims would take 40 GB for the largest PNG; it must not even begin."""
+    data = file(Image.new("RGB", (300, 200)), form)
+    monkeypatch.setattr(ImageFile.ImageFile, "load_prepare", lambda self: pytest.fail("memory was taken for pixels"))
+    with pytest.raises(InvalidInput, match="Mpx; the limit is"):
+        load(data, Fit.CROP_256, ImageLimits(max_decode_pixels=50_000), "content")
 
 
 def test_limits_of_pixels_and_bytes() -> None:

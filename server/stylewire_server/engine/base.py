@@ -8,6 +8,10 @@ MULTIPLE = 4
 """The transformer halves its input twice and doubles it twice, so its sides come in fours."""
 
 
+class EngineError(Exception):
+    """The engine cannot run as asked; the message says why and what to do. For the operator."""
+
+
 class Engine(Protocol):
     """Two functions on arrays. Safe to call from several threads.
 

@@ -15,13 +15,19 @@ from .base import pad_to_multiple
 U8 = np.dtype(np.uint8)
 F32 = np.dtype(np.float32)
 
+_KERNELS = 128
+"""Compiled kernels that each stream keeps for sizes that come again: those of a few sizes.
+
+OpenVINO's default of 5000 grows by about 1 MB with every new size, to gigabytes.
+"""
+
 
 class OpenVinoEngine:
     """A network in OpenVINO on the CPU. One graph with open sides serves every picture size.
 
     Args:
         network: What to run.
-        precision: "f32", "bf16", or "auto": bf16 where the CPU computes in it natively.
+        precision: "f32", "bf16", or "auto": bf16 where the CPU computes in it natively and the network is fit for it.
         threads: Cores to compute on; 0 for all.
         streams: Pictures computed at one time; they share the threads.
     """
@@ -30,16 +36,19 @@ class OpenVinoEngine:
 
     def __init__(self, network: Network, precision: str = "auto", threads: int = 0, streams: int = 1) -> None:
         core = ov.Core()
-        self.precision = _native_precision(core) if precision == "auto" else precision
+        if precision == "auto":
+            precision = "bf16" if "transformer" in network.bf16 and computes_bf16(core) else "f32"
         arrangement = {
             "NUM_STREAMS": str(streams),
             "INFERENCE_NUM_THREADS": str(threads),
             # Two processes that pin would sit on the same cores.
             "ENABLE_CPU_PINNING": "NO",
+            "CPU_RUNTIME_CACHE_CAPACITY": str(_KERNELS),
         }
-        # The predictor runs once a style; in bf16 it would save nothing and blur every picture of that style.
-        self._predict = _Half(core, network.predictor, _pixels_in, arrangement, "f32", streams)
-        self._transform = _Half(core, network.transformer, _pixels_in_and_out, arrangement, self.precision, streams)
+        predictor_precision = precision if "predictor" in network.bf16 else "f32"
+        self._predict = _Half(core, network.predictor, _pixels_in, arrangement, predictor_precision, streams)
+        self._transform = _Half(core, network.transformer, _pixels_in_and_out, arrangement, precision, streams)
+        self.precision = self._transform.precision
 
     def predict(self, style: np.ndarray) -> np.ndarray:
         """See `Engine.predict`."""
@@ -57,7 +66,13 @@ Convert = Callable[[ov.Model], ov.Model]
 
 
 class _Half:
-    """One of a network's two graphs, compiled for the pixel types that calls bring, with a request for every stream."""
+    """One of a network's two graphs, compiled for the pixel types that calls bring, with a request for every stream.
+
+    Attributes:
+        precision: What it computes in, which is not what was asked for where the CPU cannot.
+    """
+
+    precision: str
 
     def __init__(
         self, core: ov.Core, read: Read, on_bytes: Convert, arrangement: dict[str, str], precision: str, streams: int
@@ -84,6 +99,7 @@ class _Half:
                 if dtype == U8:
                     model = self._on_bytes(model)
                 compiled = self._core.compile_model(model, "CPU", self._config)
+                self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
                 requests: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
                 for _ in range(self._streams):
                     requests.put(compiled.create_infer_request())
@@ -91,8 +107,9 @@ class _Half:
             return self._requests[dtype]
 
 
-def _native_precision(core: ov.Core) -> str:
-    return "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+def computes_bf16(core: ov.Core) -> bool:
+    """Whether the CPU has instructions for bf16, rather than imitating it at a loss."""
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _pixels_in(model: ov.Model) -> ov.Model:

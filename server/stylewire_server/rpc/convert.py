@@ -7,7 +7,12 @@ from stylewire.v1 import stylizer_pb2 as pb
 
 from ..errors import InvalidInput
 from ..images import Encoding, Fit
+from ..store import check_name
+from ..style_file import KeptStyle
 from ..stylizer import QUALITY, Options, Source, Stylized, WeightedStyle
+
+STYLES = "styles"
+"""The kind of a job that makes a style vector and no picture, as `kind` is that of one that makes a picture."""
 
 _FITS = {
     pb.FIT_UNSPECIFIED: Fit.CROP_256,
@@ -45,7 +50,7 @@ def weighted_styles(styles: Iterable[pb.WeightedStyle]) -> list[WeightedStyle]:
     """The styles of a request.
 
     Raises:
-        InvalidInput: One has no picture, or a weight that is not above 0.
+        InvalidInput: One has neither picture nor name, or a weight that is not above 0.
     """
     return [_weighted_style(style, f"styles[{index}]") for index, style in enumerate(styles)]
 
@@ -98,10 +103,20 @@ def response(result: Stylized, model: str, queue_ms: float) -> pb.StylizeRespons
     return pb.StylizeResponse(image=image, width=result.width, height=result.height, model=model, timings=timings)
 
 
+def style(kept: KeptStyle) -> pb.Style:
+    """A named style as a message."""
+    message = pb.Style(name=kept.name, thumbnail=pb.Image(encoded=kept.thumbnail), model=kept.edition.name)
+    message.create_time.FromDatetime(kept.create_time)
+    return message
+
+
 def _weighted_style(style: pb.WeightedStyle, field: str) -> WeightedStyle:
-    if style.WhichOneof("source") != "image":
-        raise InvalidInput(field, f"{field} has no image")
     weight = style.weight if style.HasField("weight") else 1.0
+    if style.WhichOneof("source") == "name":
+        check_name(style.name, f"{field}.name")
+        return WeightedStyle(style.name, weight, field)
+    if style.WhichOneof("source") is None:
+        raise InvalidInput(field, f"{field} has neither an image nor a name")
     return WeightedStyle(source(style.image, f"{field}.image"), weight, field)
 
 

@@ -17,6 +17,10 @@ from ..errors import (
     QueueFull,
     RateLimited,
     ServiceError,
+    StoreFailed,
+    StyleDamaged,
+    StyleExists,
+    StyleMismatch,
     StyleNotFound,
     TooMany,
     Unauthenticated,
@@ -28,6 +32,11 @@ DETAILS_KEY = "grpc-status-details-bin"
 _CODES: dict[type[ServiceError], grpc.StatusCode] = {
     InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
     StyleNotFound: grpc.StatusCode.NOT_FOUND,
+    StyleExists: grpc.StatusCode.ALREADY_EXISTS,
+    StyleMismatch: grpc.StatusCode.FAILED_PRECONDITION,
+    StyleDamaged: grpc.StatusCode.DATA_LOSS,
+    # A full disk or a read-only folder stays so until somebody sees to it: not to be tried again.
+    StoreFailed: grpc.StatusCode.FAILED_PRECONDITION,
     ModelNotFound: grpc.StatusCode.NOT_FOUND,
     Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -1,14 +1,20 @@
 """The service stylewire.v1.Stylizer."""
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import grpc.aio
+from google.protobuf import empty_pb2
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 
 from ..errors import NotReady
 from ..scheduler import Scheduler, Ticket
+from ..style_file import KeptStyle
 from ..stylizer import Stylized, Stylizer
 from . import convert
 from .call import caller, deadline
+from .frames import Frames
 
 
 class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
@@ -39,6 +45,46 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         kind = convert.kind(content, options)
         result, queue_ms = await self._scheduler.run(work, caller(context), deadline(context), kind)
         return convert.response(result, model.edition, queue_ms)
+
+    async def StylizeStream(  # noqa: N802
+        self, requests: AsyncIterator[pb.StylizeStreamRequest], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[pb.StylizeResponse]:
+        """Frames in one style, in order."""
+        stylizer, model = self._serving()
+        frames = Frames(requests, stylizer, self._scheduler, caller(context), deadline(context), model.edition)
+        # A generator that waits in its yield does not hear of a call's end before it is collected.
+        context.add_done_callback(lambda _: frames.cancel())
+        async for response in frames:
+            yield response
+
+    async def CreateStyle(self, request: pb.CreateStyleRequest, context: grpc.aio.ServicerContext) -> pb.Style:  # noqa: N802
+        """Keeps a picture or a blend under a name."""
+        stylizer, _ = self._serving()
+        styles = convert.weighted_styles(request.styles)
+
+        def work(ticket: Ticket) -> KeptStyle:
+            return stylizer.create_style(request.name, styles, request.overwrite, ticket.check)
+
+        return convert.style(await self._scheduler.run(work, caller(context), deadline(context), convert.STYLES))
+
+    async def GetStyle(self, request: pb.GetStyleRequest, context: grpc.aio.ServicerContext) -> pb.Style:  # noqa: N802
+        """One named style."""
+        stylizer, _ = self._serving()
+        return convert.style(await asyncio.to_thread(stylizer.store.get, request.name))
+
+    async def ListStyles(  # noqa: N802
+        self, request: pb.ListStylesRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ListStylesResponse:
+        """A page of the named styles."""
+        stylizer, _ = self._serving()
+        styles, token = await asyncio.to_thread(stylizer.store.page, request.page_size, request.page_token)
+        return pb.ListStylesResponse(styles=[convert.style(style) for style in styles], next_page_token=token)
+
+    async def DeleteStyle(self, request: pb.DeleteStyleRequest, context: grpc.aio.ServicerContext) -> empty_pb2.Empty:  # noqa: N802
+        """Forgets a named style."""
+        stylizer, _ = self._serving()
+        await asyncio.to_thread(stylizer.store.delete, request.name)
+        return empty_pb2.Empty()
 
     async def GetModel(self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext) -> pb.Model:  # noqa: N802
         """What is being served, and its limits."""

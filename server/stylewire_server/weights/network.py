@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,14 @@ class WeightsError(Exception):
 
 
 @dataclass(frozen=True)
+class Frozen:
+    """The same two graphs as frozen TensorFlow GraphDef files, with the node names of `weights.frozen`."""
+
+    predictor: Path
+    transformer: Path
+
+
+@dataclass(frozen=True)
 class Network:
     """One edition of the style transfer network, not yet loaded.
 
@@ -26,6 +35,8 @@ class Network:
         verified: Whether those files are the published ones.
         predictor: Reads style [1,256,256,3] -> vector, any shape of D elements.
         transformer: Reads (content [N,H,W,3], vector [N,D]) -> picture [N,H,W,3], H and W multiples of 4.
+        bf16: Which of "predictor" and "transformer" may run in bf16: their pictures were found close to those in f32.
+        frozen: Where TensorFlow finds it; None where it has no TensorFlow graphs.
     """
 
     edition: str
@@ -34,3 +45,5 @@ class Network:
     verified: bool
     predictor: Callable[["openvino.Core"], "openvino.Model"]
     transformer: Callable[["openvino.Core"], "openvino.Model"]
+    bf16: frozenset[str] = frozenset()
+    frozen: Frozen | None = None

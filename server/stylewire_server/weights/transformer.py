@@ -1,19 +1,21 @@
-"""The transformer of the lite edition as an OpenVINO graph in floating point.
+"""The transformer of both editions as an OpenVINO graph in floating point.
 
-Dumoulin, Shlens and Kudlur 2017 (A Learned Representation for Artistic Style), table 1, with a quarter of the
-channels: contract (9x9x8, 3x3x16 stride 2, 3x3x32 stride 2, batch norm folded into bias), five residual blocks of 32
-channels, expand (nearest x2 and 3x3x16, nearest x2 and 3x3x8, 9x9x3, sigmoid). Reflection padding everywhere. Each
-norm outside the contraction is a conditional instance norm: its scale and offset are affine in the style vector.
+Dumoulin, Shlens and Kudlur 2017 (A Learned Representation for Artistic Style), table 1: contract (9x9, 3x3 stride 2,
+3x3 stride 2, batch norm folded into kernel and bias), residual blocks, expand (nearest x2 and 3x3, nearest x2 and 3x3,
+9x9 to three channels, sigmoid). Reflection padding everywhere. Each norm outside the contraction is a conditional
+instance norm: its scale and offset are affine in the style vector. The full edition has 32, 64 and 128 channels and
+twenty blocks, the lite one a quarter of each.
 
-The convolutions at full size have 3 and 8 channels, an eighth to a half of what a vector register holds, and would take
-most of the time. So the graph computes four neighbouring pixels as one position with four times the channels, their
-*phases*: exactly the same sums in another order.
+Of the convolutions at full size one takes three channels and one gives three, a fraction of what a vector register
+holds; in the lite edition they would take most of the time. So the graph computes four neighbouring pixels as one
+position with four times the channels, their *phases*: exactly the same sums in another order.
 
 - 9x9 at full size becomes 10x10 with stride 2 and four phases of each output channel.
 - The 3x3 with stride 2 that follows becomes 2x2 on phases.
 - Nearest x2 followed by 3x3 becomes one 4x4 transposed convolution with stride 2.
 """
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,19 +23,28 @@ import openvino as ov
 from openvino import opset13 as op
 
 EPSILON = 1e-5
-"""Added to the variance of an instance norm; the ONNX file holds it as 127 * 7.874e-8."""
+"""Added to the variance of an instance norm in the SavedModel; the lite edition's file holds it as 127 * 7.874e-8."""
 
 PHASES = 4
 
+WIDE = 32
+"""Channels from which on channels-last order fills vector registers, two of AVX-512 in float32."""
+
 
 def build(weights: Mapping[str, np.ndarray]) -> ov.Model:
-    """Graph of (content [N,H,W,3] in 0..1, vector [N,100]) -> picture [N,H,W,3] in 0..1; H, W multiples of 4.
+    """Graph of (content [N,H,W,3] in 0..1, vector [N,D]) -> picture [N,H,W,3] in 0..1; H, W multiples of 4.
 
     Args:
-        weights: Kernels [out,in,kh,kw] and biases [out] under their TensorFlow names.
+        weights: Under their TensorFlow names, kernels [out,in,kh,kw] as `…/weights` and biases [out] as
+            `…/Conv2D_bias`. Channels, blocks and D follow from them.
+
+    Raises:
+        KeyError: A layer is missing.
     """
+    dimension = weights["style_params/transformer/expand/conv3/conv/StyleNorm/Conv/weights"].shape[1]
+    blocks = sum(bool(re.fullmatch(r"transformer/residual/residual\d+/conv1/weights", name)) for name in weights)
     content = op.parameter([-1, -1, -1, 3], np.float32, name="content")
-    vector = op.parameter([-1, 100], np.float32, name="vector")
+    vector = op.parameter([-1, dimension], np.float32, name="vector")
     affines = _affines(weights, vector)
 
     def kernel(name: str) -> np.ndarray:
@@ -48,8 +59,9 @@ def build(weights: Mapping[str, np.ndarray]) -> ov.Model:
         scale, offset = affines[name]
         return op.add(op.multiply(_standardized(x, [2, 3]), scale), offset)
 
-    def normalized_rows(x: ov.Node, name: str, channels: int) -> ov.Node:
+    def normalized_rows(x: ov.Node, name: str) -> ov.Node:
         # With few channels the engine's channels-last order wastes most of a register; flat rows do not have it.
+        channels = affines[name][0].get_partial_shape()[1].get_length()
         flat = op.reshape(x, op.constant(np.array([0, channels, -1])), True)
         scale, offset = (op.squeeze(part, op.constant(3)) for part in affines[name])
         return op.reshape(op.add(op.multiply(_standardized(flat, [2]), scale), offset), op.shape_of(x), False)
@@ -66,19 +78,19 @@ def build(weights: Mapping[str, np.ndarray]) -> ov.Model:
     x = biased(_convolve(_pad(x, 1, 0, "edge"), from_phases(kernel(name))), name)
     name = "transformer/contract/conv3"
     x = biased(same(x, name, stride=2), name)
-    for index in range(1, 6):
+    for index in range(1, blocks + 1):
         first, second = (f"transformer/residual/residual{index}/conv{half}" for half in (1, 2))
         x = op.add(x, normalized(same(op.relu(normalized(same(x, first), first)), second), second))
     for index in (1, 2):
         name = f"transformer/expand/conv{index}/conv"
-        doubled = _double(x, upsampling(kernel(name)))
-        x = op.relu(normalized_rows(doubled, name, kernel(name).shape[0]))
+        x = _double(x, upsampling(kernel(name)))
+        x = op.relu(normalized(x, name) if kernel(name).shape[0] >= WIDE else normalized_rows(x, name))
     name = "transformer/expand/conv3/conv"
     # All phases of a channel lie in one flat row, so the norm sees the whole picture before it is put together.
     x = _convolve(_pad(x, 4, 4), channels_first(to_phases(kernel(name))), 2)
-    x = op.sigmoid(normalized_rows(x, name, channels=3))
+    x = op.sigmoid(normalized_rows(x, name))
     picture = op.transpose(op.depth_to_space(x, "depth_first", 2), op.constant(np.array([0, 2, 3, 1])))
-    return ov.Model([picture], [content, vector], "lite_transformer")
+    return ov.Model([picture], [content, vector], "transformer")
 
 
 def to_phases(kernel: np.ndarray) -> np.ndarray:

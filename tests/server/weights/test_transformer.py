@@ -4,7 +4,7 @@ import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
-from stylewire_server.weights import lite_transformer as rewritten
+from stylewire_server.weights import transformer as rewritten
 
 RNG = np.random.default_rng(0)
 
@@ -71,3 +71,8 @@ def test_doubling_and_three_by_three_as_one(size: tuple[int, int]) -> None:
     expected = convolved(reflected(content.repeat(2, axis=2).repeat(2, axis=3), 1), weights)
     found = run(lambda x: rewritten._double(x, rewritten.upsampling(weights)), content)
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_missing_layer_is_named() -> None:
+    with pytest.raises(KeyError, match="transformer/expand/conv3"):
+        rewritten.build({})

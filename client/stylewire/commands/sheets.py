@@ -1,0 +1,117 @@
+"""`sheet` and `strip`: many results in one picture."""
+
+import argparse
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from ..client import Client
+from ..messages import STYLE_NAME
+from .common import add_option_flags, format_of, label_of, options_of, read_style, save_picture
+from .progress import Progress
+
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+_GAP, _LABEL = 6, 22
+"""Between cells, and above each row, in pixels."""
+
+Cell = tuple[str, Image.Image | None]
+"""A label and a picture; None leaves the cell empty."""
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds the commands."""
+    sheet = commands.add_parser("sheet", help="a contact sheet of contents x styles")
+    sheet.add_argument("content", help="a picture to stylise; a row of the sheet")
+    sheet.add_argument("styles", nargs="+", metavar="STYLE", help="a picture, or the name of a kept style; a column")
+    sheet.add_argument(
+        "--content", dest="more", action="append", default=[], metavar="CONTENT", help="one more row; may be repeated"
+    )
+    _add_flags(sheet)
+    add_option_flags(sheet, fit="keep")
+    sheet.set_defaults(run=_sheet)
+
+    strip = commands.add_parser("strip", help="one picture in one style at several strengths")
+    strip.add_argument("content", help="the picture to stylise")
+    strip.add_argument("style", help="a picture, or the name of a kept style")
+    strip.add_argument(
+        "--strengths", type=float, nargs="+", default=list(STRENGTHS), metavar="S", help="0..1 (default: %(default)s)"
+    )
+    _add_flags(strip)
+    add_option_flags(strip, fit="keep", strength=False)
+    strip.set_defaults(run=_strip)
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--out", type=Path, required=True, help="a .png, .jpg or .webp file")
+    parser.add_argument("--cell", type=int, default=192, help="side of one cell in pixels (default: %(default)s)")
+
+
+def _sheet(client: Client, arguments: argparse.Namespace) -> int:
+    format_of(arguments.out)
+    styles = {style: read_style(style) for style in arguments.styles}
+    contents = [arguments.content, *arguments.more]
+    head: list[Cell] = [("", None), *((label_of(style), _look(client, source)) for style, source in styles.items())]
+    rows = [head]
+    options = options_of(arguments, encoding="png")
+    with Progress(len(contents) * len(styles), "pictures") as progress:
+        for content in contents:
+            row: list[Cell] = [(Path(content).stem, _opened(content))]
+            for source in styles.values():
+                row.append(("", client.stylize(content, source, **options)))
+                progress.step()
+            rows.append(row)
+    return _save(rows, arguments)
+
+
+def _strip(client: Client, arguments: argparse.Namespace) -> int:
+    format_of(arguments.out)
+    style = read_style(arguments.style)
+    row: list[Cell] = [("content", _opened(arguments.content))]
+    for strength in arguments.strengths:
+        options = options_of(arguments, encoding="png", strength=strength)
+        row.append((f"strength {strength:g}", client.stylize(arguments.content, style, **options)))
+    row.append((label_of(arguments.style), _look(client, style)))
+    return _save([row], arguments)
+
+
+def _save(rows: Sequence[Sequence[Cell]], arguments: argparse.Namespace) -> int:
+    picture = draw_grid(rows, arguments.cell)
+    save_picture(arguments.out, picture)
+    print(f"{arguments.out}: {picture.width}x{picture.height} px")  # noqa: T201
+    return 0
+
+
+def draw_grid(rows: Sequence[Sequence[Cell]], side: int) -> Image.Image:
+    """Cells in rows, each picture fitted into a square of that side in pixels, under its label."""
+    columns = max(len(row) for row in rows)
+    heights = [side + (_LABEL if any(label for label, _ in row) else 0) for row in rows]
+    size = (columns * (side + _GAP) + _GAP, sum(heights) + _GAP * (len(rows) + 1))
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(14)
+    top = _GAP
+    for row, height in zip(rows, heights, strict=True):
+        for column, (label, picture) in enumerate(row):
+            left = _GAP + column * (side + _GAP)
+            draw.text((left + 2, top + 2), label, fill="black", font=font)
+            if picture is not None:
+                fitted = ImageOps.contain(picture.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
+                free = (side - fitted.width, side - fitted.height)
+                sheet.paste(fitted, (left + free[0] // 2, top + height - side + free[1] // 2))
+        top += height + _GAP
+    return sheet
+
+
+def _look(client: Client, style: str | bytes) -> Image.Image:
+    """How a style looks: its picture, or the thumbnail that the server keeps."""
+    if isinstance(style, str) and STYLE_NAME.fullmatch(style):
+        return client.styles.get(style).thumbnail
+    return _opened(io.BytesIO(style) if isinstance(style, bytes) else style)
+
+
+def _opened(source: str | io.BytesIO) -> Image.Image:
+    with Image.open(source) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")

@@ -1,0 +1,174 @@
+"""The command line of the comparison: `python -m optimizer_baseline compare|check …`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from optimizer_baseline import presets, vgg
+from optimizer_baseline.precision import PRECISIONS
+
+FAILURE = 1
+
+
+def register(commands: Any) -> None:
+    """Adds `compare` and `check` to the command line's subparsers."""
+    one = commands.add_parser(
+        "compare",
+        help="feed-forward pictures beside optimised ones, as a web page",
+        description="Every CONTENT under every STYLE, by one pass of the feed-forward network and by L-BFGS, scored "
+        "alike: DIR/index.html, DIR/sheet.png and DIR/results.json. Run again, it goes on where it stopped.",
+    )
+    one.set_defaults(run_command=_compare)
+    one.add_argument("--content", nargs="+", required=True, metavar="PATH", help="pictures, or folders of them")
+    one.add_argument("--style", nargs="+", required=True, metavar="PATH", help="pictures, or folders of them")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the report")
+    _server_options(one)
+    group = one.add_argument_group("optimisation")
+    group.add_argument("--iterations", type=int, default=100, metavar="N", help="of L-BFGS, from the content (100)")
+    group.add_argument("--preset", choices=tuple(presets.PRESETS), default="magenta", help="cost to minimise (magenta)")
+    group.add_argument("--size", type=int, default=256, metavar="PX", help="longer side of all pictures (256)")
+    group.add_argument("--network", choices=tuple(vgg.NETWORKS), default="vgg16", help="that measures (vgg16)")
+    group.add_argument("--weights", default="auto", metavar="FROM", help=".h5 or .npz file, auto, keras, offline")
+    group.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the optimiser's convolutions (auto)")
+    group.add_argument("--repeats", type=int, default=5, metavar="N", help="timed passes of each kind (5)")
+    one.add_argument("--title", default="One pass against many", help="of the page")
+    _common(one)
+
+    two = commands.add_parser(
+        "check",
+        help="fail when the feed-forward path has got worse",
+        description="Score today's feed-forward pictures of the pairs in a results file. Exit code 1 when a cost has "
+        "risen by more than the margin, or when f32 and bf16 no longer agree.",
+    )
+    two.set_defaults(run_command=_check)
+    two.add_argument("--baseline", type=Path, required=True, metavar="JSON", help="results.json of compare, or a part")
+    _server_options(two)
+    two.add_argument("--margin", type=float, metavar="SHARE", help="by which a cost may rise (0.05: 5 %%)")
+    two.add_argument("--parity-db", type=float, metavar="DB", help="least PSNR between the two precisions (40)")
+    two.add_argument("--parity-server", metavar="HOST:PORT", help="the other precision, where --server is given")
+    two.add_argument("--no-parity", action="store_true", help="costs only")
+    two.add_argument("--weights", default="auto", metavar="FROM", help=".h5 or .npz file, auto, keras, offline")
+    two.add_argument("--update", action="store_true", help="write today's costs into the file, judge nothing")
+    _common(two)
+
+
+def _server_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_mutually_exclusive_group()
+    group.add_argument("--server", metavar="HOST:PORT", help="a stylewire server that is running")
+    group.add_argument("--model", default="auto", metavar="NAME", help="start a server: auto, full, lite, DIR (auto)")
+
+
+def _common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--quiet", action="store_true", help="no progress bar")
+    command.add_argument("--threads", type=int, metavar="N", help="processor cores to use (all)")
+    command.add_argument("--verbose", action="store_true", help="log what happens")
+
+
+def calm_tensorflow(verbose: bool) -> None:
+    """Every pair has shapes of its own, and TensorFlow would warn each time that compiling for them takes time."""
+    if not verbose:
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from optimizer_baseline.compare import Plan, compare, picture_files
+    from optimizer_baseline.passes import FeedForward
+    from optimizer_baseline.report import write_report
+    from optimizer_baseline.serving import LocalServer, local_server
+
+    calm_tensorflow(arguments.verbose)
+    plan = Plan(
+        contents=picture_files(arguments.content),
+        styles=picture_files(arguments.style),
+        size=arguments.size,
+        iterations=arguments.iterations,
+        preset=arguments.preset,
+        network=arguments.network,
+        weights=arguments.weights,
+        precision=arguments.precision,
+        repeats=arguments.repeats,
+    )
+    own = local_server(arguments.model) if arguments.server is None else nullcontext(LocalServer(arguments.server, 0))
+    with own as server, FeedForward(server.target) as feedforward, _bar(arguments.quiet) as show:
+        results = compare(plan, feedforward, arguments.out, server_pid=server.pid or None, callback=show)
+    if results["pairs"]:
+        write_report(results, arguments.out, title=arguments.title)
+    for failure in results["failures"]:
+        sys.stderr.write(f"error: {failure['content']} in {failure['style']}: {failure['error']}\n")
+    done, total = len(results["pairs"]), len(plan.contents) * len(plan.styles)
+    page = f": {arguments.out / 'index.html'}" if done else ""
+    sys.stderr.write(f"{done} of {total} pairs{page}\n")
+    return FAILURE if results["failures"] else 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from optimizer_baseline import check as gate
+    from optimizer_baseline.errors import InvalidOption
+    from optimizer_baseline.passes import FeedForward
+    from optimizer_baseline.serving import local_server
+
+    if arguments.parity_server and not arguments.server:
+        raise InvalidOption("--parity-server goes with --server; with --model both precisions are started here")
+    calm_tensorflow(arguments.verbose)
+    baseline = gate.Baseline.read(arguments.baseline)
+    with ExitStack() as stack:
+
+        def connect(target: str | None, precision: str) -> FeedForward:
+            if target is None:
+                flags = ("--precision", precision)
+                target = stack.enter_context(local_server(arguments.model, flags)).target
+            return stack.enter_context(FeedForward(target))
+
+        one = connect(arguments.server, "f32")
+        model = one.model()
+        if model["edition"] != baseline.edition:
+            sys.stderr.write(f"warning: the baseline is of {baseline.edition}, the server has {model['edition']}\n")
+        if arguments.update:
+            gate.record(baseline, one.picture, model, arguments.baseline, arguments.weights)
+            return 0
+        other = None
+        if not arguments.no_parity and (arguments.parity_server or not arguments.server):
+            other = connect(arguments.parity_server, "bf16")
+            if other.model()["precision"] == model["precision"]:
+                sys.stderr.write(f"warning: both servers compute in {model['precision']}; parity says nothing\n")
+        findings = gate.check(
+            baseline,
+            one.picture,
+            other=other.picture if other else None,
+            margin=gate.MARGIN if arguments.margin is None else arguments.margin,
+            parity_db=gate.PARITY_DB if arguments.parity_db is None else arguments.parity_db,
+            weights=arguments.weights,
+        )
+    bad = [finding for finding in findings if not finding.good]
+    for finding in findings if not arguments.quiet else bad:
+        sys.stdout.write(f"{'ok  ' if finding.good else 'FAIL'} {finding}\n")
+    sys.stderr.write(f"{len(findings) - len(bad)} of {len(findings)} checks passed\n")
+    return FAILURE if bad else 0
+
+
+@contextmanager
+def _bar(quiet: bool) -> Iterator[Callable[[Any], None]]:
+    """A bar over pairs and one over the pair's iterations, on standard error, and a line for each finished pair."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bar(*columns, console=Console(stderr=True), disable=quiet) as bar:
+        pairs = bar.add_task("pairs", total=None)
+        inside = bar.add_task("preparing", total=None)
+
+        def show(progress: Any) -> None:
+            over = progress.state != "running"
+            bar.update(pairs, completed=progress.number - (not over), total=progress.pairs)
+            bar.update(inside, description=progress.name, completed=progress.done, total=progress.iterations)
+            if over:
+                bar.console.print(f"{progress.name}: {progress.message or progress.state}", highlight=False)
+
+        yield show

@@ -1,0 +1,25 @@
+"""What can go wrong, as one tree: `except BaselineError` catches every failure that a caller can cure."""
+
+
+class BaselineError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class InvalidImage(BaselineError, ValueError):
+    """A picture or mask that cannot be read, or whose size is outside the limits."""
+
+
+class InvalidOption(BaselineError, ValueError):
+    """An option outside its range, or options that contradict one another."""
+
+
+class WeightsError(BaselineError):
+    """VGG weights that are missing, damaged or of another network."""
+
+
+class Diverged(BaselineError):
+    """The cost became NaN, infinite or far larger than where it started."""
+
+
+class StopRun(Exception):
+    """Raised by a progress callback to end a run early; the best picture so far is returned."""

@@ -1,0 +1,201 @@
+"""Pictures in and out. Inside the program: float32 [1, H, W, 3], RGB, 0..1."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from optimizer_baseline.errors import InvalidImage, InvalidOption
+
+Pixels: TypeAlias = NDArray[np.float32]
+Picture: TypeAlias = "str | Path | bytes | Image.Image | NDArray[Any]"
+
+# Largest picture that is decoded at all, and largest that is optimised (about 1.3 GB at 1 Mpx; see docs/baseline.md).
+MAX_DECODED_PIXELS = 64_000_000
+MAX_PIXELS = 4_000_000
+# Rec. 601 luma and the two chroma axes of NTSC: the YIQ of Gatys et al. 2017, section 5.1.
+RGB_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+
+
+def load(picture: Picture, what: str = "picture") -> Image.Image:
+    """`picture` as an upright RGB PIL image: EXIF orientation applied, transparency laid on white.
+
+    Args:
+        picture: a path, the bytes of a file, a PIL image, uint8 [H, W, 3] or float [H, W, 3] in 0..1 (with or without
+            a leading axis of 1).
+        what: how error messages call it.
+
+    Raises:
+        InvalidImage: no such file, not a picture, or more than 64 Mpx (judged before decoding).
+    """
+    if isinstance(picture, np.ndarray):
+        return _from_array(picture, what)
+    name = "the bytes given" if isinstance(picture, bytes) else str(picture)
+    try:
+        if isinstance(picture, Image.Image):
+            image = picture
+        else:
+            image = Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
+        pixels = image.width * image.height
+        if pixels > MAX_DECODED_PIXELS:
+            raise InvalidImage(
+                f"{what} is {image.width}x{image.height} px = {pixels / 1e6:.1f} Mpx; the limit is "
+                f"{MAX_DECODED_PIXELS / 1e6:.1f} Mpx"
+            )
+        image = ImageOps.exif_transpose(image)
+        if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+            rgba = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        elif image.mode.startswith(("I", "F")):
+            image = _sixteen_bit(image)
+        return image.convert("RGB")
+    except FileNotFoundError:
+        raise InvalidImage(f"{what}: no file {name}") from None
+    except Image.DecompressionBombError as error:
+        raise InvalidImage(f"{what}: {error}") from None
+    except UnidentifiedImageError:
+        raise InvalidImage(f"{what}: {name} is not a picture in a format that can be read") from None
+    except (OSError, SyntaxError) as error:
+        raise InvalidImage(f"{what}: cannot read {name}: {error}") from None
+
+
+def _sixteen_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image, np.float64)
+    top = 65535.0 if values.max() > 255 else 255.0
+    return Image.fromarray(np.clip(values / top * 255.0 + 0.5, 0, 255).astype(np.uint8))
+
+
+def _from_array(array: NDArray[Any], what: str) -> Image.Image:
+    if array.ndim == 4 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        raise InvalidImage(f"{what} is an array of shape {array.shape}; expected [H, W, 3]")
+    if array.dtype == np.uint8:
+        return Image.fromarray(array)
+    if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
+        raise InvalidImage(f"{what} is an array of {array.dtype}; expected uint8, or finite floats in 0..1")
+    if array.min() < 0 or array.max() > 1:
+        raise InvalidImage(f"{what} has values in {array.min():.3g}..{array.max():.3g}; floats are in 0..1")
+    return to_image(array[None].astype(np.float32))
+
+
+def as_list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
+    """One picture or several (a list or tuple) as a list."""
+    return list(pictures) if isinstance(pictures, (list, tuple)) else [cast("Picture", pictures)]
+
+
+def to_pixels(image: Image.Image) -> Pixels:
+    """float32 [1, H, W, 3] in 0..1."""
+    pixels: Pixels = np.asarray(image.convert("RGB"), np.float32)[None] / np.float32(255.0)
+    return pixels
+
+
+def to_image(pixels: NDArray[Any]) -> Image.Image:
+    """PIL image of [1, H, W, 3]; values are clipped to 0..1 and rounded to 8 bits."""
+    return Image.fromarray((np.clip(pixels[0], 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8))
+
+
+def fit(image: Image.Image, longer_side: int | None) -> Image.Image:
+    """`image` with its longer side at `longer_side` pixels and its shape kept; as it is for None.
+
+    Raises:
+        InvalidImage: the result would have more than 4 Mpx.
+    """
+    width, height = image.size
+    if longer_side is not None:
+        if longer_side < 1:
+            raise InvalidOption(f"size is {longer_side} px; the least is 1 px")
+        factor = longer_side / max(width, height)
+        width, height = max(1, round(width * factor)), max(1, round(height * factor))
+    if width * height > MAX_PIXELS:
+        raise InvalidImage(
+            f"picture of {width}x{height} px = {width * height / 1e6:.1f} Mpx is over the limit of "
+            f"{MAX_PIXELS / 1e6:.1f} Mpx; choose a smaller size"
+        )
+    return resize(image, width, height)
+
+
+def resize(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Lanczos to exactly width x height."""
+    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def crop_to_shape(image: Image.Image, width: int, height: int) -> Image.Image:
+    """The largest centred part of `image` with the aspect ratio of width x height."""
+    scale = min(image.width / width, image.height / height)
+    w, h = max(1, math.floor(width * scale + 0.5)), max(1, math.floor(height * scale + 0.5))
+    left, top = (image.width - w) // 2, (image.height - h) // 2
+    return image.crop((left, top, left + w, top + h))
+
+
+def resize_pixels(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Bicubic resize of float pixels, channel by channel, clipped to 0..1: no rounding to 8 bits between scales."""
+    if pixels.shape[1:3] == (height, width):
+        return pixels
+    planes = [
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(pixels[0, :, :, c])).resize((width, height), Image.Resampling.BICUBIC)
+        )
+        for c in range(pixels.shape[3])
+    ]
+    return _clipped(np.stack(planes, -1)[None])
+
+
+def refine(coarse: Pixels, start: Pixels) -> Pixels:
+    """What the coarser scale changed, brought to `start`, whose fine detail stays.
+
+    start + up(coarse - down(start)): the coarse-grid correction of multigrid (Brandt 1977, full approximation scheme).
+    Enlarging `coarse` alone would begin every scale with a blurred picture.
+    """
+    height, width = start.shape[1:3]
+    rows, columns = coarse.shape[1:3]
+    before = resize_pixels(resize_pixels(start, rows, columns), height, width)
+    return _clipped(start + resize_pixels(coarse, height, width) - before)
+
+
+def load_mask(mask: Picture, width: int, height: int) -> Pixels:
+    """A grey picture as float32 [1, H, W, 1]: white (1) where its style goes, black (0) where it does not.
+
+    Raises:
+        InvalidImage: unreadable, or black all over.
+    """
+    if isinstance(mask, np.ndarray) and mask.ndim == 2:
+        mask = np.repeat(mask[..., None], 3, axis=2)
+    grey = load(mask, "mask").convert("L").resize((width, height), Image.Resampling.BOX)
+    values: Pixels = np.asarray(grey, np.float32)[None, :, :, None] / np.float32(255.0)
+    if values.max() == 0.0:
+        raise InvalidImage("mask is black everywhere: its style would go nowhere")
+    return values
+
+
+def luminance(pixels: Pixels) -> Pixels:
+    """The Y of YIQ in all three channels, [1, H, W, 3]."""
+    grey: Pixels = pixels @ RGB_TO_YIQ[0].astype(np.float32)
+    return np.repeat(grey[..., None], 3, axis=3)
+
+
+def match_luminance(style: Pixels, content: Pixels) -> Pixels:
+    """A grey `style` with mean and standard deviation of `content`'s luminance (Gatys et al. 2017, equation 10)."""
+    y = luminance(style)
+    target = luminance(content)
+    spread = float(y.std()) or 1.0
+    return _clipped((y - y.mean()) * (float(target.std()) / spread) + target.mean())
+
+
+def with_colour_of(pixels: Pixels, content: Pixels) -> Pixels:
+    """Luminance of `pixels`, chroma (I, Q) of `content`, clipped to 0..1."""
+    yiq = content @ RGB_TO_YIQ.T
+    yiq[..., 0] = luminance(pixels)[..., 0]
+    return _clipped(yiq @ np.linalg.inv(RGB_TO_YIQ).T)
+
+
+def _clipped(values: NDArray[Any]) -> Pixels:
+    clipped: Pixels = np.clip(values, 0.0, 1.0).astype(np.float32)
+    return clipped

@@ -1,0 +1,313 @@
+"""`stylize`: pictures and settings in, stylised image and its history out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from optimizer_baseline import images, precision, weights
+from optimizer_baseline.errors import Diverged, InvalidOption, StopRun
+from optimizer_baseline.feedforward import feedforward
+from optimizer_baseline.images import Picture, Pixels
+from optimizer_baseline.objective import Costs, CustomCost, Objective, Style
+from optimizer_baseline.optimize import Descent, Step, minimise
+from optimizer_baseline.settings import INITS, Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands, enough to go on from: `pixels` [1, H, W, 3] after `done` iterations at `scale`."""
+
+    scale: int
+    done: int
+    iteration: int
+    evaluations: int
+    seconds: float
+    pixels: Pixels
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One finished iteration.
+
+    iteration, evaluations and seconds count over all scales, and over what came before a resumed run.
+    `done` counts at this scale. `improved` says that this scale's best cost fell since the last report. `picture` and
+    `state` make the current picture when called, and only inside the callback: the history does not keep pictures.
+    """
+
+    iteration: int
+    iterations: int
+    evaluations: int
+    scale: int
+    scales: int
+    done: int
+    width: int
+    height: int
+    costs: Costs
+    seconds: float
+    improved: bool
+    picture: Callable[[], Image.Image] = field(repr=False, compare=False)
+    state: Callable[[], State] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The best picture of the finest scale that was reached.
+
+    picture: PIL image; pixels: the same as float32 [1, H, W, 3]; costs: of `pixels` (before colours are put back).
+    stopped: "" for a run that ended by count, else why it ended early.
+    """
+
+    picture: Image.Image
+    pixels: Pixels
+    costs: Costs
+    history: tuple[Progress, ...]
+    evaluations: int
+    seconds: float
+    precision: str
+    stopped: str = ""
+
+
+def stylize(
+    content: Picture,
+    style: Picture | Sequence[Picture],
+    *,
+    settings: Settings | None = None,
+    style_weights: Sequence[float] | None = None,
+    masks: Sequence[Picture | None] | None = None,
+    custom: CustomCost | None = None,
+    callback: Callable[[Progress], None] | None = None,
+    server: str | None = None,
+    resume: State | None = None,
+    **options: Any,
+) -> Result:
+    """Neural style transfer: the picture that minimises J(G) = alpha J_content + beta J_style + gamma TV.
+
+    Args:
+        content: a path, bytes, PIL image, uint8 [H, W, 3] or float [H, W, 3] in 0..1.
+        style: one of those, or a list of them.
+        settings: a `Settings`; or give its fields as keywords (`preset="coursera", iterations=100`).
+        style_weights: share of each style, > 0; they are normalised to sum to 1.
+        masks: for each style a grey picture of where it goes (white: there), or None for everywhere.
+        custom: a further cost of your own.
+        callback: called with a `Progress` after each iteration; may raise `StopRun` to end the run.
+        server: HOST:PORT of a stylewire server, for init="feedforward".
+        resume: where an earlier run with the same pictures and settings stood. L-BFGS and Adam begin with an empty
+            memory there, so the costs of a resumed run differ a little from those of an uninterrupted one.
+
+    Raises:
+        BaselineError: InvalidImage, InvalidOption, WeightsError, or Diverged before anything was gained.
+    """
+    if settings is not None and options:
+        raise InvalidOption(f"give settings or keywords, not both (got {', '.join(options)})")
+    settings = _settings(options) if settings is None else settings
+    run = _Run(
+        settings=settings,
+        content=content,
+        style=style,
+        style_weights=style_weights,
+        masks=masks,
+        custom=custom,
+        server=server,
+    )
+    return run(callback, resume)
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    try:
+        return Settings(**options)
+    except TypeError as error:
+        raise InvalidOption(str(error).replace("Settings.__init__() ", "")) from None
+
+
+class _Run:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        content: Picture,
+        style: Picture | Sequence[Picture],
+        style_weights: Sequence[float] | None,
+        masks: Sequence[Picture | None] | None,
+        custom: CustomCost | None,
+        server: str | None,
+    ) -> None:
+        self.settings = settings
+        self.custom = custom
+        self.server = server
+        self._feedforward: Image.Image | None = None
+        self.content = images.fit(images.load(content, "content"), settings.size)
+        pictures = images.as_list(style)
+        if not pictures:
+            raise InvalidOption("no style picture; at least one is needed")
+        self.shares = _one_each(style_weights, pictures, "style weights", 1.0)
+        self.masks = _one_each(masks, pictures, "masks", None)
+        self.style_sources = [images.load(p, "style") for p in pictures]
+        self.precision = precision.resolve(settings.precision)
+        self.weights = weights.load(settings.cost.network, settings.weights, settings.rescale, settings.cost.pooling)
+        self.sizes = settings.sizes(*self.content.size)
+
+    def __call__(self, callback: Callable[[Progress], None] | None, resume: State | None) -> Result:
+        settings = self.settings
+        now = resume or State(1, 0, 0, 0, 0.0, np.empty((1, 0, 0, 3), np.float32))
+        if not 1 <= now.scale <= len(self.sizes):
+            raise InvalidOption(f"resumes at scale {now.scale}; this run has 1..{len(self.sizes)}")
+        history: list[Progress] = []
+        stopped = ""
+        best: Descent | None = None
+        for scale in range(now.scale, len(self.sizes) + 1):
+            iterations = self._iterations(scale) - now.done
+            if iterations > 0 and not stopped:
+                descent, start = self._descent(scale, now, callback, history)
+                began = time.perf_counter()
+                try:
+                    minimise(descent, start, settings.optimizer, iterations, settings.learning_rate)
+                except StopRun as stop:
+                    stopped = str(stop) or "stopped"
+                except Diverged as error:
+                    if descent.iterations == 0:
+                        raise
+                    stopped = str(error)
+                    log.warning("%s; keeping the best picture so far", error)
+                seconds = now.seconds + time.perf_counter() - began
+                if descent.best is not None:
+                    best, now = descent, replace(now, pixels=descent.best)
+                now = replace(
+                    now,
+                    iteration=now.iteration + descent.iterations,
+                    evaluations=now.evaluations + descent.evaluations,
+                    seconds=seconds,
+                )
+            now = replace(now, scale=scale + 1, done=0)
+        if best is None or best.best_costs is None:
+            raise InvalidOption(f"nothing to do: {stopped or 'the run is complete; give it more iterations'}")
+        width, height = self.sizes[-1]
+        pixels = images.resize_pixels(now.pixels, height, width)
+        final = self._coloured(pixels, width, height)
+        return Result(
+            images.to_image(final),
+            final,
+            best.best_costs,
+            tuple(history),
+            now.evaluations,
+            now.seconds,
+            self.precision,
+            stopped,
+        )
+
+    def _iterations(self, scale: int) -> int:
+        settings = self.settings
+        finest = scale == len(self.sizes)
+        return settings.iterations if finest else settings.coarse_iterations or settings.iterations
+
+    def _descent(
+        self, scale: int, now: State, callback: Callable[[Progress], None] | None, history: list[Progress]
+    ) -> tuple[Descent, Pixels]:
+        """The descent at `scale`, and the picture it starts from."""
+        settings = self.settings
+        width, height = self.sizes[scale - 1]
+        content = images.to_pixels(images.resize(self.content, width, height))
+        styles = self._styles(width, height, content)
+        if settings.preserve_color:
+            content = images.luminance(content)
+        objective = Objective(
+            content, styles, settings.cost, self.weights, bfloat16=self.precision == "bf16", custom=self.custom
+        )
+        total = now.iteration - now.done + sum(map(self._iterations, range(scale, len(self.sizes) + 1)))
+
+        def report(step: Step) -> None:
+            def state() -> State:
+                return State(
+                    scale, progress.done, progress.iteration, progress.evaluations, progress.seconds, step.pixels
+                )
+
+            progress = Progress(
+                iteration=now.iteration + step.iteration,
+                iterations=total,
+                evaluations=now.evaluations + step.evaluations,
+                scale=scale,
+                scales=len(self.sizes),
+                done=now.done + step.iteration,
+                width=width,
+                height=height,
+                costs=step.costs,
+                seconds=now.seconds + step.seconds,
+                improved=step.improved,
+                picture=lambda: images.to_image(self._coloured(step.pixels, width, height)),
+                state=state,
+            )
+            history.append(replace(progress, picture=_gone, state=_gone))
+            if callback is not None:
+                callback(progress)
+
+        budget = None if settings.evaluations is None else settings.evaluations - now.evaluations
+        descent = Descent(objective, report, budget)
+        return descent, self._start(now, content, styles)
+
+    def _start(self, now: State, content: Pixels, styles: Sequence[Style]) -> Pixels:
+        """Where a scale begins: at the very start, where a resumed run stood, or at what the coarser scale found."""
+        height, width = content.shape[1:3]
+        if now.done:
+            return images.resize_pixels(now.pixels, height, width)
+        if not now.pixels.size:
+            return self._init(content, styles)
+        init = self.settings.init
+        if isinstance(init, str) and init in ("noise", "content+noise"):
+            return images.resize_pixels(now.pixels, height, width)
+        return images.refine(now.pixels, self._init(content, styles))
+
+    def _styles(self, width: int, height: int, content: Pixels) -> list[Style]:
+        """Style pictures at this scale: they shrink with the content, so that their strokes do too."""
+        final = max(self.content.size)
+        longer = round((self.settings.style_size or final) * max(width, height) / final)
+        styles = []
+        for image, share, mask in zip(self.style_sources, self.shares, self.masks, strict=True):
+            pixels = images.to_pixels(images.fit(image, longer))
+            if self.settings.preserve_color:
+                pixels = images.match_luminance(pixels, content)
+            styles.append(Style(pixels, share, None if mask is None else images.load_mask(mask, width, height)))
+        return styles
+
+    def _init(self, content: Pixels, styles: Sequence[Style]) -> Pixels:
+        """The picture to start from, of the content's shape."""
+        settings = self.settings
+        height, width = content.shape[1:3]
+        init = settings.init
+        if not isinstance(init, str) or init not in INITS:
+            picture = images.to_pixels(images.resize(images.load(init, "init"), width, height))
+        elif init == "style":
+            picture = images.resize_pixels(styles[0].pixels, height, width)
+        elif init == "feedforward":
+            if self._feedforward is None:
+                self._feedforward = feedforward(self.content, self.style_sources[0], self.server)
+            picture = images.to_pixels(images.resize(self._feedforward, width, height))
+        else:
+            noise = np.random.default_rng(settings.seed).random(content.shape, np.float32)
+            share = {"content": 0.0, "noise": 1.0, "content+noise": settings.noise}[init]
+            picture = ((1.0 - share) * content + share * noise).astype(np.float32)
+        return images.luminance(picture) if settings.preserve_color else picture
+
+    def _coloured(self, pixels: Pixels, width: int, height: int) -> Pixels:
+        if not self.settings.preserve_color:
+            return pixels
+        return images.with_colour_of(pixels, images.to_pixels(images.resize(self.content, width, height)))
+
+
+def _one_each(values: Sequence[Any] | None, pictures: Sequence[Any], what: str, default: Any) -> list[Any]:
+    if values is None:
+        return [default] * len(pictures)
+    if len(values) != len(pictures):
+        raise InvalidOption(f"{len(values)} {what} for {len(pictures)} style pictures")
+    return list(values)
+
+
+def _gone() -> Any:
+    raise InvalidOption("the picture of a past iteration is not kept; ask for it inside the callback")

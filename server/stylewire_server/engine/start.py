@@ -1,0 +1,43 @@
+"""Which engine runs."""
+
+import os
+
+from ..weights.network import Network
+from .base import Engine, EngineError
+
+
+def start(network: Network, engine: str, precision: str, threads: int, streams: int) -> Engine:
+    """The engine of that name, loaded with network.
+
+    Args:
+        network: What to run.
+        engine: "openvino" or "tensorflow".
+        precision: "auto", "f32" or "bf16".
+        threads: Cores to compute on; 0 for all.
+        streams: Pictures computed at one time; TensorFlow sees to that itself.
+
+    Raises:
+        EngineError: It is not installed, or cannot run that network or precision.
+    """
+    if engine == "tensorflow":
+        return _start_tensorflow(network, precision, threads)
+    from .openvino import OpenVinoEngine
+
+    return OpenVinoEngine(network, precision, threads, streams)
+
+
+def _start_tensorflow(network: Network, precision: str, threads: int) -> Engine:
+    if network.frozen is None:
+        raise EngineError(
+            f"the {network.edition} edition has no TensorFlow graphs; run it with --engine openvino, "
+            "or fetch the full one: python -m stylewire_server fetch"
+        )
+    if precision not in {"auto", "f32"}:
+        raise EngineError(f"precision is {precision}; the TensorFlow engine computes in f32")
+    # Of what it says from C++, errors alone.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        from .tensorflow import TensorFlowEngine
+    except ModuleNotFoundError as error:
+        raise EngineError(f"the TensorFlow engine needs {error.name}: pip install 'stylewire[full]'") from None
+    return TensorFlowEngine(network.frozen, threads)

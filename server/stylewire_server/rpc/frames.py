@@ -1,0 +1,96 @@
+"""StylizeStream: frames under one style and one set of options."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Hashable
+from typing import TypeVar
+
+import numpy as np
+from stylewire.v1 import stylizer_pb2 as pb
+
+from ..errors import InvalidInput, QueueFull, ServiceError
+from ..scheduler import Scheduler, Ticket
+from ..stylizer import Options, Stylized, Stylizer, Timings
+from . import convert
+from .in_order import InOrder
+
+T = TypeVar("T")
+
+WIDTH = 4
+"""Frames of one stream between being read and being sent: one decodes, one computes, one encodes, one travels."""
+
+
+class Frames:
+    """The frames of one call, as an async iterator of responses.
+
+    Args:
+        requests: The call's messages.
+        stylizer: Does the work.
+        scheduler: Where the work queues; a frame that finds the queue full waits, as its stream was admitted.
+        caller: Whose turn it takes there.
+        deadline: Of the call, on the clock of `time.monotonic`.
+        model: The edition, for the responses.
+    """
+
+    def __init__(
+        self,
+        requests: AsyncIterator[pb.StylizeStreamRequest],
+        stylizer: Stylizer,
+        scheduler: Scheduler,
+        caller: str,
+        deadline: float | None,
+        model: str,
+    ) -> None:
+        self._requests = aiter(requests)
+        self._stylizer = stylizer
+        self._scheduler = scheduler
+        self._caller = caller
+        self._deadline = deadline
+        self._model = model
+        self._frames: InOrder[pb.StylizeStreamRequest, pb.StylizeResponse] | None = None
+
+    async def __aiter__(self) -> AsyncIterator[pb.StylizeResponse]:
+        first = await anext(self._requests, None)
+        if first is None or first.WhichOneof("kind") != "setup":
+            raise InvalidInput("setup", "the first message has no setup; give styles and options before the frames")
+        styles = convert.weighted_styles(first.setup.styles)
+        options = convert.options(first.setup.options)
+        # The first frame tells what the set-up took.
+        setup = Timings()
+        vector = await self._run(lambda ticket: self._stylizer.style_vector(styles, setup), convert.STYLES)
+
+        async def work(index: int, request: pb.StylizeStreamRequest) -> pb.StylizeResponse:
+            try:
+                return await self._stylize(request, vector, options, Timings(style_cached=True) if index else setup)
+            except ServiceError as error:
+                error.args = (f"frame {index}: {error}",)
+                raise
+
+        self._frames = InOrder(self._requests, work, WIDTH)
+        async for response in self._frames:
+            yield response
+
+    def cancel(self) -> None:
+        """Frees the engine at once: the caller has gone."""
+        if self._frames is not None:
+            self._frames.cancel()
+
+    async def _stylize(
+        self, request: pb.StylizeStreamRequest, vector: np.ndarray, options: Options, timings: Timings
+    ) -> pb.StylizeResponse:
+        if request.WhichOneof("kind") == "setup":
+            raise InvalidInput("setup", "setup came again; it is given once, in the first message")
+        content = convert.source(request.content, "content")
+
+        def work(ticket: Ticket) -> tuple[Stylized, float]:
+            return self._stylizer.stylize_in(vector, content, options, timings, ticket.check), ticket.queue_ms
+
+        while True:
+            try:
+                result, queue_ms = await self._run(work, convert.kind(content, options))
+            except QueueFull as full:
+                await asyncio.sleep(full.retry_after)
+            else:
+                return convert.response(result, self._model, queue_ms)
+
+    async def _run(self, work: Callable[[Ticket], T], kind: Hashable) -> T:
+        return await self._scheduler.run(work, self._caller, self._deadline, kind)

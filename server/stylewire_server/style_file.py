@@ -1,0 +1,91 @@
+"""A named style as the bytes of one file: a zip archive that any tool opens, with a CRC over each part.
+
+Three parts: `style.json` (format, model, weights_sha256, origin_sha256, create_time), `vector.npy` and
+`thumbnail.jpg`. The style's name is the file's, so that a file can be copied under another.
+"""
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from .styles import Edition
+
+FORMAT = 1
+
+
+class DamagedFile(Exception):
+    """The bytes are not a whole style file; the message says what is wrong."""
+
+
+@dataclass(frozen=True)
+class KeptStyle:
+    """A style kept under a name.
+
+    Args:
+        name: See `store.NAME`.
+        vector: Style vector, float32 [D].
+        thumbnail: A small JPEG file to recognise it by.
+        origin_sha256: Of what it was made from, see `styles.fingerprint` and `styles.fingerprint_of_blend`.
+        edition: Of the network whose predictor made the vector; no other one can use it.
+        create_time: With its time zone.
+    """
+
+    name: str
+    vector: np.ndarray
+    thumbnail: bytes
+    origin_sha256: str
+    edition: Edition
+    create_time: datetime
+
+
+def dump(style: KeptStyle) -> bytes:
+    """The file of a style."""
+    facts = {
+        "format": FORMAT,
+        "model": style.edition.name,
+        "weights_sha256": style.edition.weights_sha256,
+        "origin_sha256": style.origin_sha256,
+        "create_time": style.create_time.isoformat(),
+    }
+    vector = io.BytesIO()
+    np.lib.format.write_array(vector, style.vector.astype(np.float32), allow_pickle=False)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("style.json", json.dumps(facts, indent=1))
+        archive.writestr("vector.npy", vector.getvalue())
+        archive.writestr("thumbnail.jpg", style.thumbnail)
+    return out.getvalue()
+
+
+def parse(name: str, data: bytes) -> KeptStyle:
+    """The style in a file of that name.
+
+    Raises:
+        DamagedFile: It is cut short, altered, or of a format that is not known here.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            facts = json.loads(archive.read("style.json"))
+            if facts["format"] != FORMAT:
+                raise DamagedFile(f"its format is {facts['format']}; this version reads format {FORMAT}")
+            return KeptStyle(
+                name=name,
+                vector=_vector(archive.read("vector.npy")),
+                thumbnail=archive.read("thumbnail.jpg"),
+                origin_sha256=str(facts["origin_sha256"]),
+                edition=Edition(str(facts["model"]), str(facts["weights_sha256"])),
+                create_time=datetime.fromisoformat(facts["create_time"]),
+            )
+    except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise DamagedFile(f"{len(data):,} bytes that do not read: {error}") from None
+
+
+def _vector(data: bytes) -> np.ndarray:
+    vector = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    if vector.ndim != 1 or vector.dtype != np.float32 or not np.isfinite(vector).all():
+        raise ValueError(f"its vector is {vector.dtype} {list(vector.shape)}")
+    return vector

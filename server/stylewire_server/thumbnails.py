@@ -1,0 +1,34 @@
+"""Small pictures to recognise a style by. Pixels are uint8 [SIDE,SIDE,3]."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+SIDE = 128
+"""Side in pixels."""
+
+_QUALITY = 85
+
+
+def shrink(pixels: np.ndarray) -> np.ndarray:
+    """The thumbnail of a square picture uint8 [S,S,3]."""
+    return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+
+
+def load(data: bytes) -> np.ndarray:
+    """The pixels of a thumbnail that `join` has made."""
+    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        return np.asarray(image.convert("RGB").resize((SIDE, SIDE)))
+
+
+def join(parts: Sequence[np.ndarray], weights: Sequence[float]) -> bytes:
+    """The thumbnail of a blend as a JPEG file: stripes of its parts, as wide as their weights."""
+    edges = np.rint(np.cumsum([0.0, *weights]) / sum(weights) * SIDE).astype(int)
+    picture = np.empty((SIDE, SIDE, 3), np.uint8)
+    for part, left, right in zip(parts, edges[:-1], edges[1:], strict=True):
+        picture[:, left:right] = part[:, left:right]
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "JPEG", quality=_QUALITY)
+    return out.getvalue()

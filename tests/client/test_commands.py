@@ -1,0 +1,209 @@
+"""The commands, against a real server."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from stylewire import Client
+from stylewire.__main__ import main
+from stylewire.commands.sheets import draw_grid
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(server: Any, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command line; returns exit code, stdout and stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = main(["--target", server.target, "--timeout", "60", *map(str, arguments)])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def named(client: Client, style_picture: Path, other_style_picture: Path) -> Iterator[None]:
+    """Two styles, `wave` and `shards`; whatever is kept afterwards is removed."""
+    client.styles.create("wave", style_picture)
+    client.styles.create("shards", other_style_picture)
+    yield
+    for style in client.styles.list():
+        client.styles.delete(style.name)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, photo: Path) -> Path:
+    """A folder of pictures, one below another, and a file that is none."""
+    folder = tmp_path / "photos"
+    (folder / "trip").mkdir(parents=True)
+    with Image.open(photo) as image:
+        image.resize((80, 60)).save(folder / "a.jpg")
+        image.resize((60, 90)).save(folder / "b.png")
+        image.resize((70, 70)).save(folder / "trip" / "a.jpg")
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def sizes(folder: Path) -> dict[str, tuple[int, int]]:
+    found = {}
+    for path in sorted(folder.rglob("*.*")):
+        with Image.open(path) as image:
+            found[path.relative_to(folder).as_posix()] = image.size
+    return found
+
+
+def test_one_picture_into_a_file(run: Run, photo: Path, style_picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out.webp"
+    code, said, _ = run("stylize", photo, style_picture, "-o", out, "--fit", "native")
+    assert code == 0
+    assert said == f"{out}: 512x512 px by lite\n"
+    assert sizes(out.parent) == {"out.webp": (512, 512)}
+
+
+def test_a_folder_into_a_folder(run: Run, photos: Path, named: None, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, said, complaints = run("stylize", photos, "wave", "-o", out, "--fit", "native")
+    assert (code, said, complaints) == (0, "3 stylised, 0 skipped, 0 failed\n", "")
+    assert sizes(out) == {"a.jpg": (80, 60), "b.png": (60, 90), "trip/a.jpg": (70, 70)}
+
+
+def test_failures_are_summed_up_and_the_rest_is_done(run: Run, photos: Path, named: None, tmp_path: Path) -> None:
+    (photos / "broken.jpg").write_bytes(b"text")
+    out = tmp_path / "out"
+    code, said, complaints = run("stylize", photos, "wave", "-o", out, "--jobs", "2")
+    assert (code, said) == (1, "3 stylised, 0 skipped, 1 failed\n")
+    (line,) = complaints.splitlines()
+    assert line.startswith(f"stylewire: {photos / 'broken.jpg'}: content is not a JPEG, PNG or WebP picture")
+    code, said, _ = run("stylize", photos, "wave", "-o", out, "--skip-existing")
+    assert (code, said) == (1, "0 stylised, 3 skipped, 1 failed\n")
+
+
+def test_skip_existing_leaves_what_is_there(run: Run, photos: Path, named: None, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.jpg").write_bytes(b"mine")
+    code, said, _ = run("stylize", photos, "wave", "-o", out, "--skip-existing")
+    assert (code, said) == (0, "2 stylised, 1 skipped, 0 failed\n")
+    assert (out / "a.jpg").read_bytes() == b"mine"
+
+
+def test_results_inside_the_folder_are_not_contents(run: Run, photos: Path, named: None) -> None:
+    for _ in range(2):
+        code, said, _ = run("stylize", photos, "wave", "-o", photos / "styled")
+        assert (code, said) == (0, "3 stylised, 0 skipped, 0 failed\n")
+
+
+def test_styles_blend_by_weight(
+    run: Run, client: Client, photo: Path, named: None, other_style_picture: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.png"
+    code, _, _ = run("stylize", photo, "-s", "wave=3", "-s", f"{other_style_picture}=1", "-o", out)
+    assert code == 0
+    wanted = client.stylize(photo, {"wave": 3.0, other_style_picture: 1.0}, encoding="png")
+    with Image.open(out) as image:
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(wanted))
+
+
+def test_a_format_is_given_for_all(run: Run, photos: Path, named: None, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("stylize", photos / "a.jpg", photos / "b.png", "wave", "-o", out, "--format", "webp")[0] == 0
+    assert set(sizes(out)) == {"a.webp", "b.webp"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["photos/a.jpg", "-o", "out.png"], "at least one content and one style"),
+        (["photos/a.jpg", "wave", "-o", "out.gif"], "out.gif ends in '.gif'; it must be one of .png"),
+        (["photos", "wave", "-o", "out.png"], "out.png is one file"),
+        (["photos/a.jpg", "photos/trip/a.jpg", "wave", "-o", "out"], "would both become out"),
+        (["photos", "wave", "-o", "out", "--jobs", "0"], "--jobs is 0; it must be at least 1"),
+        (["empty", "wave", "-o", "out"], "no .png, .jpg, .jpeg, .webp files in empty"),
+    ],
+)
+def test_wrong_usage_is_code_2(
+    run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    Path("empty").mkdir()
+    code, _, complaints = run("stylize", *arguments)
+    assert code == 2
+    assert message in complaints
+    assert not Path("out").exists()
+
+
+def test_what_goes_wrong_is_one_line_and_code_1(run: Run, photos: Path, tmp_path: Path) -> None:
+    for arguments, message in (
+        (["stylize", photos / "a.jpg", "nosuch", "-o", tmp_path / "x.png"], "no style is called 'nosuch'"),
+        (["stylize", photos, "nosuch", "-o", tmp_path / "x"], "no style is called 'nosuch'"),
+        (["stylize", photos / "a.jpg", "no.jpg", "-o", tmp_path / "x.png"], "no.jpg: No such file or directory"),
+        (["styles", "show", "nosuch"], "no style is called 'nosuch'"),
+        (["styles", "add", "Bad Name", photos / "a.jpg"], "must be 1 to 63 of a-z"),
+        (["--target", "127.0.0.1:1", "--timeout", "1", "model"], "127.0.0.1:1"),
+    ):
+        code, said, complaints = run(*arguments)
+        assert (code, said) == (1, "")
+        assert message in complaints
+        assert complaints.startswith("stylewire: ")
+        assert complaints.count("\n") == 1
+
+
+def test_styles_are_added_listed_shown_and_removed(
+    run: Run, named: None, style_picture: Path, other_style_picture: Path, tmp_path: Path
+) -> None:
+    assert run("styles", "add", "mix", "wave=0.5", other_style_picture)[0] == 0
+    code, said, _ = run("styles", "list")
+    assert (code, [line.split()[:2] for line in said.splitlines()]) == (
+        0,
+        [["mix", "lite"], ["shards", "lite"], ["wave", "lite"]],
+    )
+    assert run("styles", "add", "mix", style_picture)[0] == 1
+    assert run("styles", "add", "mix", style_picture, "--overwrite")[0] == 0
+    assert run("styles", "show", "mix", "-o", tmp_path / "mix.jpg")[1].startswith("mix ")
+    assert sizes(tmp_path) == {"mix.jpg": (128, 128)}
+    assert run("styles", "remove", "mix", "wave")[:2] == (0, "mix removed\nwave removed\n")
+    assert run("styles", "list")[1].split()[0] == "shards"
+
+
+def test_a_sheet_shows_contents_by_styles(
+    run: Run, client: Client, photos: Path, named: None, other_style_picture: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "sheet.png"
+    code, _, _ = run(
+        "sheet",
+        photos / "a.jpg",
+        "wave",
+        other_style_picture,
+        "--content",
+        photos / "b.png",
+        "-o",
+        out,
+        "--cell",
+        "100",
+    )
+    assert code == 0
+    with Image.open(out) as sheet:
+        # A column of contents and two of styles; a row of styles and two of contents, each under its label.
+        assert sheet.size == (3 * 106 + 6, 3 * 106 + 3 * 22 + 6)
+        cell = sheet.crop((6 + 106, 6 + 128 + 22, 106 + 106, 6 + 128 + 122))
+    result = client.stylize(photos / "a.jpg", "wave", fit="keep", encoding="png")
+    wanted = draw_grid([[("", result)]], 100).crop((6, 6, 106, 106))
+    assert np.abs(np.asarray(cell, int) - np.asarray(wanted, int)).mean() < 1
+
+
+def test_a_strip_goes_from_content_to_style(run: Run, photo: Path, named: None, tmp_path: Path) -> None:
+    out = tmp_path / "strip.png"
+    assert run("strip", photo, "wave", "-o", out, "--cell", "128")[0] == 0
+    with Image.open(out) as strip:
+        assert strip.size == (7 * 134 + 6, 128 + 22 + 12)
+        cells = [np.asarray(strip.crop((6 + 134 * n, 28, 134 + 134 * n, 156)), float) for n in range(7)]
+    distances = [np.abs(cell - cells[5]).mean() for cell in cells[1:6]]
+    assert distances == sorted(distances, reverse=True)
+    assert distances[0] > 10

@@ -1,0 +1,116 @@
+"""Native sizes up to the limit, and memory that stays flat over many sizes and styles.
+
+The long form, `pytest -m soak`, is the issue's 2000 requests; the short one runs by default.
+"""
+
+import io
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+from stylewire import Client, InvalidImage
+
+FITS = ("crop", "squash", "keep", "native")
+
+
+@pytest.fixture
+def served(start_server: Callable) -> Iterator[tuple[psutil.Process, Client]]:
+    """A server of its own."""
+    server = start_server("--model", "lite")
+    with Client(server.target, timeout=120) as client:
+        yield psutil.Process(server.process.pid), client
+    assert server.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def scene(photo: Path) -> Image.Image:
+    with Image.open(photo) as image:
+        return image.convert("RGB")
+
+
+@pytest.mark.parametrize(
+    "size", [(16, 16), (17, 33), (100, 1000), (1000, 100), (255, 257), (641, 479), (2048, 2048), (8192, 512)]
+)
+def test_native_gives_the_contents_size(
+    client: Client, scene: Image.Image, style_picture: Path, size: tuple[int, int]
+) -> None:
+    content = scene.resize(size)
+    result = client.stylize(content, style_picture, fit="native")
+    assert result.size == size
+    assert np.asarray(result, float).std() > 10
+
+
+def test_beyond_the_limit_the_error_says_what_to_do(client: Client, scene: Image.Image, style_picture: Path) -> None:
+    with pytest.raises(
+        InvalidImage, match=r"2049x2048 px = .* Mpx; the limit is .* Mpx; make it smaller, or use a fit"
+    ):
+        client.stylize(scene.resize((2049, 2048)), style_picture, fit="native")
+    assert client.stylize(scene.resize((2049, 2048)), style_picture, fit="keep").size == (256, 256)
+
+
+def test_a_large_picture_is_one_pass(client: Client, scene: Image.Image, style_picture: Path) -> None:
+    """Columns at the tile borders of 2, 4 and 8 parts differ from their neighbours no more than others do."""
+    result = np.asarray(client.stylize(scene.resize((1536, 1536)), style_picture, fit="native"), float)
+    for steps in (np.abs(np.diff(result, axis=1)).mean((0, 2)), np.abs(np.diff(result, axis=0)).mean((1, 2))):
+        borders = steps[[1536 * part // 8 - 1 for part in range(1, 8)]]
+        assert borders.max() < np.quantile(steps, 0.999) + 1
+
+
+def _run(
+    process: psutil.Process, client: Client, scene: Image.Image, folder: Path, warm: int, count: int, longest: int
+) -> tuple[float, float, int]:
+    """Resident MB after `warm` requests and after `count` more of mixed sizes, styles and options; sizes seen."""
+    draw = random.Random(4)
+    styles: list[Any] = [*sorted(folder.glob("*.jpg")), *(_png(scene.rotate(angle)) for angle in range(0, 360, 20))]
+    sizes = set()
+
+    def request() -> None:
+        size = draw.randint(16, longest), draw.randint(16, longest)
+        sizes.add(size)
+        style = {number: draw.random() + 0.1 for number in draw.sample(range(len(styles)), draw.randint(1, 3))}
+        client.stylize(
+            scene.resize(size),
+            {styles[number]: weight for number, weight in style.items()},
+            fit=draw.choice(FITS) if draw.random() < 0.2 else "native",
+            strength=draw.choice((None, 0.5)),
+            preserve_color=draw.random() < 0.5,
+            encoding=draw.choice(("jpeg", "png", "webp", "raw")),
+        )
+
+    # The largest first: the allocator keeps what the largest picture took.
+    client.stylize(scene.resize((longest, longest)), styles[0], fit="native", strength=0.5, preserve_color=True)
+    for _ in range(warm):
+        request()
+    before = process.memory_info().rss / 1e6
+    for _ in range(count):
+        request()
+    return before, process.memory_info().rss / 1e6, len(sizes)
+
+
+def _png(picture: Image.Image) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def test_sizes_do_not_pile_up(served: tuple[psutil.Process, Client], scene: Image.Image, style_picture: Path) -> None:
+    """Under 0.5 MB for a new size; what OpenVINO keeps for each of them by default is 1 MB."""
+    before, after, sizes = _run(*served, scene, style_picture.parent, warm=150, count=120, longest=300)
+    assert sizes > 200
+    assert after - before < 0.5 * 120, f"{before:.0f} MB, then {after:.0f} MB after 120 requests"
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_memory_is_flat_over_2000_requests(
+    served: tuple[psutil.Process, Client], scene: Image.Image, style_picture: Path
+) -> None:
+    before, after, sizes = _run(*served, scene, style_picture.parent, warm=500, count=2000, longest=700)
+    print(f"{before:.1f} MB after 500 requests, {after:.1f} MB after 2000 more, {sizes} sizes")
+    assert sizes > 2000
+    assert after < before * 1.05, f"{before:.0f} MB, then {after:.0f} MB after 2000 requests"

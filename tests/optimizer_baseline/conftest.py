@@ -1,0 +1,60 @@
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from optimizer_baseline import weights
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "images"
+
+
+def draw_content(width: int, height: int) -> Image.Image:
+    """A scene with edges, a gradient and flat parts."""
+    image = Image.linear_gradient("L").resize((width, height)).convert("RGB")
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((width * 0.2, height * 0.2, width * 0.7, height * 0.8), fill=(200, 60, 40))
+    draw.rectangle((width * 0.55, height * 0.1, width * 0.9, height * 0.45), fill=(30, 90, 200))
+    return image
+
+
+def draw_style(width: int, height: int) -> Image.Image:
+    """Diagonal stripes in two colours."""
+    y, x = np.mgrid[:height, :width]
+    stripes = ((x + y) // 5 % 2)[..., None]
+    return Image.fromarray(np.where(stripes, (250, 210, 40), (20, 40, 90)).astype(np.uint8))
+
+
+@pytest.fixture
+def content():
+    return draw_content(48, 40)
+
+
+@pytest.fixture
+def style():
+    return draw_style(56, 44)
+
+
+@pytest.fixture(scope="session")
+def vgg16():
+    """Real VGG-16 weights, from the offline extra."""
+    try:
+        return weights.load("vgg16", "offline")
+    except weights.WeightsError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def shared():
+    if not SHARED.is_dir():
+        pytest.skip(f"no test pictures at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def real_pair(vgg16):
+    """Content and style for runs on real weights; skips where those are missing."""
+    return draw_content(96, 80), draw_style(96, 80)

@@ -1,0 +1,224 @@
+"""Whole runs: on random weights where only the machinery is asked, on real VGG-16 where the outcome is."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from optimizer_baseline import CustomCost, Diverged, InvalidOption, Settings, StopRun, images, stylize
+from optimizer_baseline.presets import preset
+
+QUICK = {
+    "preset": preset("magenta").replace(style_layers={"relu1_2": 0.5e-3, "relu2_2": 0.5e-3}, variation_weight=10.0),
+    "weights": "random:1",
+    "precision": "f32",
+    "size": 48,
+}
+REAL = {"preset": preset("gatys2016").replace(network="vgg16"), "weights": "offline", "size": 96}
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "gradient-descent"])
+def test_every_optimiser_goes_down_and_stays_inside(optimizer, content, style):
+    seen = []
+
+    def look(progress):
+        pixels = progress.state().pixels
+        assert pixels.min() >= 0.0
+        assert pixels.max() <= 1.0
+        seen.append(progress)
+
+    result = stylize(content, style, optimizer=optimizer, iterations=40, callback=look, **QUICK)
+    totals = [p.costs.total_cost for p in result.history]
+    assert result.costs.total_cost < 0.5 * totals[0]
+    assert result.costs.total_cost <= min(totals)
+    assert [p.iteration for p in seen] == list(range(1, len(seen) + 1))
+    assert seen[-1].evaluations <= result.evaluations
+    assert result.picture.size == content.size
+
+
+def test_gradient_descent_never_goes_up(content, style):
+    history = stylize(content, style, optimizer="gradient-descent", iterations=25, **QUICK).history
+    totals = [p.costs.total_cost for p in history]
+    assert len(totals) == 25
+    assert totals == sorted(totals, reverse=True)
+
+
+@pytest.mark.parametrize("init", ["noise", "content+noise"])
+def test_seeds_repeat_a_run(init, content, style):
+    def run(seed):
+        return stylize(content, style, init=init, seed=seed, iterations=3, **QUICK).pixels
+
+    np.testing.assert_array_equal(run(1), run(1))
+    assert np.abs(run(1) - run(2)).max() > 0.01
+
+
+def first_cost(content, style, **options):
+    """Costs of the start itself: Adam reports each picture before it moves it."""
+    return stylize(content, style, optimizer="adam", iterations=1, **(QUICK | options)).history[0].costs
+
+
+def test_starts_are_what_they_say(content, style, tmp_path):
+    assert first_cost(content, style, init="content").content_cost == 0.0
+    resized = style.resize(content.size)
+    assert first_cost(content, resized, init="style").style_cost == pytest.approx(0.0, abs=1e-3)
+    assert first_cost(content, style, init=content).content_cost == 0.0
+    content.save(tmp_path / "start.png")
+    assert first_cost(content, style, init=tmp_path / "start.png").content_cost == 0.0
+    noise = {k: first_cost(content, style, init="content+noise", noise=k).content_cost for k in (0.0, 0.3, 1.0)}
+    assert 0.0 == noise[0.0] < noise[0.3] < noise[1.0]
+    assert first_cost(content, style, init="noise").content_cost == pytest.approx(noise[1.0], rel=1e-4)
+
+
+def test_feedforward_start_needs_a_server(content, style):
+    with pytest.raises(InvalidOption, match="--server HOST:PORT"):
+        stylize(content, style, init="feedforward", iterations=1, **QUICK)
+
+
+def test_coarse_to_fine(content, style):
+    options = QUICK | {"size": 160}
+    result = stylize(content, style, scales=3, coarse_iterations=2, iterations=3, **options)
+    assert [(p.scale, p.width, p.height, p.done) for p in result.history] == [
+        (1, 80, 66, 1), (1, 80, 66, 2),
+        (2, 113, 94, 1), (2, 113, 94, 2),
+        (3, 160, 133, 1), (3, 160, 133, 2), (3, 160, 133, 3),
+    ]  # fmt: skip
+    assert result.picture.size == (160, 133)
+    assert result.history[-1].evaluations <= result.evaluations
+    # Scales below 64 px are left out.
+    assert len(Settings(scales=9).sizes(256, 128)) == 3
+
+
+def test_evaluations_are_a_limit_over_all_scales(content, style):
+    options = QUICK | {"size": 128}
+    result = stylize(content, style, scales=2, iterations=50, coarse_iterations=4, evaluations=9, **options)
+    assert result.evaluations == 9
+    assert "evaluations are used up" in result.stopped
+
+
+def test_a_callback_can_stop_a_run_and_keeps_the_best(content, style):
+    def stop(progress):
+        if progress.iteration == 4:
+            raise StopRun("enough")
+
+    result = stylize(content, style, iterations=50, callback=stop, **QUICK)
+    assert (len(result.history), result.stopped) == (4, "enough")
+    assert result.costs.total_cost <= min(p.costs.total_cost for p in result.history)
+
+
+def test_the_picture_of_the_moment_and_only_of_the_moment(content, style):
+    pictures = []
+    result = stylize(content, style, iterations=2, callback=lambda p: pictures.append(p.picture()), **QUICK)
+    assert pictures[0].size == content.size
+    assert np.asarray(pictures[0]).tolist() != np.asarray(pictures[1]).tolist()
+    with pytest.raises(InvalidOption, match="inside the callback"):
+        result.history[0].picture()
+
+
+def test_a_resumed_run_goes_on_where_it_stood(content, style):
+    states = []
+    stylize(content, style, iterations=6, callback=lambda p: states.append(p.state()), **QUICK)
+    rest = stylize(content, style, iterations=10, resume=states[-1], **QUICK)
+    assert [p.iteration for p in rest.history] == [7, 8, 9, 10]
+    assert rest.history[-1].iterations == 10
+    assert rest.history[0].evaluations > states[-1].evaluations
+    straight = stylize(content, style, iterations=6, **QUICK)
+    assert rest.costs.total_cost < straight.costs.total_cost
+    with pytest.raises(InvalidOption, match="the run is complete"):
+        stylize(content, style, iterations=6, resume=states[-1], **QUICK)
+
+
+def test_nan_stops_with_the_best_so_far(content, style):
+    calls = []
+
+    def explode(features):
+        calls.append(1)
+        # Finite at the start, NaN once the picture has moved away from it.
+        return tf.math.log(1e-6 - tf.reduce_mean(tf.square(features["relu1_1"] - start)))
+
+    from optimizer_baseline import vgg, weights
+
+    loaded = weights.load("vgg16", "random:1")
+    start = vgg.Network(loaded, ["relu1_1"])(tf.constant(images.to_pixels(content)))["relu1_1"]
+    custom = CustomCost(["relu1_1"], explode)
+    with pytest.raises(Diverged, match="cost became nan at evaluation 2; lower"):
+        stylize(content, style, iterations=9, custom=custom, **QUICK)
+    result = stylize(content, style, optimizer="adam", iterations=9, custom=custom, **QUICK)
+    assert "nan" in result.stopped
+    np.testing.assert_allclose(result.pixels, images.to_pixels(content))
+
+
+def test_preserve_color_keeps_chroma(content, style):
+    result = stylize(content, style, preserve_color=True, iterations=10, **QUICK)
+    yiq, original = (p @ images.RGB_TO_YIQ.T for p in (result.pixels, images.to_pixels(content)))
+    inside = ((result.pixels > 0.0) & (result.pixels < 1.0)).all(-1)
+    np.testing.assert_allclose(yiq[..., 1:][inside], original[..., 1:][inside], atol=5e-3)
+    assert np.abs(yiq[..., 0] - original[..., 0]).mean() > 0.02
+
+
+def test_masks_send_each_style_to_its_side(style):
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    red, blue = (np.full((64, 64, 3), colour, np.uint8) for colour in ((230, 30, 30), (30, 30, 230)))
+    left = np.zeros((64, 64), np.uint8)
+    left[:, :32] = 255
+    options = QUICK | {"size": 64, "preset": QUICK["preset"].replace(content_weight=0.0)}
+    result = stylize(grey, [red, blue], masks=[left, 255 - left], iterations=60, **options)
+    a, b = result.pixels[0, :, 4:24].mean((0, 1)), result.pixels[0, :, 40:60].mean((0, 1))
+    assert a[0] > a[2] + 0.2
+    assert b[2] > b[0] + 0.2
+
+
+def test_style_size_is_used(content, style):
+    costs = [first_cost(content, style, style_size=size).style_cost for size in (32, 96)]
+    assert costs[0] != pytest.approx(costs[1], rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preset": "monet"}, "unknown preset 'monet'"),
+        ({"optimizer": "sgd"}, "unknown optimizer 'sgd'"),
+        ({"precision": "f16"}, "unknown precision 'f16'"),
+        ({"iterations": 0}, "iterations is 0; the least is 1"),
+        ({"size": 3}, "size is 3; the least is 16 px"),
+        ({"noise": 1.5}, r"noise is 1\.5"),
+        ({"learning_rate": 0.1}, "lbfgs finds its own step"),
+        ({"learning_rate": float("inf"), "optimizer": "adam"}, "learning rate is inf"),
+        ({"colour": True}, "colour"),
+    ],
+)
+def test_bad_options(options, message, content, style):
+    with pytest.raises(InvalidOption, match=message):
+        stylize(content, style, **options)
+
+
+def test_lists_that_do_not_match(content, style):
+    with pytest.raises(InvalidOption, match="2 style weights for 1 style pictures"):
+        stylize(content, style, style_weights=[1, 2], **QUICK)
+    with pytest.raises(InvalidOption, match="at least one"):
+        stylize(content, [], **QUICK)
+
+
+@pytest.fixture(scope="module")
+def real_lbfgs(real_pair):
+    return stylize(*real_pair, iterations=60, precision="f32", **REAL)
+
+
+def test_real_run_arrives(real_lbfgs):
+    """60 iterations of L-BFGS on ImageNet features leave under 5 % of the first cost."""
+    start = real_lbfgs.history[0].costs.total_cost
+    assert real_lbfgs.costs.total_cost < 0.05 * start
+    assert real_lbfgs.costs.content_cost > 0
+
+
+def test_adam_agrees_on_the_order(real_lbfgs, real_pair):
+    adam = stylize(*real_pair, optimizer="adam", iterations=120, precision="f32", **REAL)
+    assert 0.3 < adam.costs.total_cost / real_lbfgs.costs.total_cost < 3.0
+
+
+def test_bfloat16_ends_where_float32_does(real_lbfgs, real_pair):
+    """Both pictures are scored in float32: the bf16 run's is within 5 % of the other's cost."""
+    from optimizer_baseline import score
+
+    rounded = stylize(*real_pair, iterations=60, precision="bf16", **REAL)
+    assert rounded.precision == "bf16"
+    a, b = score(*real_pair, [real_lbfgs.picture, rounded.picture], preset=REAL["preset"], weights="offline", size=96)
+    assert b.costs.total_cost == pytest.approx(a.costs.total_cost, rel=0.05)

@@ -1,0 +1,84 @@
+"""The full model's real graph with random weights: as a SavedModel, and converted. Made once a session."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(scope="session")
+def saved_model(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a SavedModel. Its kernels are the generator's; biases and batch norms are given values too.
+
+    The generator leaves these at zero and one, where nothing would notice their absence.
+    """
+    spec = importlib.util.spec_from_file_location("generator", shared / "models" / "make_random_savedmodel.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generator = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generator)
+    of_kernel = generator.random_value
+
+    def random_value(name: str, shape: list[int], rng: np.random.Generator) -> np.ndarray:
+        if len(shape) == 4:
+            return of_kernel(name, shape, rng)
+        low, high = (0.7, 1.4) if name.endswith("moving_variance") else (-0.1, 0.1)
+        return rng.uniform(low, high, shape).astype(np.float32)
+
+    generator.random_value = random_value
+    folder = tmp_path_factory.mktemp("saved_model")
+    generator.main(folder, 0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def converted(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, fetched from that folder."""
+    from stylewire_server.fetch import fetch
+
+    return fetch(tmp_path_factory.mktemp("cache"), source=saved_model, allow_unverified=True)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A content and a style picture, float32 [1,H,W,3] in 0..1."""
+
+    content: np.ndarray
+    style: np.ndarray
+
+
+@pytest.fixture(scope="session")
+def pairs(photo: Path, style_picture: Path, other_style_picture: Path) -> list[Pair]:
+    """Real contents, square and not, in real styles, at 256x256."""
+
+    def load(path: Path, size: tuple[int, int] = (256, 256)) -> np.ndarray:
+        from PIL import Image
+
+        with Image.open(path) as image:
+            pixels = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        return np.asarray(pixels, np.float32)[np.newaxis] / 255
+
+    cat = photo.with_name("chelsea.jpg")
+    return [
+        Pair(load(photo), load(style_picture)),
+        Pair(load(cat), load(other_style_picture)),
+        Pair(load(cat, (300, 200)), load(style_picture)),
+    ]
+
+
+@pytest.fixture(scope="session")
+def psnr() -> Callable[[np.ndarray, np.ndarray], float]:
+    """Peak signal-to-noise ratio of two pictures in 0..1, dB."""
+
+    def measure(picture: np.ndarray, reference: np.ndarray) -> float:
+        assert picture.shape == reference.shape
+        error = float(np.mean(np.square(picture.astype(np.float64) - reference.astype(np.float64))))
+        return float(-10 * np.log10(max(error, 1e-20)))
+
+    return measure

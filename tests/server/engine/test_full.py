@@ -1,0 +1,103 @@
+"""Both engines on the full model's graph, against the SavedModel and against each other."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+from stylewire_server.engine.base import Engine, EngineError
+from stylewire_server.engine.openvino import OpenVinoEngine, computes_bf16
+from stylewire_server.engine.start import start
+from stylewire_server.weights.full import full
+from stylewire_server.weights.lite import lite
+
+pytest.importorskip("tensorflow")
+
+Psnr = Callable[[np.ndarray, np.ndarray], float]
+
+SIZES = [(64 + down, 48 + right) for down in range(4) for right in range(4)] + [(16, 16), (17, 101), (131, 33)]
+"""Every residue modulo 4, the smallest, and odd ones."""
+
+
+@pytest.fixture(scope="module")
+def reference(saved_model: Path) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    from stylewire_server.weights.savedmodel import SavedModel
+
+    return SavedModel(saved_model)
+
+
+@pytest.fixture(scope="module")
+def engines(converted: Path) -> dict[str, Engine]:
+    """Of each kind, in f32."""
+    return {name: start(full(converted), name, "f32", threads=0, streams=1) for name in ("openvino", "tensorflow")}
+
+
+def test_f32_agrees_with_the_savedmodel(engines: dict, reference: Callable, pairs: list, psnr: Psnr) -> None:
+    engine = engines["openvino"]
+    for pair in pairs:
+        expected = reference(pair.content, pair.style)
+        assert expected.std() > 0.02
+        assert psnr(engine.transform(pair.content, engine.predict(pair.style)), expected) >= 80
+
+
+def test_bf16_agrees_with_the_savedmodel(converted: Path, reference: Callable, pairs: list, psnr: Psnr) -> None:
+    if not computes_bf16(ov.Core()):
+        pytest.skip("this CPU does not compute in bf16")
+    engine = OpenVinoEngine(full(converted), "bf16")
+    assert engine.precision == "bf16"
+    for pair in pairs:
+        made = psnr(engine.transform(pair.content, engine.predict(pair.style)), reference(pair.content, pair.style))
+        # Above the upper bound it would not be bf16 that ran.
+        assert 35 <= made < 70
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_any_size_comes_back_as_it_went(engines: dict, pairs: list, psnr: Psnr, height: int, width: int) -> None:
+    content = pairs[0].content[:, :height, :width]
+    vector = engines["openvino"].predict(pairs[0].style)
+    made = {name: engine.transform(content, vector) for name, engine in engines.items()}
+    assert made["openvino"].shape == made["tensorflow"].shape == content.shape
+    assert psnr(made["openvino"], made["tensorflow"]) >= 80
+
+
+@pytest.mark.parametrize("name", ["openvino", "tensorflow"])
+def test_bytes_in_bytes_out(engines: dict, pairs: list, name: str) -> None:
+    engine = engines[name]
+    content = np.rint(pairs[2].content[:, :50, :70] * 255).astype(np.uint8)
+    style = np.rint(pairs[2].style * 255).astype(np.uint8)
+    vector = engine.predict(style)
+    np.testing.assert_allclose(vector, engine.predict(style.astype(np.float32) / 255), atol=1e-4 * np.abs(vector).max())
+    made = engine.transform(content, vector)
+    exact = engine.transform(content.astype(np.float32) / 255, vector) * 255
+    assert made.dtype == np.uint8
+    assert np.abs(made - exact).max() <= 0.51
+
+
+def test_batches_are_their_pictures(engines: dict, pairs: list, psnr: Psnr) -> None:
+    styles = np.concatenate([pair.style for pair in pairs[:2]])
+    contents = np.concatenate([pair.content[:, :40, :44] for pair in pairs[:2]])
+    for engine in engines.values():
+        vectors = engine.predict(styles)
+        assert vectors.shape == (2, 768)
+        assert vectors.dtype == np.float32
+        both = engine.transform(contents, vectors)
+        for index in (0, 1):
+            one = engine.transform(contents[index : index + 1], vectors[index : index + 1])
+            assert psnr(both[index : index + 1], one) >= 80
+        assert psnr(both[:1], both[1:]) < 40
+
+
+def test_the_vectors_agree(engines: dict, pairs: list) -> None:
+    ours, theirs = (engines[name].predict(pairs[0].style) for name in ("openvino", "tensorflow"))
+    np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_tensorflow_has_no_lite_edition() -> None:
+    with pytest.raises(EngineError, match="lite edition has no TensorFlow graphs"):
+        start(lite(), "tensorflow", "auto", threads=0, streams=1)
+
+
+def test_tensorflow_computes_in_f32_only(converted: Path) -> None:
+    with pytest.raises(EngineError, match="precision is bf16"):
+        start(full(converted), "tensorflow", "bf16", threads=0, streams=1)
