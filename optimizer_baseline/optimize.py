@@ -24,7 +24,7 @@ LEARNING_RATES = {"adam": 0.02, "gradient-descent": 0.02}
 # Corrections that L-BFGS keeps: scipy's default; more cost time per step and gained nothing at 256x256.
 LBFGS_MEMORY = 10
 # What L-BFGS-B is told that the first cost is. With bounds on every variable its first step is the gradient as it
-# stands; scaled to 1 that moves pixels by a thousandth, and the picture stayed nearly as it was for up to 100 iterations.
+# stands; scaled to 1 that moves pixels by a thousandth, and pictures stayed as they were for up to 100 iterations.
 FIRST_COST = 100.0
 # A cost this many times the first one is a run that has left the valley for good.
 DIVERGENCE_FACTOR = 1e3

@@ -22,8 +22,9 @@ class Geometry:
 def geometry(network: str, layer: str) -> Geometry:
     """Stride and receptive field of `layer`, accumulated from the picture on.
 
-    A 3x3 convolution with one row of padding adds a neighbour on both sides, `stride` pixels away; a 2x2 pooling without
-    padding adds one on the far side and doubles the stride. (Dumoulin & Visin 2016: A guide to convolution arithmetic.)
+    A 3x3 convolution with one row of padding adds a neighbour on both sides, `stride` pixels away; a 2x2 pooling
+    without padding adds one on the far side and doubles the stride. (Dumoulin & Visin 2016: A guide to convolution
+    arithmetic for deep learning.)
 
     Raises:
         InvalidOption: `network` has no such layer.

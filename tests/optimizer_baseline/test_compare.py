@@ -19,7 +19,7 @@ from optimizer_baseline.serving import local_server
 
 # Test files are imported by path, so a helper beside them has to be made known.
 sys.path.insert(0, str(Path(__file__).parent))
-from browser import EXECUTABLE, Page  # noqa: E402
+from browser import EXECUTABLE, Page
 
 ROOT = Path(optimizer_baseline.__file__).parents[1]
 CONTENT = ROOT / "examples" / "content" / "coffee.jpg"
@@ -27,10 +27,9 @@ STYLES = [ROOT / "examples" / "style" / name for name in ("shards.jpg", "meadow.
 
 
 def run(folder, *styles, target, iterations=3):
-    return cli.main(
-        ["compare", "--content", str(CONTENT), "--style", *map(str, styles), "--out", str(folder), "--server", target]
-        + ["--size", "64", "--iterations", str(iterations), "--repeats", "2", "--weights", "offline", "--quiet"]
-    )
+    options = ["--size", "64", "--iterations", str(iterations), "--repeats", "2", "--weights", "offline", "--quiet"]
+    where = ["--out", str(folder), "--server", target]
+    return cli.main(["compare", "--content", str(CONTENT), "--style", *map(str, styles), *where, *options])
 
 
 @pytest.fixture(scope="module")
