@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from optimizer_baseline import cli_compare, presets, vgg
+from optimizer_baseline import cli_activations, cli_compare, presets, vgg
 from optimizer_baseline.errors import BaselineError, InvalidOption, StopRun
 from optimizer_baseline.optimize import OPTIMIZERS
 from optimizer_baseline.precision import PRECISIONS
@@ -103,6 +103,7 @@ def parser() -> argparse.ArgumentParser:
     two.add_argument("--json", action="store_true", help="print one JSON object")
 
     cli_compare.register(commands)
+    cli_activations.register(commands)
     return top
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -70,7 +71,12 @@ def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--verbose", action="store_true", help="log what happens")
 
 
-def calm_tensorflow(verbose: bool) -> None:
+def _end_on_sigterm() -> None:
+    """SIGTERM unwinds as Ctrl-C does, so that the server started here is stopped too."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
+def _calm_tensorflow(verbose: bool) -> None:
     """Every pair has shapes of its own, and TensorFlow would warn each time that compiling for them takes time."""
     if not verbose:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -82,7 +88,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     from optimizer_baseline.report import write_report
     from optimizer_baseline.serving import LocalServer, local_server
 
-    calm_tensorflow(arguments.verbose)
+    _calm_tensorflow(arguments.verbose)
+    _end_on_sigterm()
     plan = Plan(
         contents=picture_files(arguments.content),
         styles=picture_files(arguments.style),
@@ -115,7 +122,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
     if arguments.parity_server and not arguments.server:
         raise InvalidOption("--parity-server goes with --server; with --model both precisions are started here")
-    calm_tensorflow(arguments.verbose)
+    _calm_tensorflow(arguments.verbose)
+    _end_on_sigterm()
     baseline = gate.Baseline.read(arguments.baseline)
     with ExitStack() as stack:
 

@@ -43,7 +43,7 @@ class Page:
 
         self._process = subprocess.Popen(
             [EXECUTABLE, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
-            preexec_fn=hand_over,  # noqa: PLW1509 - the DevTools pipe needs descriptors 3 and 4
+            preexec_fn=hand_over,  # noqa: PLW1509 -- only duplicates descriptors
             close_fds=False,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

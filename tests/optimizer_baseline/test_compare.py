@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -26,13 +27,9 @@ STYLES = [ROOT / "examples" / "style" / name for name in ("shards.jpg", "meadow.
 
 
 def run(folder, *styles, target, iterations=3):
-    return cli.main(
-        [
-            *("compare", "--content", str(CONTENT), "--style", *map(str, styles), "--out", str(folder)),
-            *("--server", target, "--size", "64", "--iterations", str(iterations), "--repeats", "2"),
-            *("--weights", "offline", "--quiet"),
-        ]
-    )
+    options = ["--size", "64", "--iterations", str(iterations), "--repeats", "2", "--weights", "offline", "--quiet"]
+    where = ["--out", str(folder), "--server", target]
+    return cli.main(["compare", "--content", str(CONTENT), "--style", *map(str, styles), *where, *options])
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +79,9 @@ def test_the_curve_begins_at_the_content_and_falls(report):
     for pair in report[2]["pairs"]:
         curve = pair["curve"]
         assert len(curve) == 4
-        assert (curve[0]["evaluations"], curve[0]["content_cost"]) == (1, 0)
+        assert curve[0]["evaluations"] == 1
+        # The start is the content; what bfloat16 rounds differently is all that is left.
+        assert curve[0]["content_cost"] < 1e-4 * curve[0]["total_cost"]
         totals = [point["total_cost"] for point in curve]
         assert totals == sorted(totals, reverse=True)
         assert pair["answer"]["final_cost"] == min(totals)
@@ -106,7 +105,9 @@ def test_every_key_is_documented(report):
 
 
 def test_a_finished_pair_is_not_done_again(report, server, tmp_path):
-    folder, _, results = report
+    folder = tmp_path / "again"
+    shutil.copytree(report[0], folder)
+    results = report[2]
     before = (folder / "pairs" / "coffee--shards.json").stat().st_mtime_ns
     (folder / "pairs" / "coffee--meadow-optimised.png").unlink()
     assert run(folder, *STYLES, target=server.target) == 0
@@ -173,6 +174,6 @@ def test_a_folder_without_pictures(tmp_path):
         picture_files([tmp_path])
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path):
-    with pytest.raises(FeedForwardError, match=r"did not become ready: .+"), local_server(str(tmp_path / "nothing")):
+def test_a_server_that_cannot_start_says_why():
+    with pytest.raises(FeedForwardError, match=r"did not become ready: ."), local_server("lite", ["--no-such-flag"]):
         pass

@@ -1,0 +1,85 @@
+"""A deconvnet: from one activation back to the pixels that made it.
+
+Zeiler & Fergus: Visualizing and Understanding Convolutional Networks, ECCV 2014, section 2.1. Downwards, every layer is
+undone by its counterpart: pooling by unpooling with switches (each value goes back to the place its maximum came from),
+the rectifier by a rectifier, a convolution by the same filters transposed, without its bias.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer_baseline import vgg
+from optimizer_baseline.images import Pixels
+from optimizer_baseline.weights import Weights
+
+
+class Deconvnet:
+    """VGG up to `layer`, max pooling, and the way back.
+
+    Raises:
+        InvalidOption: no such layer.
+    """
+
+    def __init__(self, weights: Weights, layer: str) -> None:
+        vgg.check_layers(weights.network, [layer])
+        everything = vgg.layers(weights.network)
+        self.layer = layer
+        self._path = everything[: everything.index(layer) + 1]
+        self._kernels = {}
+        self._biases = {}
+        for name in self._path:
+            if name.startswith("conv"):
+                kernel, bias = weights.tensors[name]
+                # Published for BGR in 0..255; here for RGB in 0..1.
+                self._kernels[name] = kernel[:, :, ::-1] * 255.0 if name == "conv1_1" else kernel
+                self._biases[name] = bias
+
+    def forward(self, pixels: Pixels) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Responses float32 [1, H', W', C] of `layer` to `pixels` [1, H, W, 3], and the switches of every pooling."""
+        import tensorflow as tf
+
+        x: Any = tf.constant(pixels) - tf.constant(vgg.MEAN_RGB) / 255.0
+        switches: dict[str, Any] = {}
+        for name in self._path:
+            if name.startswith("conv"):
+                x = tf.nn.conv2d(x, self._kernels[name], 1, "SAME") + self._biases[name]
+            elif name.startswith("relu"):
+                x = tf.nn.relu(x)
+            else:
+                shape = x.shape
+                x, places = tf.nn.max_pool_with_argmax(x, 2, 2, "VALID", include_batch_in_index=False)
+                switches[name] = (places, shape)
+        return x.numpy(), switches
+
+    def project(self, responses: NDArray[np.float32], switches: dict[str, Any]) -> NDArray[np.float32]:
+        """`responses` [1, H', W', C], all but the chosen ones set to 0, as a pattern [1, H, W, 3] in pixel space.
+
+        Signed: what was added to the mean picture where it is positive, taken away where negative.
+        """
+        import tensorflow as tf
+
+        x: Any = tf.constant(responses)
+        for name in reversed(self._path):
+            if name.startswith("conv"):
+                kernel = self._kernels[name]
+                x = tf.nn.conv2d_transpose(x, kernel, (*x.shape[:3], kernel.shape[2]), 1, "SAME")
+            elif name.startswith("relu"):
+                x = tf.nn.relu(x)
+            else:
+                places, shape = switches[name]
+                flat = tf.scatter_nd(tf.reshape(places, (-1, 1)), tf.reshape(x, (-1,)), (int(np.prod(shape)),))
+                x = tf.reshape(flat, shape)
+        pattern: NDArray[np.float32] = x.numpy()
+        return pattern
+
+    def project_unit(
+        self, responses: NDArray[np.float32], switches: dict[str, Any], row: int, column: int, channel: int
+    ) -> NDArray[np.float32]:
+        """The pattern [1, H, W, 3] of one activation alone."""
+        alone = np.zeros_like(responses)
+        alone[0, row, column, channel] = responses[0, row, column, channel]
+        return self.project(alone, switches)

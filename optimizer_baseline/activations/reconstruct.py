@@ -1,0 +1,57 @@
+"""What a layer remembers: pictures with its content, or its style, found from noise (Gatys et al. 2016, figure 1)."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from optimizer_baseline import vgg
+from optimizer_baseline.presets import Preset
+from optimizer_baseline.transfer import stylize
+
+
+def rectified(layer: str) -> str:
+    """The layer's rectified responses, which the costs look at: relu3_1 for conv3_1."""
+    return layer.replace("conv", "relu")
+
+
+def style_layers(layer: str) -> tuple[str, ...]:
+    """Figure 1's subsets: the first rectifier of each block up to that of `layer`, and nothing deeper."""
+    block = int(layer[4])
+    return tuple(f"relu{b}_1" for b in range(1, block + 1))
+
+
+def reconstruct_content(image: Image.Image, layer: str, *, network: str, weights: str, iterations: int) -> Image.Image:
+    """A picture whose responses in `layer` are those of `image`, from noise: detail that the layer lost stays noise."""
+    return _reconstruct(image, {rectified(layer): 1.0}, {}, network, weights, iterations)
+
+
+def reconstruct_style(image: Image.Image, layer: str, *, network: str, weights: str, iterations: int) -> Image.Image:
+    """A picture with the Gram matrices of `image` up to `layer`'s block, from noise: texture without arrangement."""
+    return _reconstruct(image, {}, dict.fromkeys(style_layers(layer), 1.0), network, weights, iterations)
+
+
+def _reconstruct(
+    image: Image.Image,
+    content: dict[str, float],
+    style: dict[str, float],
+    network: str,
+    weights: str,
+    iterations: int,
+) -> Image.Image:
+    vgg.check_layers(network, {**content, **style})
+    cost = Preset(
+        name="reconstruction",
+        source="Gatys et al. 2016, figure 1",
+        network=network,
+        pooling="average",
+        content_layers=content,
+        style_layers=style,
+        content_normaliser="mean",
+        gram_normaliser="positions",
+        style_normaliser="mean",
+        content_weight=1.0,
+        style_weight=1.0,
+        # Just enough against the checkerboard that pooling cannot see.
+        variation_weight=1.0,
+    )
+    return stylize(image, image, preset=cost, init="noise", iterations=iterations, size=None, weights=weights).picture

@@ -1,0 +1,57 @@
+"""For a unit, the places in many pictures that excite it most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer_baseline.activations.receptive import Geometry, box
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Where a channel responds: which picture, which place of the feature map, how strongly, and the pixels it sees."""
+
+    picture: int
+    row: int
+    column: int
+    value: float
+    box: tuple[int, int, int, int]
+
+
+def peaks(
+    maps: Sequence[NDArray[np.float32]],
+    sizes: Sequence[tuple[int, int]],
+    geometry: Geometry,
+    count: int = 9,
+) -> list[Peak]:
+    """The strongest `count` responses of one channel, strongest first.
+
+    Zeiler & Fergus show the top nine over a validation set, one to a picture. A folder is smaller: here a picture may
+    come more than once, with receptive fields that are apart by at least half their size.
+
+    Args:
+        maps: that channel's responses [H', W'] to each picture; responses of 0 and less do not count.
+        sizes: (height, width) of each picture in pixels.
+    """
+    apart = max(1, round(geometry.size / 2 / geometry.stride))
+    found: list[Peak] = []
+    for number, (original, (height, width)) in enumerate(zip(maps, sizes, strict=True)):
+        left = original.copy()
+        for _ in range(count):
+            row, column = (int(i) for i in np.unravel_index(int(left.argmax()), left.shape))
+            value = float(left[row, column])
+            if value <= 0.0:
+                break
+            found.append(Peak(number, row, column, value, box(geometry, row, column, height, width)))
+            left[max(0, row - apart + 1) : row + apart, max(0, column - apart + 1) : column + apart] = -np.inf
+    return sorted(found, key=lambda peak: -peak.value)[:count]
+
+
+def strongest_channels(responses: Sequence[NDArray[np.float32]], count: int) -> list[int]:
+    """The `count` channels with the highest response anywhere in `responses` [1, H', W', C], highest first."""
+    highest = np.max([r.max(axis=(0, 1, 2)) for r in responses], axis=0)
+    return [int(c) for c in np.argsort(-highest, kind="stable")[:count]]
