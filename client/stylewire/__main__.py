@@ -4,8 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
-from .channel import default_target
+from .channel import Tls, default_target
 from .client import TIMEOUT, Client
 from .commands import model, sheets, styles, stylize, video
 from .commands.common import CommandFailed, UsageError
@@ -16,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     arguments = _parser().parse_args(argv)
     try:
-        with Client(arguments.target, timeout=arguments.timeout) as client:
+        with Client(arguments.target, timeout=arguments.timeout, tls=_tls(arguments)) as client:
             return arguments.run(client, arguments)
     except (CommandFailed, StylewireError) as error:
         print(f"stylewire: {error}", file=sys.stderr)  # noqa: T201
@@ -41,10 +42,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--timeout", type=float, default=TIMEOUT, metavar="SECONDS", help="for one call (default: %(default)g)"
     )
+    parser.add_argument("--tls", action="store_true", help="a secure channel, trusting the system's certificates")
+    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="a secure channel, trusting these certificates")
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="the client's own certificate, for mTLS")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key")
+    parser.epilog = "A token for servers that ask for one is taken from $STYLEWIRE_TOKEN."
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for family in (stylize, styles, video, sheets, model):
         family.add(commands)
     return parser
+
+
+def _tls(arguments: argparse.Namespace) -> Tls | None:
+    if not (arguments.tls or arguments.tls_ca or arguments.tls_cert):
+        return None
+    return Tls(ca=arguments.tls_ca, certificate=arguments.tls_cert, key=arguments.tls_key)
 
 
 if __name__ == "__main__":

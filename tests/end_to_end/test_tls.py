@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -50,6 +52,24 @@ def test_a_picture_over_tls(start_server, authority, photo: Path, style_picture:
         assert running.stop() == 0
     text = "\n".join(running.log)
     assert str(certificate) not in text and str(key) not in text
+
+
+def test_the_command_line_over_mutual_tls(start_server, authority) -> None:
+    certificate, key = authority.issue("server")
+    mine, my_key = authority.issue("caller")
+    running = start_server("--tls-cert", certificate, "--tls-key", key, "--tls-client-ca", authority.certificate)
+    try:
+        command = [sys.executable, "-m", "stylewire", "--target", f"localhost:{running.port}", "--timeout", "20"]
+        trusting = ["--tls-ca", str(authority.certificate)]
+        own = ["--tls-cert", str(mine), "--tls-key", str(my_key)]
+        done = subprocess.run([*command, *trusting, *own, "model"], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert "lite" in done.stdout
+        refused = subprocess.run([*command, *trusting, "model"], capture_output=True, text=True, timeout=60)
+        assert refused.returncode == 1
+        assert "Traceback" not in refused.stderr
+    finally:
+        assert running.stop() == 0
 
 
 def test_a_server_that_an_unknown_authority_certifies_is_not_believed(
