@@ -71,22 +71,25 @@ def _run(
     sizes = set()
 
     def request() -> None:
-        size = draw.randint(16, longest), draw.randint(16, longest)
+        fit = draw.choice(FITS) if draw.random() < 0.2 else "native"
+        # A narrow picture that is kept to 256 px would be far larger than the largest of the others.
+        shortest = longest // 4 if fit == "keep" else 16
+        size = draw.randint(shortest, longest), draw.randint(shortest, longest)
         sizes.add(size)
         style = {number: draw.random() + 0.1 for number in draw.sample(range(len(styles)), draw.randint(1, 3))}
         client.stylize(
             scene.resize(size),
             {styles[number]: weight for number, weight in style.items()},
-            fit=draw.choice(FITS) if draw.random() < 0.2 else "native",
+            fit=fit,
             strength=draw.choice((None, 0.5)),
             preserve_color=draw.random() < 0.5,
             encoding=draw.choice(("jpeg", "png", "webp", "raw")),
         )
 
     # The largest first and on every stream, because each keeps what its largest picture took.
-    largest = scene.resize((longest, longest))
+    largest = [(scene.resize((longest, longest)), "native"), (scene.resize((longest, longest // 4)), "keep")]
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda _: client.stylize(largest, styles[0], fit="native", strength=0.5), range(16)))
+        list(threads.map(lambda one: client.stylize(one[0], styles[0], fit=one[1], strength=0.5), largest * 8))
     for _ in range(warm):
         request()
     before = process.memory_info().rss / 1e6
