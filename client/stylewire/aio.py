@@ -32,6 +32,7 @@ class AsyncClient:
         target: HOST:PORT; the environment variable STYLEWIRE_TARGET, else localhost:50051, where None.
         timeout: Seconds that a call may take, retries included.
         tls: Files for a secure channel; None for a plain one.
+        token: For a server that asks for one; the environment variable STYLEWIRE_TOKEN where None.
         channel: Use this channel in place of an own one; `close` leaves it open.
     """
 
@@ -41,12 +42,13 @@ class AsyncClient:
         *,
         timeout: float = TIMEOUT,
         tls: Tls | None = None,
+        token: str | None = None,
         channel: grpc.aio.Channel | None = None,
     ) -> None:
         self.target = target or default_target()
         self.timeout = timeout
         self._owned = channel is None
-        self._channel = channel or open_async_channel(self.target, tls)
+        self._channel = channel or open_async_channel(self.target, tls, token)
         self._stub = stylizer_pb2_grpc.StylizerStub(self._channel)
 
     @property
