@@ -32,7 +32,7 @@ class AsyncClient:
         target: HOST:PORT; the environment variable STYLEWIRE_TARGET, else localhost:50051, where None.
         timeout: Seconds that a call may take, retries included.
         tls: Files for a secure channel; None for a plain one.
-        token: As for `Client`.
+        token: For a server that asks for one; the environment variable STYLEWIRE_TOKEN where None.
         channel: Use this channel in place of an own one; `close` leaves it open.
     """
 

@@ -60,8 +60,8 @@ class EngineCrashed(Exception):
 async def serve(settings: ServeSettings) -> None:
     """Serves until SIGTERM or SIGINT, then drains.
 
-    Prints `serving on HOST:PORT …` once the engine has run and health says SERVING. SIGHUP reads tokens and
-    certificates again.
+    Prints `serving on HOST:PORT …` once the engine has run and health says SERVING. SIGHUP reads tokens,
+    certificates and the folder of styles again.
 
     Raises:
         WeightsError: The model cannot be used.

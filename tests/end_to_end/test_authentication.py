@@ -1,5 +1,6 @@
 """Bearer tokens, through a real socket."""
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -12,8 +13,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from stylewire import Client, ServerBusy, Unauthenticated
-from stylewire.channel import open_async_channel
+from stylewire import AsyncClient, Client, ServerBusy, Unauthenticated
 from stylewire.oip import open_inference_pb2 as oip
 from stylewire.oip import open_inference_pb2_grpc
 from stylewire.v1 import stylizer_pb2 as pb
@@ -50,22 +50,20 @@ def test_the_token_comes_from_the_environment(guarded: Guarded, monkeypatch: pyt
         assert client.model().edition == "lite"
 
 
-def test_an_asyncio_channel_carries_it(guarded: Guarded) -> None:
-    import asyncio
-
+def test_the_asyncio_client_carries_it_on_calls_and_streams(guarded: Guarded, photo: Path, style_picture: Path) -> None:
     async def main() -> None:
-        async with open_async_channel(guarded.server.target, None, guarded.token) as channel:
-            model = await stylizer_pb2_grpc.StylizerStub(channel).GetModel(pb.GetModelRequest(), timeout=20)
-            assert model.edition == "lite"
-            ask = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
-
-            async def requests():
-                yield reflection_pb2.ServerReflectionRequest(list_services="")
-
-            answers = [answer async for answer in ask(requests(), timeout=20)]
-            assert len(answers) == 1
+        async with AsyncClient(guarded.server.target, timeout=60, token=guarded.token) as client:
+            assert (await client.model()).edition == "lite"
+            frames = [frame async for frame in client.stylize_stream([photo, photo], style_picture)]
+            assert [frame.size for frame in frames] == [(256, 256)] * 2
 
     asyncio.run(main())
+
+
+def test_a_stream_carries_it(guarded: Guarded, photo: Path, style_picture: Path) -> None:
+    with Client(guarded.server.target, timeout=60, token=guarded.token) as client:
+        frames = list(client.stylize_stream([photo, photo], style_picture))
+    assert [frame.size for frame in frames] == [(256, 256)] * 2
 
 
 @pytest.mark.parametrize(

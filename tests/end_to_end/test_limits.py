@@ -69,6 +69,28 @@ def test_more_streams_than_the_limit_are_refused_until_one_ends(limited) -> None
         assert list(streams[1]) == []
 
 
+def test_stylize_stream_counts_as_one(limited, photo: Path, style_picture: Path) -> None:
+    end = threading.Event()
+    setup = pb.StreamSetup(styles=[pb.WeightedStyle(image=pb.Image(encoded=style_picture.read_bytes()))])
+
+    def requests(wait: bool) -> Iterator[pb.StylizeStreamRequest]:
+        yield pb.StylizeStreamRequest(setup=setup)
+        yield pb.StylizeStreamRequest(content=pb.Image(encoded=photo.read_bytes()))
+        assert not wait or end.wait(60)
+
+    with grpc.insecure_channel(limited.target) as channel:
+        stub = stylizer_pb2_grpc.StylizerStub(channel)
+        streams = [stub.StylizeStream(requests(True), timeout=60) for _ in range(2)]
+        for stream in streams:
+            next(stream)
+        with pytest.raises(grpc.RpcError) as caught:
+            next(stub.StylizeStream(requests(False), timeout=20))
+        assert "the limit is 2 streams" in str(busy(caught))
+        end.set()
+        assert [list(stream) for stream in streams] == [[], []]
+        assert len(list(stub.StylizeStream(requests(False), timeout=60))) == 1
+
+
 def test_calls_that_only_upload_count_and_more_are_refused_before_they_send_anything(limited) -> None:
     end = threading.Event()
 

@@ -169,3 +169,14 @@ def test_a_cancelled_call_is_counted_as_such(watched, photo: Path, style_picture
         for call in calls[:-1]:
             call.result()
     assert await_entry(watched, request_id="c19")["code"] == "CANCELLED"
+
+
+def test_a_service_that_ends_a_call_by_itself_is_counted_with_its_own_status(watched) -> None:
+    from grpc_channelz.v1 import channelz_pb2
+
+    with grpc.insecure_channel(watched.target) as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary("/grpc.channelz.v1.Channelz/GetServer", channelz_pb2.GetServerRequest.SerializeToString)(
+            channelz_pb2.GetServerRequest(server_id=10**9), metadata=[("x-request-id", "lost")], timeout=20
+        )
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    assert await_entry(watched, request_id="lost")["code"] == "NOT_FOUND"

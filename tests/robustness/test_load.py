@@ -147,13 +147,12 @@ def test_a_drain_under_load_finishes_what_it_took(start_server, job) -> None:
     assert not any("did not finish" in line for line in running.log)
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(1200)
 def test_a_long_run_leaves_memory_descriptors_and_threads_flat(
-    start_server, still_serves, vitals, photo: Path, style_picture: Path, other_style_picture: Path, long_form: bool
+    start_server, still_serves, vitals, photo: Path, style_picture: Path, other_style_picture: Path
 ) -> None:
     """Mixed work for ten minutes: fits, sizes, styles that are new each time, bad pictures, callers that give up."""
-    if not long_form:
-        pytest.skip("ten minutes: `make soak`")
     running = start_server("--model", "lite", "--log-level", "warning", "--cache-bytes", 100_000)
     look = vitals(running.process.pid)
     ending, done = threading.Event(), Counter()

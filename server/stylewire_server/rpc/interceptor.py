@@ -95,9 +95,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 raise Draining("the server is shutting down; try another one")
             with self._calls.take(), slots.take() if slots else nullcontext():
                 yield
-            call.code = grpc.StatusCode.OK
+            call.code = _own_code(context)
         except grpc.aio.AbortError:
-            call.code = context.code()
+            call.code = _own_code(context)
             raise
         except Exception as error:
             await _end(call, context, error, answer)
@@ -134,6 +134,15 @@ async def _end(call: Call, context: grpc.aio.ServicerContext, error: Exception, 
     call.code = grpc.StatusCode.INTERNAL
     log.error("%s failed, request id %s", call.method, call.request_id, exc_info=error)
     await context.abort(call.code, f"internal error; request id {call.request_id}", answer)
+
+
+def _own_code(context: grpc.aio.ServicerContext) -> grpc.StatusCode:
+    """What the handler itself has set, OK for nothing. gRPC gives it back as a number."""
+    code = context.code() or 0
+    return code if isinstance(code, grpc.StatusCode) else _BY_NUMBER[code]
+
+
+_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def _peer(context: grpc.aio.ServicerContext) -> str:
