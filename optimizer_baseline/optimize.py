@@ -23,9 +23,8 @@ OPTIMIZERS = ("lbfgs", "adam", "gradient-descent")
 LEARNING_RATES = {"adam": 0.02, "gradient-descent": 0.02}
 # Corrections that L-BFGS keeps: scipy's default; more cost time per step and gained nothing at 256x256.
 LBFGS_MEMORY = 10
-# What L-BFGS-B is told that the first cost is. With bounds on every variable its first step is the gradient as it
-# stands; scaled to 1 that moves pixels by a thousandth, and pictures stayed as they were for up to 100 iterations.
-FIRST_COST = 100.0
+# Root mean square change of a pixel (0..1) in a first L-BFGS step: visible, and short enough to be accepted.
+FIRST_STEP_RMS = 0.02
 # A cost this many times the first one is a run that has left the valley for good.
 DIVERGENCE_FACTOR = 1e3
 
@@ -115,7 +114,11 @@ def minimise(
 
 
 def _lbfgs(descent: Descent, start: Pixels, iterations: int) -> None:
-    """Byrd, Lu, Nocedal, Zhu 1995, as scipy has it; the cost is scaled to start at `FIRST_COST`."""
+    """Byrd, Lu, Nocedal, Zhu 1995, as scipy has it.
+
+    Until it has seen positive curvature it steps by the gradient itself, never further, and a start from the content
+    can sit in negative curvature for dozens of steps. So the cost is scaled until that is a step worth taking.
+    """
     from scipy.optimize import Bounds, minimize
 
     shape = start.shape
@@ -126,7 +129,8 @@ def _lbfgs(descent: Descent, start: Pixels, iterations: int) -> None:
         nonlocal scale
         costs, gradient = descent.evaluate(flat.reshape(shape).astype(np.float32))
         latest[:] = [costs]
-        scale = scale or FIRST_COST / max(costs.total_cost, 1e-30)
+        if not scale:
+            scale = FIRST_STEP_RMS * gradient.size**0.5 / max(float(np.linalg.norm(gradient)), 1e-30)
         return costs.total_cost * scale, gradient.ravel().astype(np.float64) * scale
 
     def finished(flat: NDArray[np.float64]) -> None:

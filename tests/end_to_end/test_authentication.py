@@ -145,6 +145,15 @@ def test_a_rate_that_is_used_up_says_when_to_come_back(guarded: Guarded) -> None
     assert error.retry_after is not None and 1 < error.retry_after <= 100
 
 
+def test_a_client_hears_of_a_long_wait_at_once_and_does_not_sit_through_it(guarded: Guarded) -> None:
+    with (
+        Client(guarded.server.target, timeout=20, token=guarded.slow) as client,
+        pytest.raises(ServerBusy, match="slow has used up its rate"),
+    ):
+        for _ in range(2):
+            client.model()
+
+
 def test_sighup_takes_tokens_in_and_away(guarded: Guarded) -> None:
     before = guarded.file.read_text()
     fresh, entry = new_token("fresh")

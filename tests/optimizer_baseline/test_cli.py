@@ -76,19 +76,21 @@ def test_a_run_is_never_overwritten(files, capfd):
     assert "holds no run to resume: no run.json" in capfd.readouterr().err
 
 
+# Only a limit against hanging: a loaded machine takes minutes to start TensorFlow.
+@pytest.mark.timeout(600)
 def test_ctrl_c_saves_the_best_picture_and_the_run_can_go_on(files):
     run = files / "run"
     arguments = ["stylize", files / "content.png", files / "style.png", "-o", files / "out.png", *QUICK]
     line, environment = command(*arguments, "--iterations", 100000, "--run", run, "--snapshot-every", 5, "--threads", 2)
     process = subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 400
         while not list(run.glob("snapshots/*.png")):
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=150)
     finally:
         process.kill()
     assert process.returncode == 130, errors
@@ -177,14 +179,14 @@ def test_usage_errors_are_2(arguments, capfd):
 
 
 def printed(code, environment):
-    done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=True, timeout=280)
     return done.stdout.decode().strip()
 
 
 def test_help_and_import_are_light():
     """Neither needs TensorFlow, and a bare import not even numpy."""
     line, environment = command("stylize", "--help")
-    shown = subprocess.run(line, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    shown = subprocess.run(line, env=environment, capture_output=True, text=True, check=True, timeout=280)
     assert "--preserve-color" in shown.stdout
     code = "import sys, optimizer_baseline; print(sorted({'numpy', 'PIL', 'tensorflow', 'scipy'} & sys.modules.keys()))"
     assert printed(code, environment) == "[]"

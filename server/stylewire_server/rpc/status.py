@@ -29,6 +29,8 @@ from ..errors import (
 DETAILS_KEY = "grpc-status-details-bin"
 """Metadata key of a serialised google.rpc.Status (gRPC's richer error model)."""
 
+_PATIENCE_SECONDS = 10.0
+
 _CODES: dict[type[ServiceError], grpc.StatusCode] = {
     InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
     StyleNotFound: grpc.StatusCode.NOT_FOUND,
@@ -67,7 +69,9 @@ def trailing_metadata(error: ServiceError) -> tuple[tuple[str, str | bytes], ...
             delay.FromMicroseconds(int(error.retry_after * 1e6))
             detail = error_details_pb2.RetryInfo(retry_delay=delay)
             # The same for gRPC's own retries, which do not read the details (gRFC A6).
-            pushback = (("grpc-retry-pushback-ms", str(math.ceil(error.retry_after * 1e3))),)
+            # A negative number tells them to leave it: a caller wants to hear of a long wait, not to sit through it.
+            pause = math.ceil(error.retry_after * 1e3) if error.retry_after <= _PATIENCE_SECONDS else -1
+            pushback = (("grpc-retry-pushback-ms", str(pause)),)
         case _:
             return ()
     packed = any_pb2.Any()
