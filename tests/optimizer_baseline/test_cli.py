@@ -179,7 +179,8 @@ def test_usage_errors_are_2(arguments, capfd):
 
 
 def printed(code, environment):
-    done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=True, timeout=280)
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, env=environment, stdout=subprocess.PIPE, check=True, timeout=280)
     return done.stdout.decode().strip()
 
 
