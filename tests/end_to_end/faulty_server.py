@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from stylewire_server import __main__, app
-from stylewire_server.engine.openvino import OpenVinoEngine
+from stylewire_server import __main__
+from stylewire_server.engine import openvino
 
 FOLDER = Path(sys.argv.pop(1))
 
 
-class FaultyEngine(OpenVinoEngine):
+class FaultyEngine(openvino.OpenVinoEngine):
     """OpenVINO, and a fault."""
 
     def transform(self, content: np.ndarray, vector: np.ndarray) -> np.ndarray:
@@ -23,7 +23,7 @@ class FaultyEngine(OpenVinoEngine):
         return super().transform(content, vector)
 
 
-app.OpenVinoEngine = FaultyEngine  # type: ignore[misc]
+openvino.OpenVinoEngine = FaultyEngine  # type: ignore[misc]
 
 if __name__ == "__main__":
     sys.exit(__main__.main())

@@ -1,7 +1,10 @@
 """Limits on what is open at one time, and where they are told."""
 
+import signal
 import socket
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,3 +132,34 @@ def test_two_servers_do_not_share_a_metrics_port(start_server, tmp_path: Path) -
         port = taken.getsockname()[1]
         with pytest.raises(RuntimeError, match="ended with 1"):
             start_server("--model", "lite", "--metrics-port", port)
+
+
+def test_a_picture_that_still_uploads_when_the_server_drains_is_seen_through(
+    start_server, photo: Path, style_picture: Path
+) -> None:
+    running = start_server("--model", "lite", "--metrics-port", "0")
+    send = threading.Event()
+    message = pb.StylizeRequest(
+        content=pb.Image(encoded=photo.read_bytes()),
+        styles=[pb.WeightedStyle(image=pb.Image(encoded=style_picture.read_bytes()))],
+    )
+
+    def requests() -> Iterator[bytes]:
+        assert send.wait(60)
+        yield message.SerializeToString()
+
+    def in_flight() -> bool:
+        (line,) = [line for line in running.log if "metrics on" in line]
+        with urllib.request.urlopen(line.split("metrics on ")[1], timeout=20) as answer:
+            return "stylewire_requests_in_flight 1.0" in answer.read().decode()
+
+    with grpc.insecure_channel(running.target, [("grpc.enable_retries", 0)]) as channel:
+        call = channel.stream_unary("/stylewire.v1.Stylizer/Stylize").future(requests(), timeout=60)
+        while not in_flight():
+            time.sleep(0.02)
+        running.process.send_signal(signal.SIGTERM)
+        while not any("draining" in line for line in running.log):
+            time.sleep(0.02)
+        send.set()
+        assert pb.StylizeResponse.FromString(call.result(30)).width == 256
+    assert running.stop() == 0
