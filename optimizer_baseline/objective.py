@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,6 +97,9 @@ class Objective:
     ) -> None:
         import tensorflow as tf
 
+        # A compiled step holds the network as constants, some 0.9 GB for VGG-16, and hangs in reference cycles: the one
+        # of an objective that nobody holds any more must not wait for Python's own time.
+        gc.collect()
         if not styles:
             raise InvalidOption("no style picture; at least one is needed")
         if weights.network != preset.network:

@@ -111,11 +111,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 async def _only(requests: AsyncIterator) -> Any:
-    try:
-        async for request in requests:
-            return request
-    except DecodeError:
-        raise InvalidInput("", "the bytes of the message are not one of this method") from None
+    async for request in requests:
+        return request
     raise InvalidInput("", "the call has no message")
 
 
