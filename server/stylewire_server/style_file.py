@@ -1,7 +1,7 @@
 """A named style as the bytes of one file: a zip archive that any tool opens, with a CRC over each part.
 
-Three parts: `style.json` (format, model, weights_sha256, origin_sha256, create_time), `vector.npy` and
-`thumbnail.jpg`. The style's name is the file's, so that a file can be copied under another.
+Three parts: `style.json` (format, model, weights_sha256, origin_sha256, create_time), `vector.f32` (little-endian
+floats) and `thumbnail.jpg`. The style's name is the file's, so that a file can be copied under another.
 """
 
 import io
@@ -15,6 +15,9 @@ import numpy as np
 from .styles import Edition
 
 FORMAT = 1
+
+# Not .npy: its header is parsed by `ast`, which now and then fails in CPython 3.11 when several threads parse.
+_FLOATS = np.dtype("<f4")
 
 
 class DamagedFile(Exception):
@@ -51,12 +54,10 @@ def dump(style: KeptStyle) -> bytes:
         "origin_sha256": style.origin_sha256,
         "create_time": style.create_time.isoformat(),
     }
-    vector = io.BytesIO()
-    np.lib.format.write_array(vector, style.vector.astype(np.float32), allow_pickle=False)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("style.json", json.dumps(facts, indent=1))
-        archive.writestr("vector.npy", vector.getvalue())
+        archive.writestr("vector.f32", style.vector.astype(_FLOATS).tobytes())
         archive.writestr("thumbnail.jpg", style.thumbnail)
     return out.getvalue()
 
@@ -74,7 +75,7 @@ def parse(name: str, data: bytes) -> KeptStyle:
                 raise DamagedFile(f"its format is {facts['format']}; this version reads format {FORMAT}")
             return KeptStyle(
                 name=name,
-                vector=_vector(archive.read("vector.npy")),
+                vector=_vector(archive.read("vector.f32")),
                 thumbnail=archive.read("thumbnail.jpg"),
                 origin_sha256=str(facts["origin_sha256"]),
                 edition=Edition(str(facts["model"]), str(facts["weights_sha256"])),
@@ -85,7 +86,7 @@ def parse(name: str, data: bytes) -> KeptStyle:
 
 
 def _vector(data: bytes) -> np.ndarray:
-    vector = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-    if vector.ndim != 1 or vector.dtype != np.float32 or not np.isfinite(vector).all():
-        raise ValueError(f"its vector is {vector.dtype} {list(vector.shape)}")
+    vector = np.frombuffer(data, _FLOATS).astype(np.float32)
+    if not vector.size or not np.isfinite(vector).all():
+        raise ValueError(f"its vector of {vector.size} numbers is empty or not finite")
     return vector
