@@ -117,6 +117,9 @@ class Objective:
         def network(wanted: Sequence[str]) -> vgg.Network:
             return vgg.Network(weights, wanted, pooling=preset.pooling, bfloat16=bfloat16)
 
+        # All of it first, so that a picture that is too small hears of the deepest layer.
+        self._network = network((*preset.layers, *(custom.layers if custom else ())))
+        self._network.check_size(*content.shape[1:3])
         self._content: dict[str, Any] = {}
         if preset.content_layers:
             self._content = network(tuple(preset.content_layers))(tf.constant(content))
@@ -126,8 +129,6 @@ class Objective:
             for style in styles:
                 features = measure(tf.constant(style.pixels))
                 self._grams.append({n: costs.gram_matrix(f, preset.gram_normaliser) for n, f in features.items()})
-        self._network = network((*preset.layers, *(custom.layers if custom else ())))
-        self._network.check_size(*content.shape[1:3])
         # Weight of each term in J, in the order of `_terms`.
         self._factors = np.array(
             [preset.content_weight * w for w in preset.content_layers.values()]

@@ -113,7 +113,9 @@ def test_a_finished_pair_is_not_done_again(report, server, tmp_path):
     assert run(folder, *STYLES, target=server.target) == 0
     again = json.loads((folder / "results.json").read_text())
     assert (folder / "pairs" / "coffee--shards.json").stat().st_mtime_ns == before
-    assert again["pairs"][0] == results["pairs"][0]
+    # The sources are named as seen from the report, which now lies elsewhere.
+    kept, first = ({k: v for k, v in r["pairs"][0].items() if k not in ("content", "style")} for r in (again, results))
+    assert kept == first
     assert again["pairs"][1]["optimised"]["seconds"] != results["pairs"][1]["optimised"]["seconds"]
     assert run(folder, STYLES[0], target=server.target, iterations=2) == 0
     assert len(json.loads((folder / "results.json").read_text())["pairs"][0]["curve"]) == 3

@@ -199,26 +199,28 @@ def test_lists_that_do_not_match(content, style):
 
 @pytest.fixture(scope="module")
 def real_lbfgs(real_pair):
-    return stylize(*real_pair, iterations=60, precision="f32", **REAL)
+    return stylize(*real_pair, iterations=150, precision="f32", **REAL)
 
 
 def test_real_run_arrives(real_lbfgs):
-    """60 iterations of L-BFGS on ImageNet features leave under 5 % of the first cost."""
-    start = real_lbfgs.history[0].costs.total_cost
-    assert real_lbfgs.costs.total_cost < 0.05 * start
+    """On ImageNet features 60 iterations of L-BFGS leave under 1 % of the first cost, and 150 go on from there."""
+    start, later = (real_lbfgs.history[index].costs.total_cost for index in (0, 60))
+    assert later < 0.01 * start
+    assert real_lbfgs.costs.total_cost < later
     assert real_lbfgs.costs.content_cost > 0
 
 
 def test_adam_agrees_on_the_order(real_lbfgs, real_pair):
-    adam = stylize(*real_pair, optimizer="adam", iterations=120, precision="f32", **REAL)
-    assert 0.3 < adam.costs.total_cost / real_lbfgs.costs.total_cost < 3.0
+    """400 iterations of Adam are worth 60 of L-BFGS, give or take a factor of 3."""
+    adam = stylize(*real_pair, optimizer="adam", iterations=400, precision="f32", **REAL)
+    assert 0.3 < adam.costs.total_cost / real_lbfgs.history[60].costs.total_cost < 3.0
 
 
 def test_bfloat16_ends_where_float32_does(real_lbfgs, real_pair):
     """Both pictures are scored in float32: the bf16 run's is within 5 % of the other's cost."""
     from optimizer_baseline import score
 
-    rounded = stylize(*real_pair, iterations=60, precision="bf16", **REAL)
+    rounded = stylize(*real_pair, iterations=150, precision="bf16", **REAL)
     assert rounded.precision == "bf16"
     a, b = score(*real_pair, [real_lbfgs.picture, rounded.picture], preset=REAL["preset"], weights="offline", size=96)
     assert b.costs.total_cost == pytest.approx(a.costs.total_cost, rel=0.05)
