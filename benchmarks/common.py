@@ -39,17 +39,27 @@ def style_jpeg() -> bytes:
     return STYLE.read_bytes()
 
 
-def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int, warmup: int = 3) -> dict[str, list[float]]:
-    """Seconds of each call, the contenders in turn, so that a drift of the machine meets them all alike."""
-    for call in contenders.values():
-        for _ in range(warmup):
-            call()
+def interleaved(
+    contenders: Mapping[str, Callable[[], Any]], rounds: int, warmup: int = 3, block: int = 1
+) -> dict[str, list[float]]:
+    """Seconds of each call, the contenders in turn, so that a drift of the machine meets them all alike.
+
+    Args:
+        contenders: What is called.
+        rounds: Calls of each.
+        warmup: Calls of each that are not counted, at the start of every block.
+        block: Calls in a row. An engine's threads go on spinning for a while after their work; in blocks they do so on
+            their own time.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
+    for turn in range(rounds // block):
         for name, call in contenders.items():
-            start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
+            for _ in range(warmup if block > 1 or turn == 0 else 0):
+                call()
+            for _ in range(block):
+                start = time.perf_counter()
+                call()
+                seconds[name].append(time.perf_counter() - start)
     return seconds
 
 

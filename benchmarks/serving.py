@@ -12,10 +12,10 @@ from typing import Any
 
 from common import HERE, server, summary, table, write
 
-CALLERS = (1, 2, 4, 8, 16)
-ROUNDS = 5
+CALLERS = (1, 4, 16)
+ROUNDS = 4
 SECONDS = 2.0
-OPEN_SECONDS = 10.0
+OPEN_SECONDS = 8.0
 
 
 def load(target: str, kind: str, amount: float, seconds: float) -> dict[str, Any]:

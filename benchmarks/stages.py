@@ -1,58 +1,57 @@
 """Where the time of one warm call goes, and what it costs beside the bare transform.
 
 One caller, no load: median over many calls of each stage as the server reports it, the whole call as the client sees
-it, and the bare engine in this process with the same number of threads.
+it, and the bare engine in this process, arranged alike.
 """
 
 import statistics
+from functools import partial
+from typing import Any
 
 import numpy as np
 from common import content_jpeg, interleaved, server, style_jpeg, summary, table, write
+from engine import as_it_comes as onnx_transform
 from stylewire import Client
 from stylewire_server.engine.openvino import OpenVinoEngine
+from stylewire_server.settings import ServeSettings
 from stylewire_server.weights.lite import lite
 
 ROUNDS = 200
 STAGES = ("queue_ms", "decode_ms", "predict_ms", "transform_ms", "encode_ms")
 
 
-def main() -> None:
-    """Prints a table and writes results/stages.json."""
+def measure(streams: int) -> dict[str, Any]:
+    """One caller on a server of that many streams, in turn with the bare engine arranged alike, and as it comes."""
     content, style = content_jpeg(), style_jpeg()
-    engine = OpenVinoEngine(lite())
+    engine = OpenVinoEngine(lite(), streams=streams)
     picture = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
     vector = engine.predict(picture)
+    as_it_comes = partial(onnx_transform(256).infer, [picture.astype(np.float32) / 255, vector.reshape(1, 1, 1, -1)])
     timings = []
-    command = [
-        "-m",
-        "stylewire_server",
-        "serve",
-        "--port",
-        "0",
-        "--model",
-        "lite",
-        "--streams",
-        "1",
-        "--log-level",
-        "warning",
-    ]
-    with server(command) as target, Client(target) as client:
+    command = ["-m", "stylewire_server", "serve", "--port", "0", "--model", "lite", "--log-level", "warning"]
+    with server([*command, "--streams", str(streams)]) as target, Client(target) as client:
 
         def call() -> None:
             timings.append(client.stylize_detailed(content, style).timings)
 
-        seconds = interleaved({"call": call, "bare transform": lambda: engine.transform(picture, vector)}, ROUNDS)
+        transform = partial(engine.transform, picture, vector)
+        contenders = {"call": call, "bare transform": transform, "int8 transform, all cores": as_it_comes}
+        found = {name: summary(seconds) for name, seconds in interleaved(contenders, ROUNDS, block=25).items()}
     stages = {stage: statistics.median(getattr(timing, stage) for timing in timings[10:]) for stage in STAGES}
-    whole = summary(seconds["call"])
-    bare = summary(seconds["bare transform"])
-    stages["grpc and client"] = whole["median_ms"] - sum(stages.values())
-    rows = [{"stage": name, "median_ms": value} for name, value in stages.items()]
-    rows += [{"stage": "whole call", **whole}, {"stage": "bare transform", **bare}]
-    table(rows)
-    ratio = whole["median_ms"] / bare["median_ms"]
-    print(f"\nwhole call / bare transform: {ratio:.2f}")
-    job = f"JPEG 512x512 in, JPEG 256x256 out, style cached, one caller, {engine.precision}"
-    write("stages", {"job": job, "stages_ms": stages, "call": whole, "bare_transform": bare, "ratio": ratio})
+    stages["grpc and client"] = found["call"]["median_ms"] - sum(stages.values())
+    print(f"\n{streams} streams, {engine.precision}")
+    table([{"stage": name, "median_ms": value} for name, value in stages.items()])
+    table([{"whole": name, **values} for name, values in found.items()])
+    ratio = found["call"]["median_ms"] / found["bare transform"]["median_ms"]
+    print(f"whole call / bare transform: {ratio:.2f}")
+    return {"streams": streams, "precision": engine.precision, "stages_ms": stages, **found, "ratio": ratio}
+
+
+def main() -> None:
+    """Prints tables for one stream and for the default of this machine, and writes results/stages.json."""
+    arrangements = [measure(streams) for streams in dict.fromkeys((1, ServeSettings().effective_streams))]
+    job = "JPEG 512x512 in, JPEG 256x256 out, style cached, one caller"
+    write("stages", {"job": job, "arrangements": arrangements})
 
 
 if __name__ == "__main__":
