@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from optimizer_baseline.errors import BaselineError, Diverged, InvalidImage, InvalidOption, StopRun, WeightsError
 
 if TYPE_CHECKING:
-    from optimizer_baseline.objective import Costs, CustomCost
+    from optimizer_baseline.objective import Costs
     from optimizer_baseline.presets import PRESETS, Preset
+    from optimizer_baseline.program import CustomCost
     from optimizer_baseline.scoring import Score, score
     from optimizer_baseline.settings import Settings
     from optimizer_baseline.transfer import Progress, Result, stylize
@@ -43,7 +44,7 @@ __all__ = [
 # Loaded on first use: numpy, Pillow and what hangs on them stay out of a bare import.
 _HOMES = {
     "Costs": "objective",
-    "CustomCost": "objective",
+    "CustomCost": "program",
     "PRESETS": "presets",
     "Preset": "presets",
     "Score": "scoring",

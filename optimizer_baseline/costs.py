@@ -17,7 +17,7 @@ STYLE_NORMALISERS = ("quarter-mean", "mean")
 TOTAL_VARIATIONS = ("absolute", "squared-mean", "squared-255")
 
 
-def _choose(what: str, name: str, table: dict[str, float]) -> float:
+def _choose(what: str, name: str, table: dict[str, Any]) -> Any:
     if name not in table:
         raise InvalidOption(f"unknown {what} normaliser {name!r}; known: {', '.join(table)}")
     return table[name]
@@ -40,7 +40,7 @@ def content_cost(features: Any, target: Any, normaliser: str = "half") -> Any:
     """
     import tensorflow as tf
 
-    elements = float(target.shape[1] * target.shape[2] * target.shape[3])
+    elements = tf.cast(tf.size(target), tf.float32)
     factor = _choose("content", normaliser, {"half": 0.5, "mean": 1.0 / elements, "quarter-mean": 0.25 / elements})
     return factor * tf.reduce_sum(tf.math.squared_difference(features, target))
 
@@ -65,8 +65,8 @@ def gram_matrix(features: Any, normaliser: str = "positions", mask: Any = None) 
     """
     import tensorflow as tf
 
-    _, height, width, channels = features.shape
-    positions: Any = float(height * width)
+    channels = features.shape[3]
+    positions = tf.cast(tf.size(features) / channels, tf.float32)
     if mask is not None:
         features = features * mask
         positions = tf.reduce_sum(tf.square(mask))

@@ -60,6 +60,13 @@ class Preset:
         """Every layer that a cost looks at, shallow to deep."""
         return vgg.check_layers(self.network, {**self.content_layers, **self.style_layers})
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """All that decides the cost, hashable."""
+        fields = {field.name for field in dataclasses.fields(self)} - {"name", "source"}
+        values = (getattr(self, name) for name in sorted(fields))
+        return tuple(tuple(v.items()) if isinstance(v, Mapping) else v for v in values)
+
     def replace(self, **changes: object) -> Preset:
         """A copy with some fields changed, e.g. `preset.replace(network="vgg16", style_weight=1e3)`.
 

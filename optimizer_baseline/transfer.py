@@ -15,8 +15,9 @@ from optimizer_baseline import images, precision, weights
 from optimizer_baseline.errors import Diverged, InvalidOption, StopRun
 from optimizer_baseline.feedforward import feedforward
 from optimizer_baseline.images import Picture, Pixels
-from optimizer_baseline.objective import Costs, CustomCost, Objective, Style
+from optimizer_baseline.objective import Costs, Objective, Style
 from optimizer_baseline.optimize import Descent, Step, minimise
+from optimizer_baseline.program import CustomCost
 from optimizer_baseline.settings import INITS, Settings
 
 log = logging.getLogger(__name__)

@@ -120,7 +120,8 @@ class Network:
         """
         import tensorflow as tf
 
-        self.check_size(pixels.shape[1], pixels.shape[2])
+        if pixels.shape[1] is not None:
+            self.check_size(pixels.shape[1], pixels.shape[2])
         features: dict[str, Any] = {}
         x = tf.cast(pixels - tf.constant(MEAN_RGB) / 255.0, self._kind)
         for name in self.path:

@@ -16,6 +16,7 @@ import tempfile
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class Weights:
                 raise WeightsError(f"{self.source}: {name} has values that are not finite")
             before = shape[3]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 over every kernel and bias in network order, little-endian float32."""
         total = hashlib.sha256()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from optimizer_baseline import InvalidImage, InvalidOption, images, weights
-from optimizer_baseline.objective import CustomCost, Objective, Style
+from optimizer_baseline import CustomCost, InvalidImage, InvalidOption, images, weights
+from optimizer_baseline.objective import Objective, Style
 from optimizer_baseline.presets import PRESETS, preset
 
 
