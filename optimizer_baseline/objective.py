@@ -102,7 +102,6 @@ class Objective:
             self._program.network.check_size(*pixels.shape[1:3])
         whole = sum(style.weight for style in styles)
         nowhere = np.empty((1, 0, 0, 1), np.float32)
-        # Run as they stand: a compiled network would be held in memory a second time, for one use per picture.
         features = self._program.network(tf.constant(content))
         self._targets = Targets(
             {layer: features[layer] for layer in preset.content_layers},

@@ -1,15 +1,16 @@
 """The cost of one preset, compiled: pictures and targets in, terms and gradient out.
 
-TensorFlow keeps a network's constants for as long as the process lives, even after the function that held them is gone
-(0.12 GB a time for VGG-16 in float32). So programs are few and used again: one takes pictures of every size and every
-target, and `program` returns the one it made before.
+Compiling takes seconds and memory, some of which TensorFlow never gives back. So programs are few and used again: one
+takes pictures of every size and every target, and `program` returns the one it made before.
 """
 
 from __future__ import annotations
 
+import gc
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from optimizer_baseline import costs, vgg
@@ -53,6 +54,8 @@ def program(
     if key not in _kept:
         while len(_kept) >= PROGRAMS_KEPT:
             _kept.popitem(last=False)
+            # Compiled functions hang in reference cycles; the next one must not wait for Python's own time.
+            gc.collect()
         _kept[key] = Program(weights, preset, bfloat16=bfloat16, masked=masked)
     _kept.move_to_end(key)
     return _kept[key]
@@ -74,6 +77,8 @@ class Program:
 
         self.preset = preset
         self._masked = masked
+        # Only float32 is any faster for it, and only a descent takes enough steps to be worth the memory.
+        self._embed = not bfloat16
         self._custom = custom
         self.network = vgg.Network(
             weights, (*preset.layers, *(custom.layers if custom else ())), pooling=preset.pooling, bfloat16=bfloat16
@@ -92,7 +97,9 @@ class Program:
             [tf.TensorSpec((), tf.float32) for _ in masked],
             [tf.TensorSpec((1, None, None, 1), tf.float32) for _ in masked],
         )
-        self.value = tf.function(self._terms, input_signature=[pictures, targets], autograph=False)
+        self.value = tf.function(
+            partial(self._terms, embed=False), input_signature=[pictures, targets], autograph=False
+        )
         self.step = tf.function(self._value_and_gradient, input_signature=[pictures, targets], autograph=False)
 
     def _value_and_gradient(self, pixels: Any, targets: Targets) -> tuple[Any, Any]:
@@ -100,16 +107,16 @@ class Program:
 
         with tf.GradientTape() as tape:
             tape.watch(pixels)
-            terms = self._terms(pixels, targets)
+            terms = self._terms(pixels, targets, embed=self._embed)
             total = tf.reduce_sum(terms * tf.constant(self.factors, tf.float32))
         return terms, tape.gradient(total, pixels)
 
-    def _terms(self, pixels: Any, targets: Targets) -> Any:
+    def _terms(self, pixels: Any, targets: Targets, *, embed: bool = False) -> Any:
         """Content cost and style cost of each layer, total variation and custom cost: one vector."""
         import tensorflow as tf
 
         preset = self.preset
-        features = self.network(pixels)
+        features = self.network(pixels, embed=embed)
         terms = [
             costs.content_cost(features[layer], targets.content[layer], preset.content_normaliser)
             for layer in preset.content_layers
