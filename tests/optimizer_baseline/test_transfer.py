@@ -217,10 +217,10 @@ def test_adam_agrees_on_the_order(real_lbfgs, real_pair):
 
 
 def test_bfloat16_ends_where_float32_does(real_lbfgs, real_pair):
-    """Both pictures are scored in float32: the bf16 run's is within 5 % of the other's cost."""
+    """Both pictures are scored in float32: the bf16 run's is within 10 % of the other's cost."""
     from optimizer_baseline import score
 
     rounded = stylize(*real_pair, iterations=150, precision="bf16", **REAL)
     assert rounded.precision == "bf16"
     a, b = score(*real_pair, [real_lbfgs.picture, rounded.picture], preset=REAL["preset"], weights="offline", size=96)
-    assert b.costs.total_cost == pytest.approx(a.costs.total_cost, rel=0.05)
+    assert b.costs.total_cost == pytest.approx(a.costs.total_cost, rel=0.1)
