@@ -135,6 +135,13 @@ def server(command: Sequence[str]) -> Iterator[str]:
         process.wait(60)
 
 
+def load(target: str, kind: str, amount: float, seconds: float, side: int | None = None) -> dict[str, Any]:
+    """One round of load.py, in a process of its own."""
+    command = [sys.executable, str(HERE / "load.py"), target, kind, f"{amount:g}", f"{seconds:g}"]
+    command += [] if side is None else [str(side)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
 def _cell(value: Any) -> str:
     return (
         f"{value:.3g}"

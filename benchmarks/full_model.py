@@ -11,6 +11,7 @@ large matrices in bf16, measured in the same run: the best of several shapes.
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,16 +94,21 @@ def measure(saved_model: Path, converted: Path) -> tuple[list[dict[str, Any]], d
     return [{"contender": name, **row} for name, row in found.items()], figures
 
 
+def published_or_random(given: Sequence[str], scratch: Path) -> tuple[Path, str]:
+    """The SavedModel's folder and what its weights are: the first of `given`, or random ones made in `scratch`."""
+    if given:
+        return Path(given[0]), "as given"
+    if not GENERATOR.is_file():
+        sys.exit("no model: give the folder of the SavedModel")
+    made = scratch / "model"
+    subprocess.run([sys.executable, str(GENERATOR), str(made)], check=True, stderr=subprocess.DEVNULL)
+    return made, "random"
+
+
 def main() -> None:
     """Prints two tables and writes results/full_model.json."""
     with tempfile.TemporaryDirectory() as scratch:
-        if len(sys.argv) > 1:
-            saved_model, weights = Path(sys.argv[1]), "as given"
-        elif GENERATOR.is_file():
-            saved_model, weights = Path(scratch) / "model", "random"
-            subprocess.run([sys.executable, str(GENERATOR), str(saved_model)], check=True, stderr=subprocess.DEVNULL)
-        else:
-            sys.exit("no model: give the folder of the SavedModel")
+        saved_model, weights = published_or_random(sys.argv[1:], Path(scratch))
         converted = fetch(Path(scratch) / "cache", source=saved_model, allow_unverified=True)
         rows, figures = measure(saved_model, converted)
     table(rows)

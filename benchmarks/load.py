@@ -1,5 +1,6 @@
-"""Load on a server, as a process of its own: `load.py TARGET closed CALLERS SECONDS`, or `open RATE SECONDS`.
+"""Load on a server, as a process of its own: `load.py TARGET closed CALLERS SECONDS [SIDE]`, or `open RATE SECONDS`.
 
+Without SIDE the job is a 512x512 px JPEG, 256x256 px computed. With it: a JPEG of SIDE x SIDE px, computed whole.
 Prints one JSON object: pictures per second, and the latency of each call in seconds.
 """
 
@@ -14,15 +15,18 @@ from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 
 
-def request() -> pb.StylizeRequest:
-    """The job: a JPEG content and a JPEG style, 512x512 px each, all defaults."""
+def request(side: int | None) -> pb.StylizeRequest:
+    """A JPEG content and a JPEG style of 512x512 px."""
     style = pb.WeightedStyle(image=pb.Image(encoded=style_jpeg()))
-    return pb.StylizeRequest(content=pb.Image(encoded=content_jpeg()), styles=[style])
+    if side is None:
+        return pb.StylizeRequest(content=pb.Image(encoded=content_jpeg()), styles=[style])
+    options = pb.StylizeOptions(fit=pb.FIT_NATIVE)
+    return pb.StylizeRequest(content=pb.Image(encoded=content_jpeg(side)), styles=[style], options=options)
 
 
-async def closed(target: str, callers: int, seconds: float) -> dict:
+async def closed(target: str, callers: int, seconds: float, side: int | None) -> dict:
     """Each caller sends its next call when the last is answered."""
-    message, latencies = request(), []
+    message, latencies = request(side), []
     end = 0.0
 
     async def caller() -> None:
@@ -39,9 +43,9 @@ async def closed(target: str, callers: int, seconds: float) -> dict:
     return {"rate": len(latencies) / (time.perf_counter() - start), "latencies": latencies}
 
 
-async def open_loop(target: str, rate: float, seconds: float) -> dict:
+async def open_loop(target: str, rate: float, seconds: float, side: int | None) -> dict:
     """Calls at even intervals, whatever has been answered; latency counts from when a call was due."""
-    message, latencies, failed = request(), [], 0
+    message, latencies, failed = request(side), [], 0
     async with grpc.aio.insecure_channel(target, [("grpc.enable_retries", 0)]) as channel:
         stub = stylizer_pb2_grpc.StylizerStub(channel)
         await stub.Stylize(message)
@@ -64,10 +68,11 @@ async def open_loop(target: str, rate: float, seconds: float) -> dict:
 
 
 if __name__ == "__main__":
-    _, target, kind, amount, seconds = sys.argv
+    _, target, kind, amount, seconds, *rest = sys.argv
+    side = int(rest[0]) if rest else None
     work = (
-        closed(target, int(amount), float(seconds))
+        closed(target, int(amount), float(seconds), side)
         if kind == "closed"
-        else open_loop(target, float(amount), float(seconds))
+        else open_loop(target, float(amount), float(seconds), side)
     )
     print(json.dumps(asyncio.run(work)))

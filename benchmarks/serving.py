@@ -4,24 +4,16 @@ Both servers run all the time and are loaded in turn, in short rounds. The load 
 takes its share of the same cores, from both alike.
 """
 
-import json
 import statistics
-import subprocess
 import sys
 from typing import Any
 
-from common import HERE, server, summary, table, write
+from common import HERE, load, server, summary, table, write
 
 CALLERS = (1, 4, 16)
 ROUNDS = 4
 SECONDS = 2.0
 OPEN_SECONDS = 8.0
-
-
-def load(target: str, kind: str, amount: float, seconds: float) -> dict[str, Any]:
-    """One round of load.py."""
-    command = [sys.executable, str(HERE / "load.py"), target, kind, f"{amount:g}", f"{seconds:g}"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def closed(targets: dict[str, str]) -> list[dict[str, Any]]:
