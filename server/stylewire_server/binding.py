@@ -6,7 +6,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .settings import ServeSettings
 
@@ -64,7 +64,7 @@ def reserve(host: str, port: int) -> Iterator[int]:
         for family, address in _addresses(host, port):
             try:
                 reserved = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
-                _bind_alone(reserved, (address, port))
+                _bind_alone(reserved, (address[0], port, *address[2:]))
             except OSError as error:
                 if host == "localhost" and error.errno in _NO_SUCH_FAMILY:
                     continue
@@ -83,7 +83,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _bind_alone(reserved: socket.socket, address: tuple[str, int]) -> None:
+def _bind_alone(reserved: socket.socket, address: tuple[Any, ...]) -> None:
     if reserved.family is socket.AF_INET6:
         reserved.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address[0] != "::")
     # Connections of a server that has just ended linger in TIME_WAIT, and must not keep its port.
@@ -93,10 +93,13 @@ def _bind_alone(reserved: socket.socket, address: tuple[str, int]) -> None:
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
 
-def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
-    """What gRPC binds for that host: every address of a name, and for 0.0.0.0 or :: all of both families."""
+def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
+    """What gRPC binds for that host: every address of a name, and for 0.0.0.0 or :: all of both families.
+
+    As socket addresses, the port in them still to be put.
+    """
     if host == "localhost":
-        return [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+        return [(socket.AF_INET, ("127.0.0.1",)), (socket.AF_INET6, ("::1",))]
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -104,11 +107,11 @@ def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
             f"cannot bind {_shown(host, port)}: {host!r} is neither an address nor the name of a host, "
             "and several processes share no other kind"
         ) from None
-    addresses: list[tuple[socket.AddressFamily, str]] = [
-        (family, str(address[0])) for family, _, _, _, address in found
+    addresses: list[tuple[socket.AddressFamily, tuple[Any, ...]]] = [
+        (family, address) for family, _, _, _, address in found
     ]
-    if socket.has_dualstack_ipv6() and any(address in {"0.0.0.0", "::"} for _, address in addresses):  # noqa: S104
-        return [(socket.AF_INET6, "::")]
+    if socket.has_dualstack_ipv6() and any(address[0] in {"0.0.0.0", "::"} for _, address in addresses):  # noqa: S104
+        return [(socket.AF_INET6, ("::",))]
     return addresses
 
 

@@ -115,7 +115,7 @@ class ServeSettings(CacheSettings):
         """Processes, with 0 resolved: one for every 8 cores that compute, at least 1."""
         if self.processes or sys.platform != "linux":
             return self.processes or 1
-        return max(1, (self.threads or _cores()) // _CORES_OF_A_PROCESS)
+        return max(1, (self.threads or _allowed_cores()) // _CORES_OF_A_PROCESS)
 
     @property
     def workers(self) -> int:
@@ -131,7 +131,7 @@ class ServeSettings(CacheSettings):
         and it meets one process: they are for each.
         """
         count = self.effective_processes
-        cores = self.threads or _cores()
+        cores = self.threads or _allowed_cores()
         return self.model_copy(
             update={
                 "port": port,
@@ -147,3 +147,17 @@ class ServeSettings(CacheSettings):
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+
+
+def _allowed_cores() -> int:
+    """Those of `_cores` for which the quota of the process's control group (version 2) has time; at least 1."""
+    try:
+        own = _GROUP.read_text().rpartition("::")[2].strip().lstrip("/")
+        quota, period = map(int, (_GROUPS / own / "cpu.max").read_text().split())
+    except (OSError, ValueError):
+        # Another system, an older version, or "max": no quota.
+        return _cores()
+    return max(1, min(_cores(), quota // period))

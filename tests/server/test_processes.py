@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from stylewire_server import settings
@@ -14,11 +15,27 @@ def sixteen_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the machine has."""
     monkeypatch.delenv("STYLEWIRE_PROCESSES", raising=False)
     monkeypatch.setattr(settings, "_cores", lambda: 16)
+    monkeypatch.setattr(settings, "_GROUPS", Path("/no/such/folder"))
 
 
 @pytest.mark.parametrize(("cores", "processes"), [(1, 1), (2, 1), (8, 1), (15, 1), (16, 2), (100, 12)])
 def test_one_for_every_eight_cores(cores: int, processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "_cores", lambda: cores)
+    assert ServeSettings().effective_processes == processes
+
+
+@pytest.mark.parametrize(
+    ("limit", "processes"), [("max 100000", 2), ("9900000 100000", 2), ("800000 100000", 1), ("50000 100000", 1)]
+)
+def test_a_quota_of_the_control_group_counts(
+    limit: str, processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "group").write_text("1:name=systemd:/other\n0::/system.slice/one.service\n")
+    folder = tmp_path / "system.slice" / "one.service"
+    folder.mkdir(parents=True)
+    (folder / "cpu.max").write_text(limit + "\n")
+    monkeypatch.setattr(settings, "_GROUP", tmp_path / "group")
+    monkeypatch.setattr(settings, "_GROUPS", tmp_path)
     assert ServeSettings().effective_processes == processes
 
 
