@@ -49,8 +49,6 @@ class _Parent:
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         await asyncio.gather(*(self._attend(number, share) for number, share in enumerate(self._shares, 1)))
-        for task in self._reloading:
-            task.cancel()
         return self._code
 
     async def _attend(self, number: int, share: ServeSettings) -> None:

@@ -97,12 +97,20 @@ class Watched:
 
     def calls(self) -> list[int]:
         """GetModel calls that each has ended."""
-        return [self._calls(index) for index in range(2)]
+        return [self._sum(index, r'stylewire_requests_total\{.*GetModel".*\}') for index in range(2)]
 
-    def _calls(self, index: int) -> int:
+    def wait_for_heads(self, count: int) -> None:
+        """Until so many Stylize calls have come in, at both together."""
+        pattern = r'stylewire_requests_total\{.*Stylize".*\}|stylewire_requests_in_flight'
+        deadline = time.monotonic() + 60
+        while sum(self._sum(index, pattern) for index in range(2)) < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+    def _sum(self, index: int, pattern: str) -> int:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port + index}/metrics", timeout=10) as answer:
-            counted = re.search(r'^stylewire_requests_total\{.*GetModel".*\} (\S+)$', answer.read().decode(), re.M)
-        return int(float(counted[1])) if counted else 0
+            found = re.findall(rf"^(?:{pattern}) (\S+)$", answer.read().decode(), re.MULTILINE)
+        return sum(int(float(value)) for value in found)
 
     @contextmanager
     def one_channel_each(self) -> Iterator[list[grpc.Channel]]:
@@ -214,17 +222,14 @@ def test_the_probe_finds_them_serving(pair: Watched) -> None:
     assert (ended.returncode, ended.stdout) == (0, "SERVING\n")
 
 
-def test_sigterm_under_load_sees_every_call_through(
-    family: Callable[..., Family], photo: Path, style_picture: Path
-) -> None:
-    running = family()
+def test_sigterm_under_load_sees_every_call_through(watched: Watched, photo: Path, style_picture: Path) -> None:
+    running = watched.family
     message = request(photo, style_picture)
     with ExitStack() as stack:
         channels = [stack.enter_context(grpc.insecure_channel(running.target, ALONE)) for _ in range(4)]
         stubs = [stylizer_pb2_grpc.StylizerStub(channel) for channel in channels]
-        calls = [[stub.Stylize.future(message, timeout=60) for _ in range(8)] for stub in stubs]
-        while not all(any(call.done() for call in of_channel) for of_channel in calls):
-            time.sleep(0.005)
+        calls = [stub.Stylize.future(message, timeout=60) for stub in stubs for _ in range(12)]
+        watched.wait_for_heads(len(calls))
         running.parent.terminate()
         late = []
         while running.parent.poll() is None:
@@ -234,7 +239,7 @@ def test_sigterm_under_load_sees_every_call_through(
             except grpc.RpcError as error:
                 late.append(error.code())
             time.sleep(0.01)
-        assert [call.result().width for of_channel in calls for call in of_channel] == [512] * 32
+        assert [call.result().width for call in calls] == [512] * len(calls)
         assert grpc.StatusCode.UNAVAILABLE in late
         # CANCELLED is gRPC's own answer to a call that comes in at the moment that a server closes.
         assert set(late) <= {None, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
@@ -248,14 +253,12 @@ def test_a_killed_process_ends_the_others_when_their_calls_are_done(
     message = request(photo, style_picture)
     with watched.one_channel_each() as channels:
         doomed, other = map(stylizer_pb2_grpc.StylizerStub, channels)
-        lost = doomed.Stylize.future(message, timeout=60)
-        calls = [other.Stylize.future(message, timeout=60) for _ in range(12)]
-        while not any(call.done() for call in calls):
-            time.sleep(0.005)
-        stranger = [doomed.Stylize.future(message, timeout=60) for _ in range(12)]
+        calls = [other.Stylize.future(message, timeout=60) for _ in range(20)]
+        lost = [doomed.Stylize.future(message, timeout=60) for _ in range(20)]
+        watched.wait_for_heads(40)
         watched.child(0).kill()
-        assert [call.result().width for call in calls] == [512] * 12
-        errors = [call.exception() for call in [lost, *stranger]]
+        assert [call.result().width for call in calls] == [512] * 20
+        errors = [call.exception() for call in lost]
         assert {error.code() for error in errors if error is not None} == {grpc.StatusCode.UNAVAILABLE}
     assert watched.family.end() == 70
     told = [line for line in watched.family.log.splitlines() if "SIGKILL" in line]
@@ -265,20 +268,17 @@ def test_a_killed_process_ends_the_others_when_their_calls_are_done(
 
 
 def test_a_killed_parent_ends_them_when_their_calls_are_done(
-    family: Callable[..., Family], photo: Path, style_picture: Path
+    watched: Watched, photo: Path, style_picture: Path
 ) -> None:
-    running = family()
+    running = watched.family
     message = request(photo, style_picture)
     with ExitStack() as stack:
-        channels = [stack.enter_context(grpc.insecure_channel(running.target, ALONE)) for _ in range(2)]
-        calls = [
-            [stylizer_pb2_grpc.StylizerStub(channel).Stylize.future(message, timeout=60) for _ in range(8)]
-            for channel in channels
-        ]
-        while not all(any(call.done() for call in of_channel) for of_channel in calls):
-            time.sleep(0.005)
+        channels = [stack.enter_context(grpc.insecure_channel(running.target, ALONE)) for _ in range(4)]
+        stubs = [stylizer_pb2_grpc.StylizerStub(channel) for channel in channels]
+        calls = [stub.Stylize.future(message, timeout=60) for stub in stubs for _ in range(8)]
+        watched.wait_for_heads(len(calls))
         running.parent.kill()
-        assert [call.result().width for of_channel in calls for call in of_channel] == [512] * 16
+        assert [call.result().width for call in calls] == [512] * len(calls)
     assert running.end() == -signal.SIGKILL
     assert "Traceback" not in running.log
 
