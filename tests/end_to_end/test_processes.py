@@ -59,10 +59,14 @@ class Family:
             _, alive = psutil.wait_procs(self.children, 10)
             assert alive == []
         finally:
-            for process in [self.parent, *self.children]:
-                if process.is_running():
-                    process.kill()
+            self.kill()
         return code
+
+    def kill(self) -> None:
+        """Leaves nothing behind, however the test went."""
+        for process in [self.parent, *self.children]:
+            if process.is_running():
+                process.kill()
 
 
 def serve(*flags: object) -> list[str]:
@@ -83,9 +87,16 @@ def two_free_ports() -> int:
 
 
 @pytest.fixture
-def family(tmp_path: Path) -> Callable[..., Family]:
+def family(tmp_path: Path) -> Iterator[Callable[..., Family]]:
     """Starts two processes with those flags; the test ends them."""
-    return lambda *flags: Family(tmp_path / "log", *flags)
+    with ExitStack() as stack:
+
+        def start(*flags: object) -> Family:
+            started = Family(tmp_path / "log", *flags)
+            stack.callback(started.kill)
+            return started
+
+        yield start
 
 
 @dataclass
