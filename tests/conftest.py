@@ -80,6 +80,12 @@ def own_data_dir(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["STYLEWIRE_DATA_DIR"] = str(tmp_path_factory.mktemp("data"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_process() -> None:
+    """A machine of many cores tests what others do: one server process, unless a test asks for more."""
+    os.environ["STYLEWIRE_PROCESSES"] = "1"
+
+
 @pytest.fixture(scope="session")
 def start_server() -> Callable[..., ServerProcess]:
     """Starts a server process with those flags; the caller stops it."""

@@ -1,7 +1,6 @@
 """`python -m stylewire_server`: the command line of the server."""
 
 import argparse
-import asyncio
 import logging
 import os
 import sys
@@ -17,9 +16,6 @@ from .settings import CacheSettings, ServeSettings
 from .subcommands import add_health, add_token
 from .weights.network import WeightsError
 from .weights.published import HANDLE
-
-ENGINE_CRASHED = 70
-"""Exit code: EX_SOFTWARE of sysexits.h. A supervisor starts the server again; 1 and 2 want somebody to look first."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,32 +100,15 @@ def _import_tensorflow() -> None:
 
 def _serve(arguments: argparse.Namespace) -> int:
     settings = parse(ServeSettings, vars(arguments))
-    keep_memory_flat()
-    # Here, because these take a second to import and --help does not need them.
-    from . import app, binding, blobs, folder, logs, metrics, tls, tokens, tracing
-    from .engine.base import EngineError
+    if settings.effective_processes > 1:
+        from . import processes
 
-    logs.configure(settings.log_level, settings.log_format)
-    refusals = (
-        WeightsError,
-        EngineError,
-        binding.BindError,
-        blobs.BlobsError,
-        folder.FolderError,
-        metrics.MetricsError,
-        tls.TlsError,
-        tokens.TokenFileError,
-        tracing.TracingError,
-    )
-    try:
-        asyncio.run(app.serve(settings))
-    except refusals as error:
-        print(f"stylewire_server: {error}", file=sys.stderr)  # noqa: T201
-        return 1
-    except app.EngineCrashed as error:
-        print(f"stylewire_server: {error}", file=sys.stderr)  # noqa: T201
-        return ENGINE_CRASHED
-    return 0
+        return processes.serve(settings)
+    keep_memory_flat()
+    # Here, because it takes a second to import and --help does not need it.
+    from . import single
+
+    return single.serve(settings)
 
 
 if __name__ == "__main__":

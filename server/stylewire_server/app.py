@@ -57,11 +57,15 @@ class EngineCrashed(Exception):
     """The engine does not work any more; only a fresh process can help."""
 
 
-async def serve(settings: ServeSettings) -> None:
+async def serve(settings: ServeSettings, share_port: bool = False) -> None:
     """Serves until SIGTERM or SIGINT, then drains.
 
     Prints `serving on HOST:PORT …` once the engine has run and health says SERVING. SIGHUP reads tokens,
     certificates and the folder of styles again.
+
+    Args:
+        settings: All of them.
+        share_port: Let other processes of this user listen at the same port, as `processes` has them do.
 
     Raises:
         WeightsError: The model cannot be used.
@@ -73,14 +77,15 @@ async def serve(settings: ServeSettings) -> None:
         TracingError: Traces are wanted and the extra `otel` is missing.
         EngineCrashed: While serving.
     """
-    await _Service(settings).run()
+    await _Service(settings, share_port).run()
 
 
 class _Service:
     """One server, from its settings to its end."""
 
-    def __init__(self, settings: ServeSettings) -> None:
+    def __init__(self, settings: ServeSettings, share_port: bool) -> None:
         self._settings = settings
+        self._share_port = share_port
         self._loop = asyncio.get_running_loop()
         self._ending = asyncio.Event()
         self._crashed = False
@@ -142,7 +147,7 @@ class _Service:
                 ("grpc.max_send_message_length", settings.max_message_bytes),
                 ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
                 # Two servers on one port would share its calls without anybody's knowledge.
-                ("grpc.so_reuseport", 0),
+                ("grpc.so_reuseport", int(self._share_port)),
                 ("grpc.enable_channelz", int(settings.channelz)),
             ],
         )

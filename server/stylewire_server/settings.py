@@ -1,6 +1,7 @@
 """Every flag, environment variable and default of the server, once."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -11,6 +12,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from .images import ImageLimits
 
 Count = Annotated[int, Field(ge=0)]
+
+_CORES_OF_A_PROCESS = 8
+"""A picture of the lite edition takes 12 ms of CPU time, 1.2 ms of it in the event loop, which is one thread."""
 
 
 class CacheSettings(BaseSettings):
@@ -35,6 +39,13 @@ class ServeSettings(CacheSettings):
     ] = "auto"
     threads: Annotated[Count, Field(description="cores to compute on; 0 for all")] = 0
     streams: Annotated[Count, Field(description="pictures computed at one time; 0 for the best on these cores")] = 0
+    processes: Annotated[
+        Count,
+        Field(
+            description="processes that share the port, and divide threads, streams, cache-bytes and max-calls; other "
+            "limits are for each; 0 for one for every 8 cores, about as many as one event loop can keep busy"
+        ),
+    ] = 0
     queue_size: Annotated[Count, Field(description="calls that may wait")] = 64
     max_pixels: Annotated[PositiveInt, Field(description="pixels of a picture that reaches the network")] = 4_194_304
     max_decode_pixels: Annotated[PositiveInt, Field(description="pixels of any picture as it comes")] = 50_000_000
@@ -58,7 +69,12 @@ class ServeSettings(CacheSettings):
     insecure: Annotated[bool, Field(description="allow an address that other machines reach, without TLS")] = False
     tokens: Annotated[Path | None, Field(description="file of token hashes; see the command `token`")] = None
     metrics_port: Annotated[
-        int | None, Field(ge=0, le=65535, description="port of Prometheus metrics over HTTP; 0 picks a free one")
+        int | None,
+        Field(
+            ge=0,
+            le=65535,
+            description="port of Prometheus metrics over HTTP; 0 picks a free one; each further process has the next",
+        ),
     ] = None
     metrics_host: Annotated[str, Field(description="address of the metrics")] = "127.0.0.1"
     channelz: Annotated[bool, Field(description="serve gRPC channelz, to look into connections")] = False
@@ -73,6 +89,11 @@ class ServeSettings(CacheSettings):
             raise ValueError("--tls-cert and --tls-key come together")
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise ValueError("--tls-client-ca needs --tls-cert and --tls-key")
+        if self.processes > 1 and sys.platform != "linux":
+            raise ValueError(f"--processes {self.processes}: only Linux spreads calls over processes on one port")
+        last = (self.metrics_port or 0) + self.effective_processes - 1
+        if self.metrics_port and last > 65535:
+            raise ValueError(f"--metrics-port {self.metrics_port}: the last process would need port {last}")
         return self
 
     @property
@@ -90,10 +111,53 @@ class ServeSettings(CacheSettings):
         return self.streams or min(self.threads or _cores(), 4)
 
     @property
+    def effective_processes(self) -> int:
+        """Processes, with 0 resolved: one for every 8 cores that compute, at least 1."""
+        if self.processes or sys.platform != "linux":
+            return self.processes or 1
+        return max(1, (self.threads or _allowed_cores()) // _CORES_OF_A_PROCESS)
+
+    @property
     def workers(self) -> int:
         """Jobs in flight: twice the streams, so that some decode and encode while others compute."""
         return 2 * self.effective_streams
 
+    def share(self, index: int, port: int) -> "ServeSettings":
+        """What the process of that index, from 0, serves with, at the port that all share.
+
+        What costs the machine is divided, so that the totals hold: cores, pictures at one time, bytes of the cache, and
+        open calls, whose messages are the memory that callers can fill. Cores that do not divide evenly go to the first
+        processes; of the others everyone has as many, and at least 1. Queue and streams are what a connection meets,
+        and it meets one process: they are for each.
+        """
+        count = self.effective_processes
+        cores = self.threads or _allowed_cores()
+        return self.model_copy(
+            update={
+                "port": port,
+                "processes": 1,
+                "threads": max(1, cores // count + (index < cores % count)),
+                "streams": self.streams and max(1, self.streams // count),
+                "cache_bytes": self.cache_bytes // count,
+                "max_calls": max(1, self.max_calls // count),
+                "metrics_port": self.metrics_port and self.metrics_port + index,
+            }
+        )
+
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+
+
+def _allowed_cores() -> int:
+    """Those of `_cores` for which the quota of the process's control group (version 2) has time; at least 1."""
+    try:
+        own = _GROUP.read_text().rpartition("::")[2].strip().lstrip("/")
+        quota, period = map(int, (_GROUPS / own / "cpu.max").read_text().split())
+    except (OSError, ValueError):
+        # Another system, an older version, or "max": no quota.
+        return _cores()
+    return max(1, min(_cores(), quota // period))
