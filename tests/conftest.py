@@ -3,10 +3,12 @@
 import asyncio
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -90,6 +92,19 @@ def one_process() -> None:
 def start_server() -> Callable[..., ServerProcess]:
     """Starts a server process with those flags; the caller stops it."""
     return ServerProcess
+
+
+@pytest.fixture(scope="session")
+def calls_begun() -> Callable[[str], int]:
+    """How many Stylize calls a server has seen the head of, by its metrics at that URL."""
+
+    def count(metrics: str) -> int:
+        pattern = r'^(?:stylewire_requests_total\{.*Stylize".*\}|stylewire_requests_in_flight) (\S+)$'
+        with urllib.request.urlopen(metrics, timeout=10) as answer:
+            found = re.findall(pattern, answer.read().decode(), re.MULTILINE)
+        return sum(int(float(value)) for value in found)
+
+    return count
 
 
 @pytest.fixture(scope="session")

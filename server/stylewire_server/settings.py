@@ -108,7 +108,13 @@ class ServeSettings(CacheSettings):
     @property
     def effective_streams(self) -> int:
         """Streams, with 0 resolved: one for every core that computes, up to 4."""
-        return self.streams or min(self.threads or _cores(), 4)
+        return self.streams or min(self.threads or _allowed_cores(), 4)
+
+    @property
+    def effective_threads(self) -> int:
+        """Threads, with 0 resolved where a control group pays for fewer cores than the engine would find."""
+        allowed = _allowed_cores()
+        return self.threads or (allowed if allowed < _cores() else 0)
 
     @property
     def effective_processes(self) -> int:

@@ -40,8 +40,11 @@ def test_signals_end_it_with_code_zero(start_server, number: int) -> None:
     assert "Traceback" not in "\n".join(running.log)
 
 
-def test_draining_finishes_calls_in_flight_and_refuses_new_ones(start_server, photo: Path, style_picture: Path) -> None:
-    running = start_server("--model", "lite", "--streams", "1")
+def test_draining_finishes_calls_in_flight_and_refuses_new_ones(
+    start_server, calls_begun, photo: Path, style_picture: Path
+) -> None:
+    running = start_server("--model", "lite", "--streams", "1", "--metrics-port", "0")
+    metrics = next(line.split()[-1] for line in running.log if "metrics on http" in line)
     message = request(photo, style_picture)
     no_retries = [("grpc.enable_retries", 0)]
     with grpc.insecure_channel(running.target, no_retries) as channel:
@@ -61,7 +64,7 @@ def test_draining_finishes_calls_in_flight_and_refuses_new_ones(start_server, ph
         watcher = threading.Thread(target=watch)
         watcher.start()
         calls = [stub.Stylize.future(message, timeout=60) for _ in range(40)]
-        while not any(call.done() for call in calls):
+        while calls_begun(metrics) < 1 + len(calls):
             time.sleep(0.005)
         running.process.send_signal(signal.SIGTERM)
         late = []

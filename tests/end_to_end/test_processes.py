@@ -105,22 +105,27 @@ class Watched:
 
     family: Family
     metrics_port: int
+    begun: Callable[[str], int]
 
     def calls(self) -> list[int]:
         """GetModel calls that each has ended."""
-        return [self._sum(index, r'stylewire_requests_total\{.*GetModel".*\}') for index in range(2)]
+        return [self._got_model(index) for index in range(2)]
 
     def wait_for_heads(self, count: int) -> None:
         """Until so many Stylize calls have come in, at both together."""
-        pattern = r'stylewire_requests_total\{.*Stylize".*\}|stylewire_requests_in_flight'
         deadline = time.monotonic() + 60
-        while sum(self._sum(index, pattern) for index in range(2)) < count:
+        while sum(self.begun(self._metrics(index)) for index in range(2)) < count:
             assert time.monotonic() < deadline
             time.sleep(0.005)
 
-    def _sum(self, index: int, pattern: str) -> int:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port + index}/metrics", timeout=10) as answer:
-            found = re.findall(rf"^(?:{pattern}) (\S+)$", answer.read().decode(), re.MULTILINE)
+    def _metrics(self, index: int) -> str:
+        return f"http://127.0.0.1:{self.metrics_port + index}/metrics"
+
+    def _got_model(self, index: int) -> int:
+        with urllib.request.urlopen(self._metrics(index), timeout=10) as answer:
+            found = re.findall(
+                r'^stylewire_requests_total\{.*GetModel".*\} (\S+)$', answer.read().decode(), re.MULTILINE
+            )
         return sum(int(float(value)) for value in found)
 
     @contextmanager
@@ -147,18 +152,18 @@ class Watched:
 
 
 @pytest.fixture
-def watched(family: Callable[..., Family]) -> Watched:
+def watched(family: Callable[..., Family], calls_begun: Callable[[str], int]) -> Watched:
     """Two processes of the test's own, with metrics; the test ends them."""
     port = two_free_ports()
-    return Watched(family("--metrics-port", port), port)
+    return Watched(family("--metrics-port", port), port, calls_begun)
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def pair(tmp_path_factory: pytest.TempPathFactory, calls_begun: Callable[[str], int]) -> Iterator[Watched]:
     """Two processes that every test leaves as it found them."""
     port = two_free_ports()
     running = Family(tmp_path_factory.mktemp("pair") / "log", "--metrics-port", port)
-    yield Watched(running, port)
+    yield Watched(running, port, calls_begun)
     running.parent.terminate()
     assert running.end() == 0
     assert "Traceback" not in running.log

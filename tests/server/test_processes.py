@@ -25,10 +25,11 @@ def test_one_for_every_eight_cores(cores: int, processes: int, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("limit", "processes"), [("max 100000", 2), ("9900000 100000", 2), ("800000 100000", 1), ("50000 100000", 1)]
+    ("limit", "processes", "threads", "streams"),
+    [("max 100000", 2, 0, 4), ("9900000 100000", 2, 0, 4), ("800000 100000", 1, 8, 4), ("50000 100000", 1, 1, 1)],
 )
 def test_a_quota_of_the_control_group_counts(
-    limit: str, processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    limit: str, processes: int, threads: int, streams: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "group").write_text("1:name=systemd:/other\n0::/system.slice/one.service\n")
     folder = tmp_path / "system.slice" / "one.service"
@@ -36,7 +37,12 @@ def test_a_quota_of_the_control_group_counts(
     (folder / "cpu.max").write_text(limit + "\n")
     monkeypatch.setattr(settings, "_GROUP", tmp_path / "group")
     monkeypatch.setattr(settings, "_GROUPS", tmp_path)
-    assert ServeSettings().effective_processes == processes
+    found = ServeSettings()
+    assert (found.effective_processes, found.effective_threads, found.effective_streams) == (
+        processes,
+        threads,
+        streams,
+    )
 
 
 def test_the_cores_that_count_are_those_that_compute() -> None:
