@@ -70,6 +70,8 @@ def parse(name: str, data: bytes) -> KeptStyle:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise DamagedFile("a part of it is said to be compressed; none is")
             facts = json.loads(archive.read("style.json"))
             if facts["format"] != FORMAT:
                 raise DamagedFile(f"its format is {facts['format']}; this version reads format {FORMAT}")

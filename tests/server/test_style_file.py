@@ -54,6 +54,15 @@ def test_an_altered_byte_never_gives_another_style(position: int, change: int) -
     assert same(found, STYLE)
 
 
+@pytest.mark.parametrize("method", [8, 9, 12, 14, 99])
+def test_a_part_that_is_said_to_be_compressed_is_damage(method: int) -> None:
+    """Otherwise each of the decompressors fails in its own way."""
+    altered = bytearray(DATA)
+    altered[DATA.rindex(b"PK\x01\x02") + 10] = method
+    with pytest.raises(DamagedFile):
+        parse("wave", bytes(altered))
+
+
 def test_a_later_format_is_refused() -> None:
     with pytest.raises(DamagedFile, match="its format is 2; this version reads format 1"):
         parse("wave", DATA.replace(b'"format": 1', b'"format": 2').replace(*_crc_of_facts()))

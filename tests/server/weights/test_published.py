@@ -28,7 +28,7 @@ def test_a_file_that_differs_is_named_with_both_hashes(tmp_path: Path) -> None:
     assert lines == [f"wrong has sha256 {found}, expected {pin}", "absent is missing"]
 
 
-@pytest.mark.parametrize("content", [b"", b"weights\n" * 300_000])
+@pytest.mark.parametrize("content", [b"", b"weights\n" * 300_000], ids=["nothing", "2.4 MB"])
 def test_blob_ids_are_those_of_git(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "data"
     path.write_bytes(content)
