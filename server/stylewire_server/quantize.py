@@ -35,7 +35,7 @@ _HELD_OUT_OF = 3
 _CALIBRATION_PAIRS, _CHECK_PAIRS = 120, 24
 """At most."""
 
-FLOAT_BLOCKS = (0, 5, 10)
+FLOAT_BLOCKS = (0, 3, 6, 10)
 """How many of the first residual blocks stay in floating point, in the order that they are tried.
 
 What is rounded early passes through every norm that follows, so the first blocks cost most of the accuracy.
@@ -114,8 +114,8 @@ def quantize(
         path = scratch / TRANSFORMER_INT8
         for float_blocks in FLOAT_BLOCKS:
             progress("quantising", 0.0)
-            quantised = _quantised(nncf, network.transformer(ov.Core()), inputs, float_blocks)
-            ov.save_model(quantised, path, compress_to_fp16=False)
+            model = quantised(nncf, network.transformer(ov.Core()), inputs, float_blocks)
+            ov.save_model(model, path, compress_to_fp16=False)
             progress("checking", 0.0)
             engine = OpenVinoEngine(replace(network, int8=lambda core: core.read_model(path)), "int8")
             made = (engine.transform(pair.content, engine.predict(pair.style)) for pair in held_out)
@@ -169,16 +169,16 @@ def _read(path: Path, fit: Fit) -> np.ndarray:
     return pixels.astype(np.float32)[np.newaxis] / np.float32(255)
 
 
-def _quantised(nncf: Any, model: ov.Model, inputs: list[list[np.ndarray]], float_blocks: int) -> ov.Model:
+def quantised(nncf: Any, model: ov.Model, inputs: list[list[np.ndarray]], float_blocks: int) -> ov.Model:
     """The transformer with the convolutions of its residual blocks in int8, but for the first float_blocks."""
-    quantised = set(residual_convolutions(model)[_BLOCK_CONVOLUTIONS * float_blocks :])
+    chosen = set(residual_convolutions(model)[_BLOCK_CONVOLUTIONS * float_blocks :])
     others = [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() not in {"Constant", "Result"}]
     return nncf.quantize(
         model,
         nncf.Dataset(inputs),
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(inputs),
-        ignored_scope=nncf.IgnoredScope(names=[name for name in others if name not in quantised], validate=False),
+        ignored_scope=nncf.IgnoredScope(names=[name for name in others if name not in chosen], validate=False),
     )
 
 
