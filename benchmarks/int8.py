@@ -34,7 +34,7 @@ from stylewire_server.weights.network import Network
 
 from optimizer_baseline import score
 
-ROUNDS = 20
+ROUNDS = 30
 
 
 def image(pixels: np.ndarray) -> Image.Image:
