@@ -104,6 +104,8 @@ def quantize(
         import nncf
     except ModuleNotFoundError as error:
         raise WeightsError(f"quantising needs {error.name}: pip install 'stylewire[int8]'") from None
+    # Before anything is made beside it.
+    read_manifest(folder)
     found: list[Closeness] = []
     with staging(folder.resolve().parent) as scratch:
         manifest = read_manifest(folder)

@@ -79,7 +79,7 @@ def _quantize(arguments: argparse.Namespace) -> int:
         # NNCF draws bars of its own on standard output.
         with ProgressBar() as progress, redirect_stdout(io.StringIO()):
             found = quantize(folder, arguments.pictures, progress=progress)
-    except WeightsError as error:
+    except (WeightsError, OSError) as error:
         print(f"stylewire_server: {error}", file=sys.stderr)  # noqa: T201
         return 1
     print(f"int8 {found}", file=sys.stderr)  # noqa: T201

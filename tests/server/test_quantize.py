@@ -166,6 +166,13 @@ def test_a_picture_that_does_not_decode_is_named(tmp_path: Path, pictures: Path)
         read_pairs(tmp_path)
 
 
+def test_a_model_that_is_not_there_leaves_nothing(pictures: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nncf", reason="nncf is not installed: pip install 'stylewire[int8]'")
+    with pytest.raises(WeightsError, match="holds no converted model"):
+        quantize(tmp_path / "absent" / "mine", pictures)
+    assert not (tmp_path / "absent").exists()
+
+
 def test_without_nncf_it_says_what_to_install(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(WeightsError, match=r"quantising needs nncf: pip install 'stylewire\[int8\]'"):
