@@ -1,12 +1,20 @@
-"""From process start to ready and to the first picture, and the memory that a server holds."""
+"""From process start to ready and to the first picture, and the memory that a server holds.
+
+    startup.py [FLAG …]
+
+FLAGs go to `serve`: `--model lite`, `--model FOLDER`. With `--model random` the full edition's graph is made with
+random weights first, which starts as the published one does.
+"""
 
 import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
-from common import content_jpeg, server, style_jpeg, table, write
+from common import ROOT, content_jpeg, server, style_jpeg, table, write
 from stylewire import Client
 
 RUNS = 7
@@ -20,13 +28,36 @@ def resident_megabytes(parent: int) -> float:
     return int(status.split("VmRSS:")[1].split()[0]) / 1e3
 
 
+def random_model(scratch: Path) -> Path:
+    """The full edition with the real graph and random weights, converted."""
+    from stylewire_server.fetch import fetch
+
+    generator = ROOT.parent / "shared" / "models" / "make_random_savedmodel.py"
+    if not generator.is_file():
+        sys.exit("no generator of random weights beside this checkout: give --model FOLDER")
+    model = scratch / "model"
+    subprocess.run([sys.executable, str(generator), str(model)], check=True, stderr=subprocess.DEVNULL)
+    return fetch(scratch / "cache", source=model, allow_unverified=True)
+
+
 def main() -> None:
-    """Prints a table and writes results/startup.json."""
+    """Prints a table and writes results/startup.json, or results/startup_random.json."""
+    flags = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as scratch:
+        if flags[:2] == ["--model", "random"]:
+            flags[1] = str(random_model(Path(scratch)))
+            measure("startup_random", flags)
+        else:
+            measure("startup", flags)
+
+
+def measure(name: str, flags: list[str]) -> None:
+    """The same, of a server with those flags."""
     content, style = content_jpeg(), style_jpeg()
     ready, first, loaded, worked = [], [], [], []
     for _ in range(RUNS):
         start = time.perf_counter()
-        with server([*FLAGS, *sys.argv[1:]]) as target, Client(target) as client:
+        with server([*FLAGS, *flags]) as target, Client(target) as client:
             ready.append(time.perf_counter() - start)
             client.stylize(content, style)
             first.append(time.perf_counter() - start)
@@ -41,7 +72,7 @@ def main() -> None:
         "resident_after_50_mb": statistics.median(worked),
     }
     table([{"figure": name, "median": value, "of": RUNS} for name, value in results.items()])
-    write("startup", results)
+    write(name, results)
 
 
 if __name__ == "__main__":

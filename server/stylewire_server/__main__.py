@@ -13,7 +13,7 @@ from .commandline import UsageError, add_flags, parse
 from .memory import keep_memory_flat
 from .progressbar import ProgressBar
 from .settings import CacheSettings, ServeSettings
-from .subcommands import add_health, add_token
+from .subcommands import add_health, add_quantize, add_token
 from .weights.network import WeightsError
 from .weights.published import HANDLE
 
@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--allow-unverified", action="store_true", help="take files that are not the published ones")
     add_flags(fetch, CacheSettings)
     fetch.set_defaults(run=_fetch)
+    add_quantize(commands)
     add_token(commands)
     add_health(commands)
     return parser

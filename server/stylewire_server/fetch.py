@@ -1,12 +1,6 @@
 """Getting the full model: found, verified, converted, held against the original, put in place at once or not at all."""
 
-import fcntl
-import logging
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,15 +9,13 @@ import numpy as np
 import openvino as ov
 
 from .engine.openvino import OpenVinoEngine, computes_bf16
+from .quality import psnr
+from .staging import staging, sync
 from .weights.download import Progress, parts, resolve, unpack
 from .weights.full import BOTH, F32_DB, FOLDER, Manifest, as_network, read_manifest
 from .weights.network import STYLE_SIDE, WeightsError
 from .weights.published import FILES, HANDLE, differences, sha256
 
-log = logging.getLogger(__name__)
-
-_STAGING = ".fetch-"
-_LOCK = ".fetch.lock"
 _PROBES = 3
 
 
@@ -57,8 +49,8 @@ def fetch(
         WeightsError: It cannot be had, is not the published model, or does not convert faithfully.
     """
     target = target or cache / FOLDER
-    with _staging(target.parent) as staging:
-        raw, converted = staging / "raw", staging / "converted"
+    with staging(target.parent) as scratch:
+        raw, converted = scratch / "raw", scratch / "converted"
         raw.mkdir()
         converted.mkdir()
         model = unpack(source, raw) if source else resolve(handle, raw, progress)
@@ -76,26 +68,9 @@ def fetch(
         )
         if not _is_in_place(target, manifest):
             _convert(model, converted, manifest, progress)
-            _publish(converted, target, staging / "replaced")
+            _publish(converted, target, scratch / "replaced")
     progress("done", 1.0)
     return target
-
-
-@contextmanager
-def _staging(parent: Path) -> Iterator[Path]:
-    """A new folder in parent, gone at the end. One process at a time has one; what a killed one left is removed."""
-    parent.mkdir(parents=True, exist_ok=True)
-    with (parent / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("waiting for another process that fetches into %s", parent)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        for left in parent.glob(f"{_STAGING}*"):
-            if left.is_dir():
-                shutil.rmtree(left)
-        with tempfile.TemporaryDirectory(prefix=_STAGING, dir=parent) as staging:
-            yield Path(staging)
 
 
 def _is_in_place(target: Path, manifest: Manifest) -> bool:
@@ -135,7 +110,7 @@ def _convert(source: Path, folder: Path, manifest: Manifest, progress: Progress)
         network = replace(as_network(folder, manifest), bf16=BOTH)
         engine = OpenVinoEngine(network, precision)
         made = (engine.transform(content, engine.predict(style)) for content, style in probes)
-        return min(_psnr(one, other) for one, other in zip(made, pictures, strict=True))
+        return min(psnr(one, other) for one, other in zip(made, pictures, strict=True))
 
     f32_db = worst("f32")
     if f32_db < F32_DB:
@@ -150,19 +125,11 @@ def _convert(source: Path, folder: Path, manifest: Manifest, progress: Progress)
 def _publish(folder: Path, target: Path, replaced: Path) -> None:
     """Moves folder to target; what was there goes to replaced. Between the two there is nothing, never a half."""
     for path in [*folder.iterdir(), folder]:
-        _sync(path)
+        sync(path)
     if target.exists():
         target.rename(replaced)
     folder.rename(target)
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(target.parent)
 
 
 def _probe(seed: int) -> np.ndarray:
@@ -173,9 +140,3 @@ def _probe(seed: int) -> np.ndarray:
         step = STYLE_SIDE // side
         picture += rng.random((side, side, 3)).repeat(step, 0).repeat(step, 1) * step
     return (picture / picture.max()).astype(np.float32)[np.newaxis]
-
-
-def _psnr(picture: np.ndarray, reference: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of pixels in 0..1, dB."""
-    error = float(np.mean(np.square(picture.astype(np.float64) - reference)))
-    return float(-10 * np.log10(max(error, 1e-20)))

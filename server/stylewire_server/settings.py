@@ -35,7 +35,8 @@ class ServeSettings(CacheSettings):
     model: Annotated[str, Field(description="auto (full if fetched, else lite), full, lite, or a folder")] = "auto"
     engine: Annotated[Literal["openvino", "tensorflow"], Field(description="what computes")] = "openvino"
     precision: Annotated[
-        Literal["auto", "f32", "bf16"], Field(description="of the transformer; auto: bf16 where the CPU has it")
+        Literal["auto", "f32", "bf16", "int8"],
+        Field(description="of the transformer; auto: bf16 where the CPU has it; int8: once `quantize` has made it"),
     ] = "auto"
     threads: Annotated[Count, Field(description="cores to compute on; 0 for all")] = 0
     streams: Annotated[Count, Field(description="pictures computed at one time; 0 for the best on these cores")] = 0

@@ -1,11 +1,38 @@
-"""Commands beside `serve`: a token, a probe."""
+"""Commands beside `serve` and `fetch`: an int8 model, a token, a probe."""
 
 import argparse
+import io
+import logging
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from . import tokens
+from .commandline import add_flags, parse
+from .progressbar import ProgressBar
+from .settings import CacheSettings
+from .weights.full import FOLDER
+from .weights.network import WeightsError
+
+
+def add_quantize(commands: Any) -> None:
+    """`quantize PICTURES`: an int8 transformer beside the full model's own; the folder goes to stdout."""
+    parser = commands.add_parser(
+        "quantize",
+        help="make the full model's int8 transformer",
+        description="Quantise the fetched full model's transformer to int8, for `serve --precision int8`. It is kept "
+        "only if it is close to f32 on pictures that it was not calibrated on. Needs stylewire[int8].",
+    )
+    parser.add_argument(
+        "pictures",
+        type=Path,
+        metavar="PICTURES",
+        help="a folder with pictures to calibrate on in `content` and `style`",
+    )
+    parser.add_argument("--model", type=Path, metavar="FOLDER", help="a converted model, not the one in the cache")
+    add_flags(parser, CacheSettings)
+    parser.set_defaults(run=_quantize)
 
 
 def add_token(commands: Any) -> None:
@@ -39,6 +66,25 @@ def add_health(commands: Any) -> None:
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="own certificate, for a server that asks for one")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key")
     parser.set_defaults(run=_health)
+
+
+def _quantize(arguments: argparse.Namespace) -> int:
+    settings = parse(CacheSettings, vars(arguments))
+    logging.basicConfig(level="WARNING", format="%(levelname)s %(name)s %(message)s")
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    from .quantize import quantize
+
+    folder = arguments.model or settings.cache / FOLDER
+    try:
+        # NNCF draws bars of its own on standard output.
+        with ProgressBar() as progress, redirect_stdout(io.StringIO()):
+            found = quantize(folder, arguments.pictures, progress=progress)
+    except (WeightsError, OSError) as error:
+        print(f"stylewire_server: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    print(f"int8 {found}", file=sys.stderr)  # noqa: T201
+    print(folder)  # noqa: T201
+    return 0
 
 
 def _token(arguments: argparse.Namespace) -> int:

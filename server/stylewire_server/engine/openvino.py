@@ -27,7 +27,8 @@ class OpenVinoEngine:
 
     Args:
         network: What to run.
-        precision: "f32", "bf16", or "auto": bf16 where the CPU computes in it natively and the network is fit for it.
+        precision: "f32", "bf16", "int8" of a network that has it, or "auto": bf16 where the CPU computes in it natively
+            and the network is fit for it. What is not quantised in int8 is computed as with "auto".
         threads: Cores to compute on; 0 for all.
         streams: Pictures computed at one time; they share the threads.
     """
@@ -36,6 +37,9 @@ class OpenVinoEngine:
 
     def __init__(self, network: Network, precision: str = "auto", threads: int = 0, streams: int = 1) -> None:
         core = ov.Core()
+        transformer, quantised = network.transformer, False
+        if precision == "int8" and network.int8 is not None:
+            transformer, quantised, precision = network.int8, True, "auto"
         if precision == "auto":
             precision = "bf16" if "transformer" in network.bf16 and computes_bf16(core) else "f32"
         arrangement = {
@@ -47,8 +51,8 @@ class OpenVinoEngine:
         }
         predictor_precision = precision if "predictor" in network.bf16 else "f32"
         self._predict = _Half(core, network.predictor, _pixels_in, arrangement, predictor_precision, streams)
-        self._transform = _Half(core, network.transformer, _pixels_in_and_out, arrangement, precision, streams)
-        self.precision = self._transform.precision
+        self._transform = _Half(core, transformer, _pixels_in_and_out, arrangement, precision, streams)
+        self.precision = "int8" if quantised else self._transform.precision
 
     def predict(self, style: np.ndarray) -> np.ndarray:
         """See `Engine.predict`."""

@@ -12,7 +12,7 @@ def start(network: Network, engine: str, precision: str, threads: int, streams: 
     Args:
         network: What to run.
         engine: "openvino" or "tensorflow".
-        precision: "auto", "f32" or "bf16".
+        precision: "auto", "f32", "bf16" or "int8".
         threads: Cores to compute on; 0 for all.
         streams: Pictures computed at one time; TensorFlow sees to that itself.
 
@@ -21,9 +21,21 @@ def start(network: Network, engine: str, precision: str, threads: int, streams: 
     """
     if engine == "tensorflow":
         return _start_tensorflow(network, precision, threads)
+    if precision == "int8" and network.int8 is None:
+        raise EngineError(_no_int8(network))
     from .openvino import OpenVinoEngine
 
     return OpenVinoEngine(network, precision, threads, streams)
+
+
+def _no_int8(network: Network) -> str:
+    if network.edition == "lite":
+        return "precision is int8; the lite edition has no int8 transformer: run it with --precision auto, f32 or bf16"
+    of = "" if network.edition == "full" else " --model FOLDER"
+    return (
+        f"precision is int8; the model {network.edition} has no int8 transformer; "
+        f"make it: python -m stylewire_server quantize PICTURES{of}"
+    )
 
 
 def _start_tensorflow(network: Network, precision: str, threads: int) -> Engine:

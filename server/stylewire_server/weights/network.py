@@ -36,6 +36,7 @@ class Network:
         predictor: Reads style [1,256,256,3] -> vector, any shape of D elements.
         transformer: Reads (content [N,H,W,3], vector [N,D]) -> picture [N,H,W,3], H and W multiples of 4.
         bf16: Which of "predictor" and "transformer" may run in bf16: their pictures were found close to those in f32.
+        int8: Reads the transformer quantised to int8, found close to f32; None where there is none.
         frozen: Where TensorFlow finds it; None where it has no TensorFlow graphs.
     """
 
@@ -46,4 +47,5 @@ class Network:
     predictor: Callable[["openvino.Core"], "openvino.Model"]
     transformer: Callable[["openvino.Core"], "openvino.Model"]
     bf16: frozenset[str] = frozenset()
+    int8: Callable[["openvino.Core"], "openvino.Model"] | None = None
     frozen: Frozen | None = None
