@@ -1,11 +1,13 @@
 """The yardstick: the same engine files behind a grpcio server written the obvious way.
 
-The ONNX files of the lite edition as they are, compiled by OpenVINO with its defaults for 256x256 (float32 hint), a
-thread pool of ten, Pillow for decoding, resizing and encoding, a dictionary for style vectors.
+The ONNX files of the lite edition as they are, compiled by OpenVINO for 256x256 (float32, its hint for throughput, a
+request for each thread, which is a quarter faster at 4 callers than its defaults), a thread pool of ten, Pillow for
+decoding, resizing and encoding, a dictionary for style vectors.
 """
 
 import hashlib
 import io
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -30,7 +32,8 @@ class PlainServicer(stylizer_pb2_grpc.StylizerServicer):
 
     def __init__(self) -> None:
         core = ov.Core()
-        config = {"INFERENCE_PRECISION_HINT": "f32"}
+        config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
+        self._own = threading.local()
         self._predict = core.compile_model(_locate("arbitrary_predict.onnx"), "CPU", config)
         transform = core.read_model(_locate("arbitrary_transform.onnx"))
         content, vector = transform.inputs
@@ -45,7 +48,9 @@ class PlainServicer(stylizer_pb2_grpc.StylizerServicer):
         if key not in self._vectors:
             self._vectors[key] = self._predict.create_infer_request().infer([pixels(style)])[0].copy()
         content = pixels(request.content.encoded)
-        result = self._transform.create_infer_request().infer([content, self._vectors[key]])[0]
+        if not hasattr(self._own, "request"):
+            self._own.request = self._transform.create_infer_request()
+        result = self._own.request.infer([content, self._vectors[key]])[0]
         out = io.BytesIO()
         Image.fromarray((result[0] * 255 + 0.5).astype(np.uint8)).save(out, "JPEG", quality=90)
         return pb.StylizeResponse(image=pb.Image(encoded=out.getvalue()), width=SIDE, height=SIDE)

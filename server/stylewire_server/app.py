@@ -220,7 +220,14 @@ class _Service:
 def _open(settings: ServeSettings, crashed: Callable[[], None]) -> tuple[Network, WatchedEngine]:
     """The network in an engine that has run once, so that no caller pays for first touches."""
     network = open_network(settings.model, settings.cache)
-    engine = start(network, settings.engine, settings.precision, settings.effective_threads, settings.effective_streams)
+    engine = start(
+        network,
+        settings.engine,
+        settings.precision,
+        settings.effective_threads,
+        settings.effective_streams,
+        adaptive=not settings.streams,
+    )
     _try(engine)
     return network, WatchedEngine(engine, _try, crashed)
 

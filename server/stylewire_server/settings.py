@@ -39,7 +39,13 @@ class ServeSettings(CacheSettings):
         Field(description="of the transformer; auto: bf16 where the CPU has it; int8: once `quantize` has made it"),
     ] = "auto"
     threads: Annotated[Count, Field(description="cores to compute on; 0 for all")] = 0
-    streams: Annotated[Count, Field(description="pictures computed at one time; 0 for the best on these cores")] = 0
+    streams: Annotated[
+        Count,
+        Field(
+            description="pictures computed at one time, each on its share of the threads; 0 for one a core, up to 4, "
+            "with all threads for one that is alone"
+        ),
+    ] = 0
     processes: Annotated[
         Count,
         Field(

@@ -31,28 +31,42 @@ class OpenVinoEngine:
             and the network is fit for it. What is not quantised in int8 is computed as with "auto".
         threads: Cores to compute on; 0 for all.
         streams: Pictures computed at one time; they share the threads.
+        adaptive: Compute a picture that is alone on all threads, rather than on its share of them. With them sums are
+            taken in another order, so the same picture may come back with levels that differ by a few of 255.
     """
 
     name = "openvino"
 
-    def __init__(self, network: Network, precision: str = "auto", threads: int = 0, streams: int = 1) -> None:
+    def __init__(
+        self,
+        network: Network,
+        precision: str = "auto",
+        threads: int = 0,
+        streams: int = 1,
+        *,
+        adaptive: bool = False,
+    ) -> None:
         core = ov.Core()
         transformer, quantised = network.transformer, False
         if precision == "int8" and network.int8 is not None:
             transformer, quantised, precision = network.int8, True, "auto"
         if precision == "auto":
             precision = "bf16" if "transformer" in network.bf16 and computes_bf16(core) else "f32"
-        arrangement = {
-            "NUM_STREAMS": str(streams),
+        config = {
             "INFERENCE_NUM_THREADS": str(threads),
             # Two processes that pin would sit on the same cores.
             "ENABLE_CPU_PINNING": "NO",
             "CPU_RUNTIME_CACHE_CAPACITY": str(_KERNELS),
         }
         predictor_precision = precision if "predictor" in network.bf16 else "f32"
-        self._predict = _Half(core, network.predictor, _pixels_in, arrangement, predictor_precision, streams)
-        self._transform = _Half(core, transformer, _pixels_in_and_out, arrangement, precision, streams)
-        self.precision = "int8" if quantised else self._transform.precision
+        # Styles come again and are kept: one at a time is enough.
+        self._predict = _Half(core, network.predictor, _pixels_in, config, predictor_precision, 1)
+        beside = _Half(core, transformer, _pixels_in_and_out, config, precision, streams)
+        self._transform: _Half | _Adaptive = beside
+        if adaptive and streams > 1:
+            alone = _Half(core, transformer, _pixels_in_and_out, config, precision, 1)
+            self._transform = _Adaptive(alone, beside, streams)
+        self.precision = "int8" if quantised else beside.precision
 
     def predict(self, style: np.ndarray) -> np.ndarray:
         """See `Engine.predict`."""
@@ -79,10 +93,10 @@ class _Half:
     precision: str
 
     def __init__(
-        self, core: ov.Core, read: Read, on_bytes: Convert, arrangement: dict[str, str], precision: str, streams: int
+        self, core: ov.Core, read: Read, on_bytes: Convert, config: dict[str, str], precision: str, streams: int
     ) -> None:
         self._core, self._read, self._on_bytes, self._streams = core, read, on_bytes, streams
-        self._config = arrangement | {"INFERENCE_PRECISION_HINT": precision}
+        self._config = config | {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": str(streams)}
         self._lock = threading.Lock()
         self._requests: dict[np.dtype, queue.SimpleQueue[ov.InferRequest]] = {}
         self._idle(U8)
@@ -109,6 +123,30 @@ class _Half:
                     requests.put(compiled.create_infer_request())
                 self._requests[dtype] = requests
             return self._requests[dtype]
+
+
+class _Adaptive:
+    """One graph in two arrangements: for a picture that is alone, and for one beside others.
+
+    A stream of many threads is the fastest for one picture, streams of few threads make the most of the cores.
+    """
+
+    def __init__(self, alone: _Half, beside: _Half, streams: int) -> None:
+        self._alone, self._beside = alone, beside
+        self._places = threading.Semaphore(streams)
+        self._lock = threading.Lock()
+        self._running = 0
+
+    def __call__(self, pixels: np.ndarray, *others: np.ndarray) -> np.ndarray:
+        with self._places:
+            with self._lock:
+                half = self._beside if self._running else self._alone
+                self._running += 1
+            try:
+                return half(pixels, *others)
+            finally:
+                with self._lock:
+                    self._running -= 1
 
 
 def computes_bf16(core: ov.Core) -> bool:

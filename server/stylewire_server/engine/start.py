@@ -6,7 +6,9 @@ from ..weights.network import Network
 from .base import Engine, EngineError
 
 
-def start(network: Network, engine: str, precision: str, threads: int, streams: int) -> Engine:
+def start(
+    network: Network, engine: str, precision: str, threads: int, streams: int, *, adaptive: bool = False
+) -> Engine:
     """The engine of that name, loaded with network.
 
     Args:
@@ -15,6 +17,7 @@ def start(network: Network, engine: str, precision: str, threads: int, streams: 
         precision: "auto", "f32", "bf16" or "int8".
         threads: Cores to compute on; 0 for all.
         streams: Pictures computed at one time; TensorFlow sees to that itself.
+        adaptive: Compute a picture that is alone on all threads; with OpenVINO.
 
     Raises:
         EngineError: It is not installed, or cannot run that network or precision.
@@ -25,7 +28,7 @@ def start(network: Network, engine: str, precision: str, threads: int, streams: 
         raise EngineError(_no_int8(network))
     from .openvino import OpenVinoEngine
 
-    return OpenVinoEngine(network, precision, threads, streams)
+    return OpenVinoEngine(network, precision, threads, streams, adaptive=adaptive)
 
 
 def _no_int8(network: Network) -> str:

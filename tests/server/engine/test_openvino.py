@@ -69,3 +69,18 @@ def test_many_threads_get_their_own_pictures(engine: OpenVinoEngine, vector: np.
                 pool.map(lambda content: engine.transform(content, vector), contents), expected, strict=True
             ):
                 np.testing.assert_array_equal(result, wanted)
+
+
+def test_a_picture_that_is_alone_has_all_threads(vector: np.ndarray) -> None:
+    """It is what one stream makes; beside others it is what many streams make, and nobody sees the difference."""
+    content = smooth(128, 128)
+    adaptive = OpenVinoEngine(lite(), streams=2, adaptive=True)
+    alone, beside = (OpenVinoEngine(lite(), streams=streams).transform(content, vector) for streams in (1, 2))
+    np.testing.assert_array_equal(adaptive.transform(content, vector), alone)
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: adaptive.transform(content, vector), range(40)))
+    kinds = {picture.tobytes() for picture in made}
+    assert kinds <= {alone.tobytes(), beside.tobytes()}
+    assert beside.tobytes() in kinds
+    assert np.mean(np.square(alone.astype(float) - beside)) < 1.0
+    np.testing.assert_array_equal(adaptive.transform(content, vector), alone)
