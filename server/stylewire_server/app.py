@@ -136,7 +136,8 @@ class _Service:
         watchers: list[Watcher] = [self._metrics, CallLog()]
         if self._tracing is not None:
             watchers.append(self._tracing)
-        return CallInterceptor(self._tokens(), self._calls, Slots(self._settings.max_streams, "streams"), watchers)
+        streams = Slots(self._settings.max_streams, "streams")
+        return CallInterceptor(self._tokens(), self._calls, streams, self._scheduler.check_room, watchers)
 
     def _grpc_server(self) -> grpc.aio.Server:
         settings = self._settings

@@ -135,6 +135,15 @@ class Scheduler:
         # A running job's kind stands for the one that has to end first.
         return sum(map(self._times.of, [*ahead, self._newest_kind])) / self._workers
 
+    def check_room(self, caller: str) -> None:
+        """For a job that would be refused at once whatever it is, so that its message need not be read.
+
+        Raises:
+            QueueFull: As `run`.
+        """
+        if self._full:
+            self._yielding(caller)
+
     def drain(self) -> None:
         """Admit nothing from now on; what has been admitted finishes."""
         self._draining = True
@@ -153,8 +162,8 @@ class Scheduler:
         wait = self.expected_wait(caller)
         if deadline is not None:
             self._check_deadline(deadline - time.monotonic(), wait + self._times.of(kind))
-        if self.running >= self._workers and self.waiting >= self._queue_size:
-            self._make_room(caller, wait)
+        if self._full:
+            self._make_room(caller)
 
     @staticmethod
     def _check_deadline(remaining: float, needed: float) -> None:
@@ -163,18 +172,29 @@ class Scheduler:
                 f"the deadline is {max(remaining, 0) * 1e3:.0f} ms away; a picture takes {needed * 1e3:.0f} ms now"
             )
 
-    def _make_room(self, caller: str, wait: float) -> None:
-        full = QueueFull(
-            f"{self.waiting} calls are waiting; the limit is {self._queue_size} calls",
-            retry_after=max(wait, _LEAST_RETRY_SECONDS),
-        )
-        longest = max(self._waiting.values(), key=len, default=deque[_Entry]())
-        if len(longest) < len(self._waiting.get(caller, ())) + 2:
-            raise full
-        newest = longest[-1]
+    @property
+    def _full(self) -> bool:
+        return self.running >= self._workers and self.waiting >= self._queue_size
+
+    def _make_room(self, caller: str) -> None:
+        newest = self._yielding(caller)
+        refusal = self._refusal(caller)
         self._withdraw(newest)
         if not newest.done.done():
-            newest.done.set_exception(full)
+            newest.done.set_exception(refusal)
+
+    def _yielding(self, caller: str) -> _Entry:
+        """Whose place a further job of that caller takes when the queue is full; raises QueueFull for nobody's."""
+        longest = max(self._waiting.values(), key=len, default=deque[_Entry]())
+        if len(longest) < len(self._waiting.get(caller, ())) + 2:
+            raise self._refusal(caller)
+        return longest[-1]
+
+    def _refusal(self, caller: str) -> QueueFull:
+        return QueueFull(
+            f"{self.waiting} calls are waiting; the limit is {self._queue_size} calls",
+            retry_after=max(self.expected_wait(caller), _LEAST_RETRY_SECONDS),
+        )
 
     def _dispatch(self) -> None:
         while self.running < self._workers and self.waiting:

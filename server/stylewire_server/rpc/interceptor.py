@@ -23,6 +23,16 @@ OPEN_TO_ALL = "/grpc.health.v1.Health/"
 """Probes have no token, and a probe that fails for want of one would end a healthy server."""
 
 
+QUEUED = frozenset(
+    {
+        "/stylewire.v1.Stylizer/Stylize",
+        "/stylewire.v1.Stylizer/CreateStyle",
+        "/inference.GRPCInferenceService/ModelInfer",
+    }
+)
+"""Methods whose every call is a job in the queue."""
+
+
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Asks for the token, keeps the limits, ends a call whose handler raised, and tells the watchers.
 
@@ -30,13 +40,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         tokens: Who may call; None for everybody.
         calls: How many calls may be open, those that still send their message included.
         streams: How many of them may be streams.
+        check_room: Raises if a caller's job would be refused whatever it is.
         watchers: Are told of every call but those of the health service.
     """
 
-    def __init__(self, tokens: TokenFile | None, calls: Slots, streams: Slots, watchers: Sequence[Watcher]) -> None:
+    def __init__(
+        self,
+        tokens: TokenFile | None,
+        calls: Slots,
+        streams: Slots,
+        check_room: Callable[[str], None],
+        watchers: Sequence[Watcher],
+    ) -> None:
         self._tokens = tokens
         self._calls = calls
         self._streams = streams
+        self._check_room = check_room
         self._watchers = watchers
         self._draining = False
 
@@ -67,6 +86,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _unary(self, behaviour: Callable, call: Call) -> Callable:
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> Any:
             async with self._around(call, context):
+                if call.method in QUEUED:
+                    # To read a message costs half as much as to refuse a call for good.
+                    self._check_room(call.caller)
                 return await behaviour(await _only(requests), context)
 
         return around
