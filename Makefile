@@ -10,7 +10,7 @@ help:
 	@echo "make test   the whole suite"
 	@echo "make soak   the robustness suite in its long form, about half an hour"
 	@echo "make lint   ruff and mypy"
-	@echo "make bench  the benchmarks, into benchmarks/results/"
+	@echo "make bench  the benchmarks, into benchmarks/results/, and their charts, about ten minutes"
 	@echo "make proto  generate the gRPC stubs from proto/"
 
 $(VENV)/demo: pyproject.toml
@@ -45,12 +45,17 @@ proto:
 	.venv-proto/bin/pip install --quiet grpcio-tools==1.71.2 'setuptools<81'
 	.venv-proto/bin/python -m grpc_tools.protoc --proto_path=proto --python_out=client --pyi_out=client --grpc_python_out=client $$(cd proto && find . -name '*.proto' -printf '%P ')
 
-# Alone on the machine: a benchmark beside another job measures both.
+# Alone on the machine: a benchmark beside another job measures both. The last ones need the full model's SavedModel:
+# make bench MODEL=folder
 bench: $(VENV)/test
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/stages.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/arrangement.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/full_model.py $(MODEL)
+	$(BIN)/python benchmarks/sizes.py $(MODEL)
+	$(BIN)/python benchmarks/charts.py
 
 clean:
 	rm -rf $(VENV) .venv-proto out

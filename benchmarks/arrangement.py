@@ -10,7 +10,7 @@ from typing import Any
 from common import load, server, summary, table, write
 from stylewire_server.settings import ServeSettings
 
-CALLERS = (1, 2, 4, 16)
+CALLERS = (1, 4, 16)
 ROUNDS = 3
 SECONDS = 2.0
 

@@ -64,7 +64,7 @@ def latency(axes: Axes) -> None:
 def stages(axes: Axes) -> None:
     """Where one call's time goes, for each arrangement."""
     arrangements = result("stages")["arrangements"]
-    names = [f"{a['streams']} stream{'s' if a['streams'] > 1 else ''}" for a in arrangements]
+    names = [a["arrangement"] for a in arrangements]
     left = [0.0] * len(names)
     for key, (label, color) in STAGES.items():
         values = [a["stages_ms"][key] for a in arrangements]
@@ -94,10 +94,42 @@ def full_model(axes: Axes) -> None:
     axes.margins(y=0.12)
 
 
+def sizes(axes: Axes) -> None:
+    """Pictures a second by side, through the server and by the bare engine."""
+    rows = result("sizes")["rows"]
+    for edition, color in (("lite", OURS), ("full", LIMIT)):
+        own = [row for row in rows if row["edition"] == edition]
+        side = [row["side"] for row in own]
+        axes.plot(side, [row["per_second"] for row in own], "o-", color=color, label=f"{edition}, server")
+        axes.plot(side, [row["bare_per_second"] for row in own], "x:", color=color, label=f"{edition}, bare engine")
+    axes.set(title="Sizes, 4 callers", xlabel="side, px", ylabel="pictures a second", xscale="log", yscale="log")
+    axes.set_xticks((256, 512, 1024), ("256", "512", "1024"))
+    axes.set_yticks((1, 10, 100), ("1", "10", "100"))
+    axes.minorticks_off()
+    axes.legend(frameon=False)
+
+
+def arrangements(axes: Axes) -> None:
+    """Pictures a second by callers of each arrangement."""
+    rows = result("arrangement")["rows"]
+    names = list(dict.fromkeys(row["arrangement"] for row in rows))
+    callers = list(dict.fromkeys(row["callers"] for row in rows))
+    width = 0.8 / len(names)
+    for index, (name, color) in enumerate(zip(names, (OURS, "#fb923c", PEER, LIMIT, "#0f766e"), strict=False)):
+        values = [row["per_second"] for row in rows if row["arrangement"] == name]
+        places = [place + width * index for place in range(len(callers))]
+        axes.bar(places, values, width=0.94 * width, color=color, label=name)
+    axes.set_xticks([place + width * (len(names) - 1) / 2 for place in range(len(callers))], list(map(str, callers)))
+    axes.set(title="Arrangements, lite edition", xlabel="callers", ylabel="pictures a second")
+    axes.margins(y=0.3)
+    axes.legend(frameon=False, ncols=2, fontsize=8)
+
+
 def main() -> None:
     """Writes the picture."""
-    figure = Figure(figsize=(11, 7.5), layout="constrained")
-    for axes, draw in zip(figure.subplots(2, 2).flat, (throughput, latency, stages, full_model), strict=True):
+    figure = Figure(figsize=(15, 7.5), layout="constrained")
+    drawn = (throughput, latency, arrangements, stages, full_model, sizes)
+    for axes, draw in zip(figure.subplots(2, 3).flat, drawn, strict=True):
         draw(axes)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="x" if draw is stages else "y", alpha=0.25)

@@ -94,12 +94,16 @@ def measure(saved_model: Path, converted: Path) -> tuple[list[dict[str, Any]], d
     return [{"contender": name, **row} for name, row in found.items()], figures
 
 
-def published_or_random(given: Sequence[str], scratch: Path) -> tuple[Path, str]:
-    """The SavedModel's folder and what its weights are: the first of `given`, or random ones made in `scratch`."""
+def published_or_random(given: Sequence[str], scratch: Path) -> tuple[Path, str] | None:
+    """The SavedModel's folder and what its weights are: the first of `given`, or random ones made in `scratch`.
+
+    None where there is neither; it says so.
+    """
     if given:
         return Path(given[0]), "as given"
     if not GENERATOR.is_file():
-        sys.exit("no model: give the folder of the SavedModel")
+        print("the full model is left out: give the folder of its SavedModel")
+        return None
     made = scratch / "model"
     subprocess.run([sys.executable, str(GENERATOR), str(made)], check=True, stderr=subprocess.DEVNULL)
     return made, "random"
@@ -108,7 +112,10 @@ def published_or_random(given: Sequence[str], scratch: Path) -> tuple[Path, str]
 def main() -> None:
     """Prints two tables and writes results/full_model.json."""
     with tempfile.TemporaryDirectory() as scratch:
-        saved_model, weights = published_or_random(sys.argv[1:], Path(scratch))
+        found = published_or_random(sys.argv[1:], Path(scratch))
+        if found is None:
+            return
+        saved_model, weights = found
         converted = fetch(Path(scratch) / "cache", source=saved_model, allow_unverified=True)
         rows, figures = measure(saved_model, converted)
     table(rows)

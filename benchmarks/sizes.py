@@ -28,7 +28,7 @@ from stylewire_server.weights.network import Network
 SIDES = {"lite": (256, 512, 1024), "full": (256, 512, 1024)}
 CALLERS = 4
 ROUNDS = 3
-PICTURES = 10
+PICTURES = 4
 """At least so many in a round of the bare engine, for each stream."""
 
 
@@ -54,7 +54,7 @@ def bare(engine: OpenVinoEngine, streams: int, side: int, seconds: float) -> flo
 def measure(edition: str, network: Network, model: str) -> list[dict[str, Any]]:
     """A row for each size."""
     streams = ServeSettings().effective_streams
-    engine = OpenVinoEngine(network, streams=streams)
+    engine = OpenVinoEngine(network, streams=streams, adaptive=True)
     command = ["-m", "stylewire_server", "serve", "--port", "0", "--model", model, "--log-level", "warning"]
     rows = []
     with server(command) as target:
@@ -82,11 +82,13 @@ def main() -> None:
     """Prints a table and writes results/sizes.json."""
     rows = measure("lite", lite(), "lite")
     with tempfile.TemporaryDirectory() as scratch:
-        saved_model, weights = published_or_random(sys.argv[1:], Path(scratch))
-        converted = fetch(Path(scratch) / "cache", source=saved_model, allow_unverified=True)
-        rows += measure("full", full(converted), str(converted))
+        found = published_or_random(sys.argv[1:], Path(scratch))
+        if found is not None:
+            converted = fetch(Path(scratch) / "cache", source=found[0], allow_unverified=True)
+            rows += measure("full", full(converted), str(converted))
     table(rows)
-    job = f"JPEG in, JPEG of the same size out, style cached, {CALLERS} callers, loopback; full: {weights} weights"
+    weights = "absent" if found is None else f"{found[1]} weights"
+    job = f"JPEG in, JPEG of the same size out, style cached, {CALLERS} callers, loopback; full: {weights}"
     write("sizes", {"job": job, "rows": rows})
 
 

@@ -77,8 +77,6 @@ class Program:
 
         self.preset = preset
         self._masked = masked
-        # Only float32 is any faster for it, and only a descent takes enough steps to be worth the memory.
-        self._embed = not bfloat16
         self._custom = custom
         self.network = vgg.Network(
             weights, (*preset.layers, *(custom.layers if custom else ())), pooling=preset.pooling, bfloat16=bfloat16
@@ -107,7 +105,8 @@ class Program:
 
         with tf.GradientTape() as tape:
             tape.watch(pixels)
-            terms = self._terms(pixels, targets, embed=self._embed)
+            # Only a descent takes enough steps to be worth the memory.
+            terms = self._terms(pixels, targets, embed=True)
             total = tf.reduce_sum(terms * tf.constant(self.factors, tf.float32))
         return terms, tape.gradient(total, pixels)
 

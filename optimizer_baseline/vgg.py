@@ -110,8 +110,8 @@ class Network:
         Args:
             pixels: tensor [N, H, W, 3], RGB, 0..1.
             embed: make the kernels constants of the graph that is being built. A constant is laid out for the processor
-                once, a tensor from outside at every step: that is an eighth of a float32 step, and nothing in bfloat16.
-                The graph then holds some 0.8 GB for VGG-16.
+                once, a tensor from outside at every step: that is an eighth of a float32 step, a twentieth of a
+                bfloat16 one. The graph then holds some 0.8 GB for VGG-16 in float32, half of it in bfloat16.
 
         Returns:
             float32 tensors [N, H', W', C] by layer name.
