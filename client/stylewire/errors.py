@@ -83,7 +83,8 @@ def from_rpc_error(error: grpc.RpcError, target: str) -> StylewireError:
         if "larger than max" in message:
             return InvalidRequest(f"the message is too large: {message}")
         return ServerBusy(message, _retry_after(_details(error)))
-    if code is grpc.StatusCode.UNAVAILABLE:
+    # gRPC itself cancels what comes in at the moment that a server closes.
+    if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
         return Unavailable(f"{target}: {message}")
     if code in _KINDS:
         return _KINDS[code](message)
