@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 import time
+from contextlib import AsyncExitStack
 
 import grpc.aio
 from common import content_jpeg, style_jpeg
@@ -25,22 +26,24 @@ def request(side: int | None) -> pb.StylizeRequest:
 
 
 async def closed(target: str, callers: int, seconds: float, side: int | None) -> dict:
-    """Each caller sends its next call when the last is answered."""
+    """Each caller sends its next call when the last is answered; the clock starts when each has been answered once."""
     message, latencies = request(side), []
-    end = 0.0
+    async with AsyncExitStack() as channels:
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        opened = [
+            await channels.enter_async_context(grpc.aio.insecure_channel(target, options)) for _ in range(callers)
+        ]
+        stubs = [stylizer_pb2_grpc.StylizerStub(channel) for channel in opened]
+        await asyncio.gather(*(stub.Stylize(message) for stub in stubs))
+        first = time.perf_counter()
 
-    async def caller() -> None:
-        async with grpc.aio.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-            stub = stylizer_pb2_grpc.StylizerStub(channel)
-            await stub.Stylize(message)
-            while (start := time.perf_counter()) < end:
+        async def caller(stub: stylizer_pb2_grpc.StylizerStub) -> None:
+            while (start := time.perf_counter()) < first + seconds:
                 await stub.Stylize(message)
                 latencies.append(time.perf_counter() - start)
 
-    start = time.perf_counter()
-    end = start + seconds
-    await asyncio.gather(*(caller() for _ in range(callers)))
-    return {"rate": len(latencies) / (time.perf_counter() - start), "latencies": latencies}
+        await asyncio.gather(*(caller(stub) for stub in stubs))
+        return {"rate": len(latencies) / (time.perf_counter() - first), "latencies": latencies}
 
 
 async def open_loop(target: str, rate: float, seconds: float, side: int | None) -> dict:

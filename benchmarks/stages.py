@@ -21,7 +21,7 @@ STAGES = ("queue_ms", "decode_ms", "predict_ms", "transform_ms", "encode_ms")
 
 
 def measure(name: str, flags: list[str], engine: OpenVinoEngine) -> dict[str, Any]:
-    """One caller on a server with those flags, in turn with the bare engine arranged alike and the graph as it comes."""
+    """One caller on a server with those flags, in turn with the bare engine arranged alike, and as it comes."""
     content, style = content_jpeg(), style_jpeg()
     picture = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
     vector = engine.predict(picture)

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +21,10 @@ _KERNELS = 32
 
 OpenVINO's default of 5000 grows by about 1 MB with every new size, to gigabytes.
 """
+
+
+CALM_SECONDS = 0.25
+"""Without two pictures at one time, after which one is held to be alone."""
 
 
 class OpenVinoEngine:
@@ -128,7 +133,8 @@ class _Half:
 class _Adaptive:
     """One graph in two arrangements: for a picture that is alone, and for one beside others.
 
-    A stream of many threads is the fastest for one picture, streams of few threads make the most of the cores.
+    A stream of many threads is the fastest for one picture, streams of few threads make the most of the cores. A moment
+    with nobody else about is not enough: under load there are many.
     """
 
     def __init__(self, alone: _Half, beside: _Half, streams: int) -> None:
@@ -136,11 +142,15 @@ class _Adaptive:
         self._places = threading.Semaphore(streams)
         self._lock = threading.Lock()
         self._running = 0
+        self._last_beside = -CALM_SECONDS
 
     def __call__(self, pixels: np.ndarray, *others: np.ndarray) -> np.ndarray:
         with self._places:
             with self._lock:
-                half = self._beside if self._running else self._alone
+                now = time.monotonic()
+                if self._running:
+                    self._last_beside = now
+                half = self._alone if now - self._last_beside >= CALM_SECONDS else self._beside
                 self._running += 1
             try:
                 return half(pixels, *others)
