@@ -27,7 +27,7 @@ from stylewire_server.weights.network import Network
 
 SIDES = {"lite": (256, 512, 1024), "full": (256, 512, 1024)}
 CALLERS = 4
-ROUNDS = 3
+ROUNDS = 2
 PICTURES = 4
 """At least so many in a round of the bare engine, for each stream."""
 

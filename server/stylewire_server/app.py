@@ -228,6 +228,7 @@ def _open(settings: ServeSettings, crashed: Callable[[], None]) -> tuple[Network
         settings.effective_threads,
         settings.effective_streams,
         adaptive=not settings.streams,
+        kept=settings.compiled,
     )
     _try(engine)
     return network, WatchedEngine(engine, _try, crashed)

@@ -153,6 +153,10 @@ def test_the_page_in_a_browser(report, tmp_path):
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
         assert page.evaluate("document.documentElement.scrollWidth") == 390, "the page scrolls sideways on a phone"
         page.screenshot(tmp_path / "phone.png")
+        page.evaluate("document.querySelector('.cell .by').textContent = 'The_Great_Wave_off_Kanagawa'.repeat(3)")
+        fits = "[...document.querySelectorAll('.cell figcaption')].every(c => c.scrollWidth <= c.clientWidth)"
+        assert page.evaluate(fits), "a long name runs over its neighbour"
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
         assert page.complaints() == []
         assert page.requests() == [(folder / "index.html").as_uri()]
     finally:

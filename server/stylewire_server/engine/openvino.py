@@ -4,6 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import openvino as ov
@@ -11,6 +12,7 @@ from openvino import opset13 as op
 from openvino.preprocess import PrePostProcessor
 
 from ..weights.network import Network
+from . import compiled
 from .base import pad_to_multiple
 
 U8 = np.dtype(np.uint8)
@@ -38,6 +40,10 @@ class OpenVinoEngine:
         streams: Pictures computed at one time; they share the threads.
         adaptive: Compute a picture that is alone on all threads, rather than on its share of them. With them sums are
             taken in another order, so the same picture may come back with levels that differ by a few of 255.
+        kept: A folder that keeps the compiled graphs for the next start; None for none.
+
+    Raises:
+        EngineError: That folder cannot be used.
     """
 
     name = "openvino"
@@ -50,6 +56,7 @@ class OpenVinoEngine:
         streams: int = 1,
         *,
         adaptive: bool = False,
+        kept: Path | None = None,
     ) -> None:
         core = ov.Core()
         transformer, quantised = network.transformer, False
@@ -63,6 +70,9 @@ class OpenVinoEngine:
             "ENABLE_CPU_PINNING": "NO",
             "CPU_RUNTIME_CACHE_CAPACITY": str(_KERNELS),
         }
+        if kept is not None:
+            compiled.prune(kept)
+            config["CACHE_DIR"] = str(kept)
         predictor_precision = precision if "predictor" in network.bf16 else "f32"
         # Styles come again and are kept: one at a time is enough.
         self._predict = _Half(core, network.predictor, _pixels_in, config, predictor_precision, 1)
@@ -71,6 +81,8 @@ class OpenVinoEngine:
         if adaptive and streams > 1:
             alone = _Half(core, transformer, _pixels_in_and_out, config, precision, 1)
             self._transform = _Adaptive(alone, beside, streams)
+        if kept is not None:
+            compiled.seal(kept)
         self.precision = "int8" if quantised else beside.precision
 
     def predict(self, style: np.ndarray) -> np.ndarray:
@@ -121,11 +133,11 @@ class _Half:
                 model = self._read(self._core)
                 if dtype == U8:
                     model = self._on_bytes(model)
-                compiled = self._core.compile_model(model, "CPU", self._config)
-                self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+                runnable = self._core.compile_model(model, "CPU", self._config)
+                self.precision = runnable.get_property("INFERENCE_PRECISION_HINT").to_string()
                 requests: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
                 for _ in range(self._streams):
-                    requests.put(compiled.create_infer_request())
+                    requests.put(runnable.create_infer_request())
                 self._requests[dtype] = requests
             return self._requests[dtype]
 

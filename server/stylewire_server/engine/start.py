@@ -1,13 +1,21 @@
 """Which engine runs."""
 
 import os
+from pathlib import Path
 
 from ..weights.network import Network
 from .base import Engine, EngineError
 
 
 def start(
-    network: Network, engine: str, precision: str, threads: int, streams: int, *, adaptive: bool = False
+    network: Network,
+    engine: str,
+    precision: str,
+    threads: int,
+    streams: int,
+    *,
+    adaptive: bool = False,
+    kept: Path | None = None,
 ) -> Engine:
     """The engine of that name, loaded with network.
 
@@ -18,6 +26,7 @@ def start(
         threads: Cores to compute on; 0 for all.
         streams: Pictures computed at one time; TensorFlow sees to that itself.
         adaptive: Compute a picture that is alone on all threads; with OpenVINO.
+        kept: A folder that keeps compiled graphs for the next start; with OpenVINO.
 
     Raises:
         EngineError: It is not installed, or cannot run that network or precision.
@@ -28,7 +37,7 @@ def start(
         raise EngineError(_no_int8(network))
     from .openvino import OpenVinoEngine
 
-    return OpenVinoEngine(network, precision, threads, streams, adaptive=adaptive)
+    return OpenVinoEngine(network, precision, threads, streams, adaptive=adaptive, kept=kept)
 
 
 def _no_int8(network: Network) -> str:
