@@ -109,8 +109,8 @@ def calls_begun() -> Callable[[str], int]:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
-    """The lite edition, for every test that leaves it as it found it."""
-    running = ServerProcess("--model", "lite")
+    """The lite edition, for every test that leaves it as it found it; with the same levels at rest and under load."""
+    running = ServerProcess("--model", "lite", "--streams", "2")
     yield running
     assert running.stop() == 0, "\n".join(running.log)
 

@@ -12,7 +12,7 @@ from stylewire import Client
 def test_a_hundred_parallel_requests_with_one_new_style_predict_once(
     start_server: Any, photo: Path, style_picture: Path
 ) -> None:
-    server = start_server("--model", "lite", "--queue-size", "200")
+    server = start_server("--model", "lite", "--streams", "2", "--queue-size", "200")
     try:
         with Image.open(style_picture) as image:
             style = image.convert("RGB").rotate(90)

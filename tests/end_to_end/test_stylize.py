@@ -136,3 +136,16 @@ def test_bare_grpc_with_defaults(server, photo: Path, style_picture: Path) -> No
         response = stylizer_pb2_grpc.StylizerStub(channel).Stylize(request, timeout=60)
     assert (response.width, response.height) == (256, 256)
     assert response.image.encoded.startswith(b"\xff\xd8\xff")
+
+
+def test_a_busy_server_makes_what_a_calm_one_makes(start_server, photo: Path, style_picture: Path) -> None:
+    """Alone on all cores, beside others on one: sums in another order, and nobody sees it."""
+    running = start_server("--model", "lite")
+    with Client(running.target, timeout=60) as client:
+        client.stylize(photo, style_picture)
+        calm = np.asarray(client.stylize(photo, style_picture, encoding="raw"), np.float32)
+        with ThreadPoolExecutor(8) as threads:
+            busy = list(threads.map(lambda _: client.stylize(photo, style_picture, encoding="raw"), range(32)))
+    worst = max(float(np.mean(np.square(np.asarray(picture, np.float32) - calm))) for picture in busy)
+    assert 10 * np.log10(255**2 / max(worst, 1e-9)) > 40
+    assert running.stop() == 0

@@ -39,7 +39,7 @@ class OpenVinoEngine:
         threads: Cores to compute on; 0 for all.
         streams: Pictures computed at one time; they share the threads.
         adaptive: Compute a picture that is alone on all threads, rather than on its share of them. With them sums are
-            taken in another order, so the same picture may come back with levels that differ by a few of 255.
+            taken in another order, so the same picture may come back with levels that differ by up to some 8 of 255.
         kept: A folder that keeps the compiled graphs for the next start; None for none.
 
     Raises:
