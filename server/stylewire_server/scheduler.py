@@ -159,9 +159,8 @@ class Scheduler:
     def _admit(self, caller: str, deadline: float | None, kind: Hashable) -> None:
         if self._draining:
             raise Draining("the server is shutting down; try another one")
-        wait = self.expected_wait(caller)
         if deadline is not None:
-            self._check_deadline(deadline - time.monotonic(), wait + self._times.of(kind))
+            self._check_deadline(deadline - time.monotonic(), self.expected_wait(caller) + self._times.of(kind))
         if self._full:
             self._make_room(caller)
 
