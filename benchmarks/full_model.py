@@ -8,10 +8,8 @@ them all alike. The arithmetic limit is the pass's 62.9 GFLOP divided by the rat
 large matrices in bf16, measured in the same run: the best of several shapes.
 """
 
-import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,14 +17,13 @@ from typing import Any
 import numpy as np
 import openvino as ov
 import tensorflow as tf
-from common import CONTENT, ROOT, STYLE, interleaved, summary, table, write
+from common import CONTENT, STYLE, interleaved, summary, table, write
+from full_edition import full_edition
 from openvino import opset13 as op
 from PIL import Image
 from stylewire_server.engine.openvino import OpenVinoEngine, computes_bf16
-from stylewire_server.fetch import fetch
 from stylewire_server.weights.full import full
 
-GENERATOR = ROOT.parent / "shared" / "models" / "make_random_savedmodel.py"
 SIDE = 256
 ROUNDS = 30
 
@@ -94,34 +91,17 @@ def measure(saved_model: Path, converted: Path) -> tuple[list[dict[str, Any]], d
     return [{"contender": name, **row} for name, row in found.items()], figures
 
 
-def published_or_random(given: Sequence[str], scratch: Path) -> tuple[Path, str] | None:
-    """The SavedModel's folder and what its weights are: the first of `given`, or random ones made in `scratch`.
-
-    None where there is neither; it says so.
-    """
-    if given:
-        return Path(given[0]), "as given"
-    if not GENERATOR.is_file():
-        print("the full model is left out: give the folder of its SavedModel")
-        return None
-    made = scratch / "model"
-    subprocess.run([sys.executable, str(GENERATOR), str(made)], check=True, stderr=subprocess.DEVNULL)
-    return made, "random"
-
-
 def main() -> None:
     """Prints two tables and writes results/full_model.json."""
     with tempfile.TemporaryDirectory() as scratch:
-        found = published_or_random(sys.argv[1:], Path(scratch))
+        found = full_edition(sys.argv[1:], Path(scratch))
         if found is None:
             return
-        saved_model, weights = found
-        converted = fetch(Path(scratch) / "cache", source=saved_model, allow_unverified=True)
-        rows, figures = measure(saved_model, converted)
+        rows, figures = measure(found.saved_model, found.converted)
     table(rows)
     print()
     table([{"figure": name, "value": value, "target": TARGETS.get(name, "")} for name, value in figures.items()])
-    write("full_model", {"job": f"{SIDE}x{SIDE}, {weights} weights", "rows": rows, "figures": figures})
+    write("full_model", {"job": f"{SIDE}x{SIDE}, {found.weights} weights", "rows": rows, "figures": figures})
 
 
 if __name__ == "__main__":

@@ -1,17 +1,15 @@
 """The full model's transformer in int8 at 256x256: time and quality against f32 and bf16.
 
-    int8.py [CONVERTED [PICTURES]]
+    int8.py [SAVED_MODEL [PICTURES]]
 
-CONVERTED is the folder that `fetch` left; without it a model with the real graph and random weights is made, whose
-pictures mean nothing. PICTURES has the folders `content` and `style` (default: examples). The model is quantised into
-a copy with each number of floating point blocks, whatever its PSNR. The costs are Gatys et al.'s, by optimizer_baseline
-on held-out pairs, as the median over the pairs of cost / cost of the f32 picture; 1 is no loss.
+SAVED_MODEL is a folder with the published files; without it a model with the real graph and random weights is made,
+whose pictures mean nothing. PICTURES has the folders `content` and `style` (default: examples). The model is quantised
+into a copy with each number of floating point blocks, whatever its PSNR. The costs are Gatys et al.'s, by
+optimizer_baseline on held-out pairs, as the median over the pairs of cost / cost of the f32 picture; 1 is no loss.
 """
 
 import logging
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from dataclasses import replace
@@ -23,11 +21,10 @@ import nncf
 import numpy as np
 import openvino as ov
 from common import ROOT, interleaved, summary, table, write
-from full_model import GENERATOR
+from full_edition import full_edition
 from PIL import Image
 from stylewire_server import quantize
 from stylewire_server.engine.openvino import OpenVinoEngine
-from stylewire_server.fetch import fetch
 from stylewire_server.quality import psnr
 from stylewire_server.weights.full import full
 from stylewire_server.weights.network import Network
@@ -98,20 +95,14 @@ def main() -> None:
     nncf.set_log_level(logging.ERROR)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        if len(sys.argv) > 1:
-            converted, weights = Path(sys.argv[1]), "as given"
-        elif GENERATOR.is_file():
-            made = scratch / "model"
-            subprocess.run([sys.executable, str(GENERATOR), str(made)], check=True, stderr=subprocess.DEVNULL)
-            converted, weights = fetch(scratch / "cache", source=made, allow_unverified=True), "random"
-            shutil.rmtree(made)
-        else:
-            sys.exit("no model: give the folder that `fetch` left")
+        found = full_edition(sys.argv[1:2], scratch)
+        if found is None:
+            return
         pictures = Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "examples"
         calibration, held_out = quantize.read_pairs(pictures)
-        rows = measure(engines(full(converted), calibration, scratch), held_out)
+        rows = measure(engines(full(found.converted), calibration, scratch), held_out)
     table(rows)
-    write("int8", {"job": f"256x256, {weights} weights, {len(held_out)} held-out pairs", "rows": rows})
+    write("int8", {"job": f"256x256, {found.weights} weights, {len(held_out)} held-out pairs", "rows": rows})
 
 
 if __name__ == "__main__":

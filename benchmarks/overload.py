@@ -1,12 +1,16 @@
 """Open-loop load at 0.5, 0.9, 2 and 5 times the server's capacity: how much it still gets done, and how late.
 
-Calls come at random moments (a Poisson process with a fixed seed) over several connections, whatever has been answered;
-none is tried again. The load generator is a process of its own on the same cores. So that it stays small beside the
-server at 5 times capacity, the job is a whole 512x512 px picture (FIT_NATIVE) that takes long against its size on the
-wire, and its message is serialised once. What the generator takes all the same is in the table: a share of the cores
-that the server cannot have, and that on two machines it would.
+    overload.py [--side 512] [--rounds 3] [--seconds 10] [--connections 16] [SERVER FLAG …]
 
-    python benchmarks/overload.py [--seconds 20] [--connections 16] [SERVER FLAGS …]
+Calls come at random moments (a Poisson process with a fixed seed) over several connections, whatever has been answered;
+none is tried again. Capacity is what a few callers get that each wait for their answer, measured anew before and after
+each load, so that a drift of the machine meets both sides of the ratio. FLAGs go to `serve`; `--model random` makes the
+full edition's graph with random weights, which costs what the published ones do.
+
+The job is a whole picture of that side (FIT_NATIVE) in a style that the server keeps by name. The load generator is a
+process of its own on the same cores; its message is serialised once. What it takes all the same is in the table: cores
+that the server cannot have, and that on two machines it would. To send a call and to refuse it takes gRPC about the
+same time whatever the job is: the shorter the job, the more of the cores goes there at the same multiple of capacity.
 """
 
 import argparse
@@ -14,35 +18,39 @@ import asyncio
 import json
 import random
 import resource
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
 from common import content_jpeg, percentile, server, style_jpeg, table, write
+from full_edition import served
+from stylewire import Client
 from stylewire.v1 import stylizer_pb2 as pb
 
 SHARES = (0.5, 0.9, 2.0, 5.0)
 CALLERS = 8
 TIMEOUT = 20.0
+NAME = "waves"
 METHOD = "/stylewire.v1.Stylizer/Stylize"
 OPTIONS = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
 
 
-def message() -> bytes:
-    """The job, serialised."""
-    style = pb.WeightedStyle(image=pb.Image(encoded=style_jpeg()))
+def message(side: int) -> bytes:
+    """The job, serialised: a picture of side x side px."""
     options = pb.StylizeOptions(fit=pb.FIT_NATIVE)
-    return pb.StylizeRequest(
-        content=pb.Image(encoded=content_jpeg()), styles=[style], options=options
-    ).SerializeToString()
+    content, style = pb.Image(encoded=content_jpeg(side)), pb.WeightedStyle(name=NAME)
+    return pb.StylizeRequest(content=content, styles=[style], options=options).SerializeToString()
 
 
-async def capacity(target: str, seconds: float) -> dict[str, Any]:
+async def capacity(target: str, side: int, seconds: float) -> dict[str, Any]:
     """Pictures a second with a few callers that each wait for their answer."""
-    job, done = message(), 0
+    job, done = message(side), 0
 
     async def caller() -> None:
         nonlocal done
@@ -59,9 +67,9 @@ async def capacity(target: str, seconds: float) -> dict[str, Any]:
     return {"per_second": done / seconds}
 
 
-async def overload(target: str, rate: float, seconds: float, connections: int) -> dict[str, Any]:
+async def overload(target: str, side: int, rate: float, seconds: float, connections: int) -> dict[str, Any]:
     """Calls at that rate; what came of them within the time that they came in."""
-    job, rng = message(), random.Random(7)
+    job, rng = message(side), random.Random(7)
     channels = [grpc.aio.insecure_channel(target, OPTIONS) for _ in range(connections)]
     calls = [channel.unary_unary(METHOD) for channel in channels]
     for call in calls:
@@ -111,25 +119,52 @@ def child(*arguments: object) -> dict[str, Any]:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
+def measure(target: str, side: int, rounds: int, seconds: float, connections: int) -> list[dict[str, Any]]:
+    """A row of medians for each share of the capacity."""
+    found: dict[float, list[dict[str, Any]]] = {share: [] for share in SHARES}
+    before = child("capacity", target, side, seconds)["per_second"]
+    for _ in range(rounds):
+        for share in SHARES:
+            row = child("overload", target, side, share * before, seconds, connections)
+            after = child("capacity", target, side, seconds)["per_second"]
+            full, before = (before + after) / 2, after
+            expected = min(full, row["sent"] / seconds)
+            found[share].append({"capacity": full, **row, "of_expected": row["goodput"] / expected})
+    return [_median(share, rows) for share, rows in found.items()]
+
+
+def _median(share: float, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    medians = {
+        key: statistics.median(row[key] for row in rows)
+        for key, value in rows[0].items()
+        if isinstance(value, (int, float))
+    }
+    codes = sum((Counter(row["codes"]) for row in rows), Counter())
+    return {"load": share, **medians, "of_expected_all": [row["of_expected"] for row in rows], "codes": dict(codes)}
+
+
 def main() -> None:
-    """Prints a table and writes results/overload.json."""
+    """Prints a table and writes results/overload_<edition>_<side>.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--connections", type=int, default=16)
     arguments, flags = parser.parse_known_args()
-    command = ["-m", "stylewire_server", "serve", "--port", "0", "--model", "lite", "--log-level", "warning", *flags]
-    rows = []
-    with server(command) as target:
-        full = child("capacity", target, arguments.seconds)["per_second"]
-        print(f"capacity: {full:.1f} pictures a second, {CALLERS} callers\n")
-        for share in SHARES:
-            found = child("overload", target, share * full, arguments.seconds, arguments.connections)
-            rows.append({"load": share, "offered": share * full, **found, "of_capacity": found["goodput"] / full})
+    flags = flags or ["--model", "lite"]
+    name = f"overload_{'full' if flags[:2] == ['--model', 'random'] else 'lite'}_{arguments.side}"
+    with tempfile.TemporaryDirectory() as scratch:
+        command = ["-m", "stylewire_server", "serve", "--port", "0", "--log-level", "warning", "--data-dir", scratch]
+        with server([*command, *served(flags, Path(scratch))]) as target:
+            with Client(target) as client:
+                client.styles.create(NAME, style_jpeg())
+            rows = measure(target, arguments.side, arguments.rounds, arguments.seconds, arguments.connections)
     shown = (
         "load",
-        "offered",
+        "capacity",
+        "sent",
         "goodput",
-        "of_capacity",
+        "of_expected",
         "p50_ms",
         "p99_ms",
         "refused",
@@ -137,18 +172,18 @@ def main() -> None:
         "generator_cores",
     )
     table([{key: row[key] for key in shown} for row in rows])
-    job = "JPEG 512x512 in, FIT_NATIVE, JPEG out, style cached, loopback"
-    write("overload", {"job": job, "flags": flags, "seconds": arguments.seconds, "capacity": full, "rows": rows})
+    job = f"JPEG {arguments.side}x{arguments.side} in, FIT_NATIVE, JPEG out, named style, loopback"
+    write(name, {"job": job, "flags": flags, "rounds": arguments.rounds, "seconds": arguments.seconds, "rows": rows})
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--round"]:
-        kind, target, *numbers = sys.argv[2:]
+        kind, target, side, *numbers = sys.argv[2:]
         if kind == "capacity":
-            found = asyncio.run(capacity(target, float(numbers[0])))
+            found = asyncio.run(capacity(target, int(side), float(numbers[0])))
         else:
             rate, seconds, connections = map(float, numbers)
-            found = asyncio.run(overload(target, rate, seconds, int(connections)))
+            found = asyncio.run(overload(target, int(side), rate, seconds, int(connections)))
         print(json.dumps(found))
     else:
         main()

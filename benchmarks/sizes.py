@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 from common import load, server, table, write
-from full_model import published_or_random
+from full_edition import full_edition
 from stylewire_server.engine.openvino import OpenVinoEngine
-from stylewire_server.fetch import fetch
 from stylewire_server.settings import ServeSettings
 from stylewire_server.weights.full import full
 from stylewire_server.weights.lite import lite
@@ -82,12 +81,11 @@ def main() -> None:
     """Prints a table and writes results/sizes.json."""
     rows = measure("lite", lite(), "lite")
     with tempfile.TemporaryDirectory() as scratch:
-        found = published_or_random(sys.argv[1:], Path(scratch))
+        found = full_edition(sys.argv[1:], Path(scratch))
         if found is not None:
-            converted = fetch(Path(scratch) / "cache", source=found[0], allow_unverified=True)
-            rows += measure("full", full(converted), str(converted))
+            rows += measure("full", full(found.converted), str(found.converted))
     table(rows)
-    weights = "absent" if found is None else f"{found[1]} weights"
+    weights = "absent" if found is None else f"{found.weights} weights"
     job = f"JPEG in, JPEG of the same size out, style cached, {CALLERS} callers, loopback; full: {weights}"
     write("sizes", {"job": job, "rows": rows})
 

@@ -8,13 +8,13 @@ random weights first, which starts as the published one does.
 
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from common import ROOT, content_jpeg, server, style_jpeg, table, write
+from common import content_jpeg, server, style_jpeg, table, write
+from full_edition import served
 from stylewire import Client
 
 RUNS = 7
@@ -28,27 +28,12 @@ def resident_megabytes(parent: int) -> float:
     return int(status.split("VmRSS:")[1].split()[0]) / 1e3
 
 
-def random_model(scratch: Path) -> Path:
-    """The full edition with the real graph and random weights, converted."""
-    from stylewire_server.fetch import fetch
-
-    generator = ROOT.parent / "shared" / "models" / "make_random_savedmodel.py"
-    if not generator.is_file():
-        sys.exit("no generator of random weights beside this checkout: give --model FOLDER")
-    model = scratch / "model"
-    subprocess.run([sys.executable, str(generator), str(model)], check=True, stderr=subprocess.DEVNULL)
-    return fetch(scratch / "cache", source=model, allow_unverified=True)
-
-
 def main() -> None:
     """Prints a table and writes results/startup.json, or results/startup_random.json."""
     flags = sys.argv[1:]
     with tempfile.TemporaryDirectory() as scratch:
-        if flags[:2] == ["--model", "random"]:
-            flags[1] = str(random_model(Path(scratch)))
-            measure("startup_random", flags)
-        else:
-            measure("startup", flags)
+        name = "startup_random" if flags[:2] == ["--model", "random"] else "startup"
+        measure(name, served(flags, Path(scratch)))
 
 
 def measure(name: str, flags: list[str]) -> None:

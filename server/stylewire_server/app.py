@@ -24,6 +24,7 @@ from .engine.watched import WatchedEngine
 from .folder import load_folder
 from .images import SIDE
 from .logs import CallLog
+from .memory import pass_over_what_stays
 from .metrics import Metrics
 from .reload import Reloader
 from .rpc.call import Watcher
@@ -116,6 +117,7 @@ class _Service:
             network, engine = await asyncio.to_thread(_open, settings, self._engine_crashed)
             stylizer = await asyncio.to_thread(_stylizer, network, engine, settings)
             self._ready(network, engine, stylizer)
+            pass_over_what_stays()
             await self._set_health(health_pb2.HealthCheckResponse.SERVING)
             log.info("model %s on %s in %s%s", network.edition, engine.name, engine.precision, _advice(network))
             print(f"serving on {settings.host}:{port} model={network.edition} precision={engine.precision}", flush=True)  # noqa: T201
