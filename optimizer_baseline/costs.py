@@ -1,4 +1,4 @@
-"""Costs as pure functions of features and pixels. All arithmetic is float32.
+"""Costs as pure functions of features and pixels, each computed in float32; gradients have the type of the features.
 
 Symbols: F is the feature tensor of the stylised image G at one layer, [1, nH, nW, nC]; P that of the content C; M the
 number of positions nH nW. Published definitions agree on the sums and differ in what they divide by, so the divisor is
@@ -23,6 +23,13 @@ def _choose(what: str, name: str, table: dict[str, Any]) -> Any:
     return table[name]
 
 
+def _squared_distance(a: Any, b: Any) -> Any:
+    """sum (a - b)^2 in float32."""
+    import tensorflow as tf
+
+    return 2.0 * tf.nn.l2_loss(tf.cast(a, tf.float32) - tf.cast(b, tf.float32))
+
+
 def content_cost(features: Any, target: Any, normaliser: str = "half") -> Any:
     """J_content(C, G) = k * sum (F - P)^2 at one layer.
 
@@ -33,7 +40,7 @@ def content_cost(features: Any, target: Any, normaliser: str = "half") -> Any:
     | quarter-mean | 1/(4 nH nW nC) | deeplearning.ai, Convolutional Neural Networks, week 4 |
 
     Args:
-        features, target: float32 [1, nH, nW, nC], the same shape.
+        features, target: float32 or bfloat16 [1, nH, nW, nC], the same shape.
 
     Returns:
         A scalar; 0 for G = C.
@@ -42,7 +49,7 @@ def content_cost(features: Any, target: Any, normaliser: str = "half") -> Any:
 
     elements = tf.cast(tf.size(target), tf.float32)
     factor = _choose("content", normaliser, {"half": 0.5, "mean": 1.0 / elements, "quarter-mean": 0.25 / elements})
-    return factor * tf.reduce_sum(tf.math.squared_difference(features, target))
+    return factor * _squared_distance(features, target)
 
 
 def gram_matrix(features: Any, normaliser: str = "positions", mask: Any = None) -> Any:
@@ -56,7 +63,7 @@ def gram_matrix(features: Any, normaliser: str = "positions", mask: Any = None) 
     Dividing by the positions makes pictures of different sizes comparable; the papers' unnormalised matrix does not.
 
     Args:
-        features: float32 [1, nH, nW, nC].
+        features: float32 or bfloat16 [1, nH, nW, nC].
         mask: optional float32 [1, nH, nW, 1] in 0..1, "where": responses are multiplied with it and d's nH nW becomes
             sum(mask^2) (guided Gram matrix: Gatys et al. 2017, section 4.1).
 
@@ -66,18 +73,21 @@ def gram_matrix(features: Any, normaliser: str = "positions", mask: Any = None) 
     import tensorflow as tf
 
     channels = features.shape[3]
-    positions = tf.cast(tf.size(features) / channels, tf.float32)
     if mask is not None:
-        features = features * mask
-        positions = tf.reduce_sum(tf.square(mask))
+        features = tf.cast(features, tf.float32) * mask
+    rows = tf.reshape(features, (-1, channels))
+    positions = tf.cast(tf.shape(rows)[0], tf.float32) if mask is None else tf.reduce_sum(tf.square(mask))
     per_position = _choose("Gram", normaliser, {"positions": 1.0, "elements": float(channels)})
 
     def correlate(rows: Any) -> Any:
-        # Both factors are the same matrix: one product in the gradient where automatic differentiation makes two.
-        return tf.matmul(rows, rows, transpose_a=True), lambda up: tf.matmul(rows, up + tf.transpose(up))
+        def gradient(upstream: Any) -> Any:
+            # Both factors are the same matrix: one product where automatic differentiation makes two.
+            return tf.matmul(rows, tf.cast(upstream + tf.transpose(upstream), rows.dtype))
 
-    matrix = tf.custom_gradient(correlate)(tf.reshape(features, (-1, channels)))
-    return matrix / (positions * per_position)
+        exact = tf.cast(rows, tf.float32)
+        return tf.matmul(exact, exact, transpose_a=True), gradient
+
+    return tf.custom_gradient(correlate)(rows) / (positions * per_position)
 
 
 def style_cost(gram: Any, target: Any, normaliser: str = "quarter-mean") -> Any:
@@ -97,11 +107,9 @@ def style_cost(gram: Any, target: Any, normaliser: str = "quarter-mean") -> Any:
     Returns:
         A scalar; 0 for G = S.
     """
-    import tensorflow as tf
-
     channels = float(target.shape[0])
     factor = _choose("style", normaliser, {"quarter-mean": 0.25 / channels**2, "mean": 1.0 / channels**2})
-    return factor * tf.reduce_sum(tf.math.squared_difference(gram, target))
+    return factor * _squared_distance(gram, target)
 
 
 def total_variation(pixels: Any, form: str = "squared-mean") -> Any:
@@ -121,13 +129,16 @@ def total_variation(pixels: Any, form: str = "squared-mean") -> Any:
     """
     import tensorflow as tf
 
-    down = pixels[:, 1:] - pixels[:, :-1]
-    across = pixels[:, :, 1:] - pixels[:, :, :-1]
+    # Rows of numbers, not of pixels: differences over long rows are several times as fast as over colours.
+    colours = pixels.shape[3]
+    rows = tf.reshape(pixels, (tf.shape(pixels)[0], tf.shape(pixels)[1], -1))
+    down = rows[:, 1:] - rows[:, :-1]
+    across = rows[:, :, colours:] - rows[:, :, :-colours]
     if form == "absolute":
         return tf.reduce_sum(tf.abs(down)) + tf.reduce_sum(tf.abs(across))
     if form == "squared-mean":
         return (tf.reduce_mean(tf.square(down)) + tf.reduce_mean(tf.square(across))) / 2.0
     if form == "squared-255":
-        inner = tf.reduce_sum(tf.square(down[:, :, :-1])) + tf.reduce_sum(tf.square(across[:, :-1]))
+        inner = tf.reduce_sum(tf.square(down[:, :, :-colours])) + tf.reduce_sum(tf.square(across[:, :-1]))
         return inner * (255.0**2 / 2.0)
     raise InvalidOption(f"unknown total variation {form!r}; known: {', '.join(TOTAL_VARIATIONS)}")

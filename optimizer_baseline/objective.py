@@ -104,7 +104,7 @@ class Objective:
         nowhere = np.empty((1, 0, 0, 1), np.float32)
         features = self._program.network(tf.constant(content))
         self._targets = Targets(
-            {layer: features[layer] for layer in preset.content_layers},
+            {layer: tf.cast(features[layer], tf.float32) for layer in preset.content_layers},
             [self._grams(tf.constant(style.pixels)) for style in styles],
             [tf.constant(style.weight / whole, tf.float32) for style in styles],
             [tf.constant(nowhere if style.mask is None else style.mask) for style in styles],

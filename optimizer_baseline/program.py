@@ -10,7 +10,7 @@ import gc
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from optimizer_baseline import costs, vgg
@@ -95,10 +95,28 @@ class Program:
             [tf.TensorSpec((), tf.float32) for _ in masked],
             [tf.TensorSpec((1, None, None, 1), tf.float32) for _ in masked],
         )
-        self.value = tf.function(
-            partial(self._terms, embed=False), input_signature=[pictures, targets], autograph=False
-        )
-        self.step = tf.function(self._value_and_gradient, input_signature=[pictures, targets], autograph=False)
+        self._takes = [pictures, targets]
+
+    @cached_property
+    def value(self) -> Callable[[Any, Targets], Any]:
+        """Terms of a picture [1, H, W, 3], one vector."""
+        return self._compile(self._value)
+
+    @cached_property
+    def step(self) -> Callable[[Any, Targets], tuple[Any, Any]]:
+        """Terms of a picture, and dJ/dG."""
+        return self._compile(self._value_and_gradient)
+
+    def _compile(self, function: Callable[..., Any]) -> Any:
+        import tensorflow as tf
+
+        compiled = tf.function(function, input_signature=self._takes, autograph=False).get_concrete_function()
+        return lambda pixels, targets: compiled(tf.constant(pixels), targets)
+
+    def _value(self, pixels: Any, targets: Targets) -> Any:
+        import tensorflow as tf
+
+        return tf.stack(self._terms(pixels, targets, embed=False))
 
     def _value_and_gradient(self, pixels: Any, targets: Targets) -> tuple[Any, Any]:
         import tensorflow as tf
@@ -107,11 +125,13 @@ class Program:
             tape.watch(pixels)
             # Only a descent takes enough steps to be worth the memory.
             terms = self._terms(pixels, targets, embed=True)
-            total = tf.reduce_sum(terms * tf.constant(self.factors, tf.float32))
-        return terms, tape.gradient(total, pixels)
+            # A term of no weight is told, but nothing is differentiated for it.
+            weighted = [factor * term for factor, term in zip(self.factors, terms, strict=True) if factor]
+            total = sum(weighted, tf.constant(0.0))
+        return tf.stack(terms), tape.gradient(total, pixels, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
-    def _terms(self, pixels: Any, targets: Targets, *, embed: bool = False) -> Any:
-        """Content cost and style cost of each layer, total variation and custom cost: one vector."""
+    def _terms(self, pixels: Any, targets: Targets, *, embed: bool) -> list[Any]:
+        """Content cost and style cost of each layer, total variation and custom cost: scalars."""
         import tensorflow as tf
 
         preset = self.preset
@@ -122,9 +142,11 @@ class Program:
         ]
         terms += [self._style_cost(layer, features[layer], targets) for layer in preset.style_layers]
         terms.append(costs.total_variation(pixels, preset.variation))
-        custom = self._custom.function(features) if self._custom else 0.0
+        custom = 0.0
+        if self._custom:
+            custom = self._custom.function({name: tf.cast(x, tf.float32) for name, x in features.items()})
         terms.append(tf.reshape(tf.cast(custom, tf.float32), ()))
-        return tf.stack(terms)
+        return terms
 
     def _style_cost(self, layer: str, features: Any, targets: Targets) -> Any:
         import tensorflow as tf

@@ -61,6 +61,19 @@ def test_value_and_gradient_and_costs_agree(random16):
     assert objective.value_and_gradient(g)[0].total_cost == pytest.approx(objective.costs(g).total_cost, rel=1e-5)
 
 
+def test_a_term_of_no_weight_is_told_and_pulls_nowhere(random16):
+    c, s, g = random_pictures(3)
+    without = preset("magenta").replace(variation_weight=0.0)
+    costs, gradient = Objective(c, [Style(s)], without, random16).value_and_gradient(g)
+    assert costs.total_variation > 0 and costs.weighted_total_variation == 0
+    assert costs.total_cost == pytest.approx(costs.weighted_content_cost + costs.weighted_style_cost)
+    assert np.abs(gradient).max() > 0
+    nothing = without.replace(content_weight=0.0, style_weight=0.0)
+    costs, gradient = Objective(c, [Style(s)], nothing, random16).value_and_gradient(g)
+    assert costs.content_cost > 0 and costs.total_cost == 0
+    assert gradient.shape == g.shape and not gradient.any()
+
+
 def test_two_styles_share_by_weight(random16):
     c, s1, s2, g = random_pictures(4)
     definition = preset("magenta")

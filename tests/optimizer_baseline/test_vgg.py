@@ -65,11 +65,12 @@ def test_pooling_halves_by_mean_or_maximum():
     np.testing.assert_allclose(maximum, blocks.max((2, 4)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(12, 12), (13, 11), (12, 13)])
 @pytest.mark.parametrize("fused", [True, False])
-def test_gradient_is_the_one_of_automatic_differentiation(fused):
-    """The turned-kernel gradient against TensorFlow's own for the same layers."""
+def test_gradient_is_the_one_of_automatic_differentiation(fused, size):
+    """The gradients of convolution and pool against TensorFlow's own for the same layers."""
     loaded = weights.load("vgg16", "random:5")
-    pixels = tf.constant(np.random.default_rng(3).random((1, 12, 12, 3), np.float32))
+    pixels = tf.constant(np.random.default_rng(3).random((1, *size, 3), np.float32))
     wanted = ["relu2_1"] if fused else ["conv1_1", "conv1_2", "conv2_1", "relu2_1"]
     network = vgg.Network(loaded, wanted)
 
