@@ -129,7 +129,7 @@ def total_variation(pixels: Any, form: str = "squared-mean") -> Any:
     """
     import tensorflow as tf
 
-    # Rows of numbers, not of pixels: differences over long rows are several times as fast as over colours.
+    # Rows of numbers, not of pixels: an operation over long rows is faster than over three colours at a time.
     colours = pixels.shape[3]
     rows = tf.reshape(pixels, (tf.shape(pixels)[0], tf.shape(pixels)[1], -1))
     down = rows[:, 1:] - rows[:, :-1]
