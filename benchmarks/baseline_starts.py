@@ -23,7 +23,7 @@ NEAR = 1.05  # times the cost to reach
 class Watch:
     """Notes costs at the finest scale, and stops a run there once its cost is at most `target`."""
 
-    def __init__(self, target=0.0):
+    def __init__(self, target):
         self.target = target
         self.seen = []
 
@@ -99,8 +99,9 @@ def main():
         row |= measure(content, style, start, options, given.evaluations, coarse)
         print(json.dumps(row), flush=True)
         rows.append(row)
+    starts = [name for name in rows[0] if name not in ("pair", "content")]
     for mark in ("reached", "near"):
-        for name in ("feedforward", "feedforward, coarse to fine", "content, coarse to fine"):
+        for name in starts:
             for unit in ("evaluations", "seconds"):
                 ratios = [r[name][mark][unit] / r["content"][mark][unit] if r[name][mark] else math.inf for r in rows]
                 print(f"{mark}, {name}: {unit} {statistics.median(ratios):.2f} of those from content "

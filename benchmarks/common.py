@@ -135,6 +135,12 @@ def server(command: Sequence[str]) -> Iterator[str]:
         process.wait(60)
 
 
+def server_proc() -> Path:
+    """The folder in /proc of this process's one child: the server that is being measured."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return Path("/proc", children[-1])
+
+
 def load(target: str, kind: str, amount: float, seconds: float, side: int | None = None) -> dict[str, Any]:
     """One round of load.py, in a process of its own."""
     command = [sys.executable, str(HERE / "load.py"), target, kind, f"{amount:g}", f"{seconds:g}"]

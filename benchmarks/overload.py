@@ -152,12 +152,12 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     arguments, flags = parser.parse_known_args()
     flags = flags or ["--model", "lite"]
-    name = f"overload_{'full' if flags[:2] == ['--model', 'random'] else 'lite'}_{arguments.side}"
     with tempfile.TemporaryDirectory() as scratch:
         command = ["-m", "stylewire_server", "serve", "--port", "0", "--log-level", "warning", "--data-dir", scratch]
         with server([*command, *served(flags, Path(scratch))]) as target:
             with Client(target) as client:
                 client.styles.create(NAME, style_jpeg())
+                edition = client.model().edition
             rows = measure(target, arguments.side, arguments.rounds, arguments.seconds, arguments.connections)
     shown = (
         "load",
@@ -173,7 +173,10 @@ def main() -> None:
     )
     table([{key: row[key] for key in shown} for row in rows])
     job = f"JPEG {arguments.side}x{arguments.side} in, FIT_NATIVE, JPEG out, named style, loopback"
-    write(name, {"job": job, "flags": flags, "rounds": arguments.rounds, "seconds": arguments.seconds, "rows": rows})
+    write(
+        f"overload_{edition}_{arguments.side}",
+        {"job": job, "flags": flags, "rounds": arguments.rounds, "seconds": arguments.seconds, "rows": rows},
+    )
 
 
 if __name__ == "__main__":

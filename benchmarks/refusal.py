@@ -11,12 +11,11 @@ import os
 import statistics
 import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
-from common import server, table, write
+from common import server, server_proc, table, write
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 from stylewire_server.logs import CallLog
@@ -99,9 +98,8 @@ async def refused(target: str, rate: float) -> float:
 
 
 def _server_seconds() -> float:
-    """Processor time of this process's one child."""
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    fields = Path(f"/proc/{children[-1]}/stat").read_text().rpartition(")")[2].split()
+    """Processor time of the server."""
+    fields = (server_proc() / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

@@ -6,14 +6,13 @@ FLAGs go to `serve`: `--model lite`, `--model FOLDER`. With `--model random` the
 random weights first, which starts as the published one does.
 """
 
-import os
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from common import content_jpeg, server, style_jpeg, table, write
+from common import content_jpeg, server, server_proc, style_jpeg, table, write
 from full_edition import served
 from stylewire import Client
 
@@ -21,10 +20,9 @@ RUNS = 7
 FLAGS = ["-m", "stylewire_server", "serve", "--port", "0", "--log-level", "warning"]
 
 
-def resident_megabytes(parent: int) -> float:
-    """Resident memory of this process's one child, in MB."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    status = Path(f"/proc/{children[-1]}/status").read_text()
+def resident_megabytes() -> float:
+    """Resident memory of the server, in MB."""
+    status = (server_proc() / "status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1e3
 
 
@@ -32,8 +30,8 @@ def main() -> None:
     """Prints a table and writes results/startup.json, or results/startup_random.json."""
     flags = sys.argv[1:]
     with tempfile.TemporaryDirectory() as scratch:
-        name = "startup_random" if flags[:2] == ["--model", "random"] else "startup"
-        measure(name, served(flags, Path(scratch)))
+        used = served(flags, Path(scratch))
+        measure("startup" if used == flags else "startup_random", used)
 
 
 def measure(name: str, flags: list[str]) -> None:
@@ -46,10 +44,10 @@ def measure(name: str, flags: list[str]) -> None:
             ready.append(time.perf_counter() - start)
             client.stylize(content, style)
             first.append(time.perf_counter() - start)
-            loaded.append(resident_megabytes(os.getpid()))
+            loaded.append(resident_megabytes())
             for _ in range(50):
                 client.stylize(content, style)
-            worked.append(resident_megabytes(os.getpid()))
+            worked.append(resident_megabytes())
     results = {
         "ready_s": statistics.median(ready),
         "first_picture_s": statistics.median(first),
