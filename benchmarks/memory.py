@@ -26,9 +26,9 @@ def peak(model: str, precision: str, side: int) -> dict[str, Any]:
     engine = start(open_network(model, CacheSettings().cache), "openvino", precision, 0, 1)
     picture = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
     vector = engine.predict(picture[:, :256, :256])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     engine.transform(picture, vector)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     return {"side": side, "precision": engine.precision, "loaded_mb": before, "peak_mb": after}
 
 

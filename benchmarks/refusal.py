@@ -29,13 +29,12 @@ RATES = (50, 200, 800)
 CONNECTIONS = 16
 SECONDS = 5.0
 ROUNDS = 3
-_KEPT: list[asyncio.Task] = []
 METHOD = "/stylewire.v1.Stylizer/Stylize"
 OPTIONS = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
 
 
-async def ours() -> grpc.aio.Server:
-    """This server's own parts around a queue that is full."""
+async def ours() -> tuple[grpc.aio.Server, asyncio.Task]:
+    """This server's own parts around a queue that is full, and the job that fills it."""
     scheduler = Scheduler(1, 0)
     free, loop = threading.Event(), asyncio.get_running_loop()
     occupied = loop.create_task(scheduler.run(lambda _: free.wait(), "nobody"))
@@ -44,11 +43,10 @@ async def ours() -> grpc.aio.Server:
     interceptor = CallInterceptor(None, Slots(4096, "calls"), Slots(64, "streams"), scheduler.check_room, watchers)
     made = grpc.aio.server(interceptors=[interceptor])
     stylizer_pb2_grpc.add_StylizerServicer_to_server(StylizerServicer(scheduler), made)
-    _KEPT.append(occupied)
-    return made
+    return made, occupied
 
 
-async def bare() -> grpc.aio.Server:
+async def bare() -> tuple[grpc.aio.Server, None]:
     """Nothing but the refusal."""
 
     async def refuse(_: Any, context: grpc.aio.ServicerContext) -> None:
@@ -57,12 +55,12 @@ async def bare() -> grpc.aio.Server:
     made = grpc.aio.server()
     handlers = {"Stylize": grpc.stream_unary_rpc_method_handler(refuse)}
     made.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("stylewire.v1.Stylizer", handlers),))
-    return made
+    return made, None
 
 
 async def serve(kind: str) -> None:
     """One of the two, until it is ended."""
-    made = await (ours() if kind == "ours" else bare())
+    made, _occupied = await (ours() if kind == "ours" else bare())  # asyncio itself keeps no task alive
     port = made.add_insecure_port("127.0.0.1:0")
     await made.start()
     print(f"serving on 127.0.0.1:{port}", flush=True)

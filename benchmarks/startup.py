@@ -21,9 +21,9 @@ FLAGS = ["-m", "stylewire_server", "serve", "--port", "0", "--log-level", "warni
 
 
 def resident_megabytes() -> float:
-    """Resident memory of the server, in MB."""
+    """Resident memory of the server, in MB; the kernel counts in units of 1024 bytes."""
     status = (server_proc() / "status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1e3
+    return int(status.split("VmRSS:")[1].split()[0]) * 1024 / 1e6
 
 
 def main() -> None:
