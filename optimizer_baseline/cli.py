@@ -8,9 +8,11 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,6 +24,7 @@ from optimizer_baseline.precision import PRECISIONS
 from optimizer_baseline.settings import DEFAULT_PRESET, INITS, Settings
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+_WIDE = 100  # columns of a terminal in which the bar has room for every cost
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -41,17 +44,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error, USAGE)
     except (BaselineError, OSError) as error:
         return _fail(error, FAILURE)
+    except ModuleNotFoundError as error:
+        return _fail(f"{error.name} is not installed: pip install 'stylewire[baseline]'", FAILURE)
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
-def _fail(error: Exception, code: int) -> int:
+def _fail(error: Exception | str, code: int) -> int:
     sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
     return code
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m optimizer_baseline", description=__doc__)
+    top = argparse.ArgumentParser(
+        prog="python -m optimizer_baseline", description="Neural style transfer by optimising pixels (Gatys et al.)."
+    )
+    top.add_argument("--version", action="version", version=f"stylewire {version('stylewire')}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     one = commands.add_parser(
@@ -234,6 +242,7 @@ def _stylize(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     if out.suffix.lower() not in PICTURE_SUFFIXES:
         raise InvalidOption(f"{out} has suffix {out.suffix!r}; a result is one of {' '.join(PICTURE_SUFFIXES)}")
+    _check_writable(out, [arguments.content, *arguments.style, *(arguments.masks or []), arguments.init])
     settings = Settings(
         preset=_preset(arguments),
         weights=arguments.weights,
@@ -255,7 +264,6 @@ def _stylize(arguments: argparse.Namespace) -> int:
     if arguments.run is not None:
         folder = RunFolder(arguments.run)
         folder.create(_remember(arguments))
-    out.parent.mkdir(parents=True, exist_ok=True)
 
     with _bar(arguments.quiet) as show, _interruptible() as interrupted:
         latest: list[Progress] = []
@@ -294,6 +302,25 @@ def _stylize(arguments: argparse.Namespace) -> int:
     return INTERRUPTED if interrupted.is_set() else 0
 
 
+def _check_writable(out: Path, read: Iterable[str]) -> None:
+    """Before the work, and not after it. The folder is made.
+
+    Raises:
+        InvalidOption: The result would take the place of a picture that it is made from.
+        OSError: The result cannot be written there.
+    """
+    if out.exists() and any(Path(path).exists() and out.samefile(path) for path in read):
+        raise InvalidOption(f"{out} is a picture to read; write to another file")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+        if out.exists():
+            out.open("r+b").close()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(out)) from None
+
+
 @contextmanager
 def _bar(quiet: bool) -> Iterator[Any]:
     """A live bar with the costs, on standard error; yields what to call with each `Progress`."""
@@ -301,17 +328,19 @@ def _bar(quiet: bool) -> Iterator[Any]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
+    console = Console(stderr=True)
+    costs = "cost {task.fields[total_cost]:.4g}"
+    if console.width >= _WIDE:
+        costs += "  content {task.fields[content]:.4g}  style {task.fields[style]:.4g}"
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        TextColumn(
-            "cost {task.fields[total_cost]:.4g}  content {task.fields[content]:.4g}  style {task.fields[style]:.4g}"
-        ),
+        TextColumn(costs),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=Console(stderr=True), disable=quiet) as bar:
+    with Bar(*columns, console=console, disable=quiet, expand=True) as bar:
         nan = float("nan")
         task = bar.add_task("preparing", total=None, total_cost=nan, content=nan, style=nan)
 

@@ -17,13 +17,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     arguments = _parser().parse_args(argv)
     try:
-        with Client(arguments.target, timeout=arguments.timeout, tls=_tls(arguments)) as client:
+        with _client(arguments) as client:
             return arguments.run(client, arguments)
     except (CommandFailed, StylewireError) as error:
         print(f"stylewire: {error}", file=sys.stderr)  # noqa: T201
         return 1
     except OSError as error:
-        print(f"stylewire: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        shown = error if error.filename is None else f"{error.filename}: {error.strerror}"
+        print(f"stylewire: {shown}", file=sys.stderr)  # noqa: T201
         return 1
     except UsageError as error:
         print(f"stylewire: {error}", file=sys.stderr)  # noqa: T201
@@ -34,13 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="stylewire", description="Neural style transfer, by a stylewire server.")
+    parser = argparse.ArgumentParser(
+        prog="python -m stylewire", description="Neural style transfer, by a stylewire server."
+    )
     parser.add_argument("--version", action="version", version=f"stylewire {version('stylewire')}")
     parser.add_argument(
         "--target", metavar="HOST:PORT", help=f"the server (default: $STYLEWIRE_TARGET, else {default_target()})"
     )
     parser.add_argument(
-        "--timeout", type=float, default=TIMEOUT, metavar="SECONDS", help="for one call (default: %(default)g)"
+        "--timeout", type=_seconds, default=TIMEOUT, metavar="SECONDS", help="for one call (default: %(default)g)"
     )
     parser.add_argument("--tls", action="store_true", help="a secure channel, trusting the system's certificates")
     parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="a secure channel, trusting these certificates")
@@ -53,10 +56,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tls(arguments: argparse.Namespace) -> Tls | None:
-    if not (arguments.tls or arguments.tls_ca or arguments.tls_cert):
-        return None
-    return Tls(ca=arguments.tls_ca, certificate=arguments.tls_cert, key=arguments.tls_key)
+def _client(arguments: argparse.Namespace) -> Client:
+    own = arguments.tls_cert or arguments.tls_key
+    if own and not (arguments.tls_cert and arguments.tls_key):
+        raise UsageError("--tls-cert and --tls-key go together: the client's certificate and its key")
+    tls = None
+    if arguments.tls or arguments.tls_ca or own:
+        tls = Tls(ca=arguments.tls_ca, certificate=arguments.tls_cert, key=arguments.tls_key)
+    return Client(arguments.target, timeout=arguments.timeout, tls=tls)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"{text} s is not above 0 s")
+    return seconds
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """The asyncio client: `Client`, to be awaited."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing, suppress
+from functools import partial
+from itertools import count
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, Unpack
 
@@ -11,7 +13,7 @@ import grpc.aio
 from PIL import Image
 
 from . import messages
-from .channel import Tls, default_target, open_async_channel
+from .channel import Tls, check_own_channel, default_target, open_async_channel, usable_timeout, usable_token
 from .client import TIMEOUT
 from .errors import from_rpc_error
 from .frames import AHEAD
@@ -26,30 +28,42 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """A connection to a stylewire server, for one event loop. Files are read and pictures decoded in threads.
+    """A connection to a stylewire server. Files are read and pictures decoded in threads.
+
+    It belongs to the event loop of its first call, and may be made before there is one.
 
     Args:
         target: HOST:PORT; the environment variable STYLEWIRE_TARGET, else localhost:50051, where None.
-        timeout: Seconds that a call may take, retries included.
+        timeout: Seconds that a call may take, retries included; None for no limit.
         tls: Files for a secure channel; None for a plain one.
         token: For a server that asks for one; the environment variable STYLEWIRE_TOKEN where None.
-        channel: Use this channel in place of an own one; `close` leaves it open.
+        channel: Use this channel in place of an own one, with its own TLS and token; `close` leaves it open.
+
+    Raises:
+        InvalidRequest: The timeout is not above 0, or the token is not one.
+        ValueError: A channel is given, and TLS or a token for it too.
+        OSError: A file of `tls` cannot be read.
     """
 
     def __init__(
         self,
         target: str | None = None,
         *,
-        timeout: float = TIMEOUT,
+        timeout: float | None = TIMEOUT,
         tls: Tls | None = None,
         token: str | None = None,
         channel: grpc.aio.Channel | None = None,
     ) -> None:
         self.target = target or default_target()
-        self.timeout = timeout
+        self.timeout = usable_timeout(timeout)
         self._owned = channel is None
-        self._channel = channel or open_async_channel(self.target, tls, token)
-        self._stub = stylizer_pb2_grpc.StylizerStub(self._channel)
+        if channel is not None:
+            check_own_channel(tls, token)
+        self._open = partial(open_async_channel, self.target, tls and tls.credentials(), usable_token(token))
+        self._channel = channel
+        self._stub: stylizer_pb2_grpc.StylizerStub | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
 
     @property
     def styles(self) -> AsyncStyles:
@@ -68,7 +82,7 @@ class AsyncClient:
     ) -> Stylized:
         """See `Client.stylize_detailed`."""
         request = await self.build(messages.stylize_request, content, style, options)
-        return messages.stylized(await self.call(self._stub.Stylize, request, timeout))
+        return messages.stylized(await self.call(self.stub.Stylize, request, timeout))
 
     async def stylize_stream(
         self,
@@ -77,11 +91,12 @@ class AsyncClient:
         *,
         timeout: float | None = None,
         **options: Unpack[Options],
-    ) -> AsyncIterator[Image.Image]:
+    ) -> AsyncGenerator[Image.Image, None]:
         """See `Client.stylize_stream`; frames may be an async iterable too. Close it (`aclosing`) to end it early."""
+        timeout = usable_timeout(timeout)
         setup = await self.build(messages.setup_request, style, options)
         free = asyncio.Semaphore(AHEAD)
-        call = self._stub.StylizeStream(timeout=timeout)
+        call = self.stub.StylizeStream(timeout=timeout)
         verdict = Verdict(call)
         sender = asyncio.create_task(self._send(call, setup, frames, free))
         try:
@@ -91,7 +106,7 @@ class AsyncClient:
             # What the frames' iterator raised, if anything, after the results of the frames before it.
             await sender
         except grpc.RpcError as error:
-            raise from_rpc_error(await verdict.of(error), self.target) from error
+            raise from_rpc_error(await verdict.of(error), self.target, timeout) from error
         finally:
             call.cancel()
             sender.cancel()
@@ -109,12 +124,13 @@ class AsyncClient:
             await call.write(setup)
         try:
             async with aclosing(_async_iterator(frames)) as source:
-                while await free.acquire():
+                for number in count():
+                    await free.acquire()
                     try:
                         frame = await anext(source)
                     except StopAsyncIteration:
                         return
-                    request = await self.build(messages.frame_request, frame)
+                    request = await self.build(messages.frame_request, frame, number)
                     with suppress(grpc.RpcError, asyncio.InvalidStateError):
                         await call.write(request)
         finally:
@@ -123,11 +139,12 @@ class AsyncClient:
 
     async def model(self, timeout: float | None = None) -> pb.Model:
         """See `Client.model`."""
-        return await self.call(self._stub.GetModel, pb.GetModelRequest(), timeout)
+        return await self.call(self.stub.GetModel, pb.GetModelRequest(), timeout)
 
     async def close(self) -> None:
         """Closes the channel."""
-        if self._owned:
+        self._closed = True
+        if self._owned and self._channel is not None:
             await self._channel.close()
 
     async def __aenter__(self) -> "AsyncClient":
@@ -140,10 +157,11 @@ class AsyncClient:
 
     async def call(self, method: Any, request: Any, timeout: float | None) -> Any:
         """One call of the stub, its failure as an error of this package."""
+        timeout = self.timeout if timeout is None else usable_timeout(timeout)
         try:
-            return await method(request, timeout=self.timeout if timeout is None else timeout)
+            return await method(request, timeout=timeout)
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.target) from error
+            raise from_rpc_error(error, self.target, timeout) from error
 
     async def build(self, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `make` returns, made in a thread: it may read a file, or encode or decode a picture."""
@@ -151,7 +169,20 @@ class AsyncClient:
 
     @property
     def stub(self) -> stylizer_pb2_grpc.StylizerStub:
-        """The generated stub, for what this class does not offer."""
+        """The generated stub, for what this class does not offer. To be had where an event loop runs.
+
+        Raises:
+            ValueError: The client is closed.
+            RuntimeError: Another event loop runs than at the first call.
+        """
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise ValueError("the client is closed")
+        if self._stub is None:
+            self._channel, self._loop = self._channel or self._open(), loop
+            self._stub = stylizer_pb2_grpc.StylizerStub(self._channel)
+        elif loop is not self._loop:
+            raise RuntimeError("the client belongs to the event loop of its first call; make one for each loop")
         return self._stub
 
 

@@ -1,7 +1,9 @@
 """Channels: where to connect, how large a message may be, what is tried again."""
 
 import json
+import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from .errors import InvalidRequest
 from .token import AsyncBearer, Bearer
 
 DEFAULT_TARGET = "localhost:50051"
@@ -49,12 +52,21 @@ class Tls:
     Args:
         ca: Certificates to trust; None for the system's.
         certificate: The client's own, for servers that ask for one.
-        key: Its private key.
+        key: Its private key; both or neither.
+
+    Raises:
+        ValueError: One without the other.
     """
 
     ca: Path | str | None = None
     certificate: Path | str | None = None
     key: Path | str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            # gRPC would end the whole process.
+            given, missing = ("key", "certificate") if self.certificate is None else ("certificate", "key")
+            raise ValueError(f"Tls has a {given} and no {missing}; the client shows both or neither")
 
     def credentials(self) -> grpc.ChannelCredentials:
         """What gRPC makes of them."""
@@ -66,28 +78,54 @@ def default_target() -> str:
     return os.environ.get("STYLEWIRE_TARGET") or DEFAULT_TARGET
 
 
-def default_token() -> str | None:
-    """The token from the environment variable STYLEWIRE_TOKEN."""
-    return os.environ.get("STYLEWIRE_TOKEN") or None
+def usable_token(given: str | None) -> str | None:
+    """The token as it travels: the one given, else that of the environment variable STYLEWIRE_TOKEN; None for none.
+
+    White space around it, as the last line of a file has it, is not part of it.
+
+    Raises:
+        InvalidRequest: It has characters that no header carries.
+    """
+    token = (given or os.environ.get("STYLEWIRE_TOKEN") or "").strip()
+    if not re.fullmatch(r"[!-~]*", token):
+        raise InvalidRequest("the token has a character that is not printable ASCII, or a space", "token")
+    return token or None
 
 
-def open_channel(target: str, tls: Tls | None, token: str | None = None) -> grpc.Channel:
-    """A channel for `Client`; the token, else that of the environment, goes with every call."""
-    if tls is None:
+def check_own_channel(tls: Tls | None, token: str | None) -> None:
+    """Raises ValueError where a client shall use a channel that was made elsewhere, and secure it too."""
+    if tls is not None or token is not None:
+        raise ValueError("a channel carries its own TLS and token; give them where it is made")
+
+
+def usable_timeout(seconds: float | None) -> float | None:
+    """Seconds that a call may take; None, and infinity, for no limit.
+
+    Raises:
+        InvalidRequest: Not above 0.
+    """
+    if seconds is None or seconds == math.inf:
+        return None
+    if not seconds > 0:
+        raise InvalidRequest(f"timeout is {seconds} s; it must be above 0 s", "timeout")
+    return seconds
+
+
+def open_channel(target: str, credentials: grpc.ChannelCredentials | None, token: str | None) -> grpc.Channel:
+    """A channel for `Client`; the token goes with every call."""
+    if credentials is None:
         channel = grpc.insecure_channel(target, _OPTIONS)
     else:
-        channel = grpc.secure_channel(target, tls.credentials(), _OPTIONS)
-    token = token or default_token()
+        channel = grpc.secure_channel(target, credentials, _OPTIONS)
     return grpc.intercept_channel(channel, Bearer(token)) if token else channel
 
 
-def open_async_channel(target: str, tls: Tls | None, token: str | None = None) -> grpc.aio.Channel:
-    """A channel for `AsyncClient`; the token, else that of the environment, goes with every call."""
-    token = token or default_token()
+def open_async_channel(target: str, credentials: grpc.ChannelCredentials | None, token: str | None) -> grpc.aio.Channel:
+    """A channel for `AsyncClient`, of the event loop that runs; the token goes with every call."""
     bearers = AsyncBearer.all(token) if token else []
-    if tls is None:
+    if credentials is None:
         return grpc.aio.insecure_channel(target, _OPTIONS, interceptors=bearers)
-    return grpc.aio.secure_channel(target, tls.credentials(), _OPTIONS, interceptors=bearers)
+    return grpc.aio.secure_channel(target, credentials, _OPTIONS, interceptors=bearers)
 
 
 def _read(path: Path | str | None) -> bytes | None:

@@ -1,6 +1,6 @@
 """The client: one channel, thread-safe, made to be kept."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Unpack
@@ -9,7 +9,7 @@ import grpc
 from PIL import Image
 
 from . import messages
-from .channel import Tls, default_target, open_channel
+from .channel import Tls, check_own_channel, default_target, open_channel, usable_timeout, usable_token
 from .errors import from_rpc_error
 from .frames import FrameFeeder
 from .messages import ImageLike, Options, StyleLike, Stylized
@@ -26,26 +26,33 @@ class Client:
 
     Args:
         target: HOST:PORT; the environment variable STYLEWIRE_TARGET, else localhost:50051, where None.
-        timeout: Seconds that a call may take, retries included.
+        timeout: Seconds that a call may take, retries included; None for no limit.
         tls: Files for a secure channel; None for a plain one.
         token: For a server that asks for one; the environment variable STYLEWIRE_TOKEN where None. Over a plain channel
             everybody on the way can read it.
-        channel: Use this channel in place of an own one; `close` leaves it open.
+        channel: Use this channel in place of an own one, with its own TLS and token; `close` leaves it open.
+
+    Raises:
+        InvalidRequest: The timeout is not above 0, or the token is not one.
+        ValueError: A channel is given, and TLS or a token for it too.
+        OSError: A file of `tls` cannot be read.
     """
 
     def __init__(
         self,
         target: str | None = None,
         *,
-        timeout: float = TIMEOUT,
+        timeout: float | None = TIMEOUT,
         tls: Tls | None = None,
         token: str | None = None,
         channel: grpc.Channel | None = None,
     ) -> None:
         self.target = target or default_target()
-        self.timeout = timeout
+        self.timeout = usable_timeout(timeout)
         self._owned = channel is None
-        self._channel = channel or open_channel(self.target, tls, token)
+        if channel is not None:
+            check_own_channel(tls, token)
+        self._channel = channel or open_channel(self.target, tls and tls.credentials(), usable_token(token))
         self._stub = stylizer_pb2_grpc.StylizerStub(self._channel)
 
     @property
@@ -84,7 +91,7 @@ class Client:
         *,
         timeout: float | None = None,
         **options: Unpack[Options],
-    ) -> Iterator[Image.Image]:
+    ) -> Generator[Image.Image, None, None]:
         """Frames in that style, in order, under one set of options.
 
         Frames are taken from their iterator in a thread of their own, a few ahead of the results, so that making
@@ -102,7 +109,7 @@ class Client:
             OSError: A path cannot be read.
         """
         requests = FrameFeeder(messages.setup_request(style, options), frames)
-        return self._receive(requests, timeout)
+        return self._receive(requests, usable_timeout(timeout))
 
     def model(self, timeout: float | None = None) -> pb.Model:
         """What the server serves, and its limits."""
@@ -123,24 +130,25 @@ class Client:
 
     def call(self, method: Any, request: Any, timeout: float | None) -> Any:
         """One call of the stub, its failure as an error of this package."""
+        timeout = self.timeout if timeout is None else usable_timeout(timeout)
         try:
-            return method(request, timeout=self.timeout if timeout is None else timeout)
+            return method(request, timeout=timeout)
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.target) from error
+            raise from_rpc_error(error, self.target, timeout) from error
 
     @property
     def stub(self) -> stylizer_pb2_grpc.StylizerStub:
         """The generated stub, for what this class does not offer."""
         return self._stub
 
-    def _receive(self, requests: FrameFeeder, timeout: float | None) -> Iterator[Image.Image]:
+    def _receive(self, requests: FrameFeeder, timeout: float | None) -> Generator[Image.Image, None, None]:
         call = self._stub.StylizeStream(iter(requests), timeout=timeout)
         try:
             for response in call:
                 requests.received()
                 yield messages.stylized(response).image
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.target) from error
+            raise from_rpc_error(error, self.target, timeout) from error
         finally:
             requests.close()
             call.cancel()
@@ -149,13 +157,18 @@ class Client:
 
 
 def stylize(
-    content: ImageLike, style: StyleLike, *, target: str | None = None, **options: Unpack[Options]
+    content: ImageLike,
+    style: StyleLike,
+    *,
+    target: str | None = None,
+    timeout: float | None = None,
+    **options: Unpack[Options],
 ) -> Image.Image:
-    """Content in that style, by the server at target; options are those of `Client.stylize`.
+    """Content in that style, by the server at target; the rest is as for `Client.stylize`.
 
     The connection is kept for the next call.
     """
-    return _shared(target or default_target()).stylize(content, style, **options)
+    return _shared(target or default_target()).stylize(content, style, timeout=timeout, **options)
 
 
 @lru_cache(maxsize=8)

@@ -6,6 +6,9 @@ from google.rpc import error_details_pb2, status_pb2
 
 _DETAILS_KEY = "grpc-status-details-bin"
 
+_OWN_DEADLINE = "Deadline Exceeded"
+"""What gRPC says where the server has said nothing."""
+
 
 class StylewireError(Exception):
     """The root of every error of this package."""
@@ -71,8 +74,14 @@ _KINDS: dict[grpc.StatusCode, type[StylewireError]] = {
 }
 
 
-def from_rpc_error(error: grpc.RpcError, target: str) -> StylewireError:
-    """The error of this package that stands for a call's failed status."""
+def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = None) -> StylewireError:
+    """The error of this package that stands for a call's failed status.
+
+    Args:
+        error: What the call ended in.
+        target: HOST:PORT that was called.
+        timeout: Seconds that the call had; None for no limit.
+    """
     code, message = error.code(), error.details() or ""
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         field = _field(_details(error))
@@ -86,6 +95,8 @@ def from_rpc_error(error: grpc.RpcError, target: str) -> StylewireError:
     # gRPC itself cancels what comes in at the moment that a server closes.
     if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
         return Unavailable(f"{target}: {message}")
+    if message == _OWN_DEADLINE and timeout is not None:
+        message = f"no answer from {target} within {timeout:g} s"
     if code in _KINDS:
         return _KINDS[code](message)
     return ServerError(f"{code.name}: {message}")

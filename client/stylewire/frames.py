@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Iterator
+from itertools import count
 
 from .messages import ImageLike, frame_request
 from .v1 import stylizer_pb2 as pb
@@ -32,12 +33,14 @@ class FrameFeeder:
         yield self._setup
         try:
             frames = iter(self._frames)
-            while self._wait():
+            for number in count():
+                if not self._wait():
+                    return
                 try:
                     frame = next(frames)
                 except StopIteration:
                     return
-                yield frame_request(frame)
+                yield frame_request(frame, number)
         except Exception as error:
             self.error = error
 

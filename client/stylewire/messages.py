@@ -39,6 +39,17 @@ ENCODINGS: Mapping[str, pb.Encoding] = {
 }
 
 
+_RAW_PIXELS = 2**22
+"""Pixels that travel as they are. More than these a server by default only takes to make them fewer, which JPEG of
+quality 95 outlives; and 22 million would fill a message."""
+
+_SENT = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"})
+"""Modes of PIL that travel as they are, in a file or as pixels."""
+
+_CONVERTED = {"RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB", "LAB": "RGB", "La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
+"""Others whose values have a known range, and what they become."""
+
+
 class Options(TypedDict, total=False):
     """How to stylise; what is left out or None is the server's default.
 
@@ -137,14 +148,11 @@ def image_message(picture: ImageLike, field: str) -> pb.Image:
         case bytes():
             return pb.Image(encoded=picture)
         case Image.Image():
-            return _pil_message(picture)
+            return _pil_message(picture, field)
         case np.ndarray():
             return _pixels_message(picture, field)
         case _:
-            raise InvalidImage(
-                f"{field} is a {type(picture).__name__}; give a path, bytes, a PIL image or a uint8 array [H, W, 3]",
-                field,
-            )
+            raise InvalidImage(_not_a_picture(picture, field), field)
 
 
 def style_messages(style: StyleLike) -> list[pb.WeightedStyle]:
@@ -158,6 +166,8 @@ def style_messages(style: StyleLike) -> list[pb.WeightedStyle]:
         return [_style_message(part, weight, f"styles[{index}]") for index, (part, weight) in enumerate(style.items())]
     if isinstance(style, str | Path | bytes | Image.Image | np.ndarray):
         return [_style_message(style, None, "styles[0]")]
+    if hasattr(style, "read"):
+        raise InvalidImage(_not_a_picture(style, "styles[0]"), "styles[0]")
     if isinstance(style, Iterable):
         return [_style_message(part, None, f"styles[{index}]") for index, part in enumerate(style)]
     raise InvalidRequest(f"style is a {type(style).__name__}; give a picture, a name, or a mapping of them to weights")
@@ -175,17 +185,20 @@ def options_message(
     Raises:
         InvalidRequest: The name of a fit or an encoding is not one, or a value is not a number.
     """
+    for name, value in (("strength", strength), ("quality", quality)):
+        if value is not None and not _is_number(value):
+            raise InvalidRequest(f"{name} is {value!r}; it must be a number", f"options.{name}")
     message = pb.StylizeOptions(
         preserve_color=preserve_color,
         fit=_choice(FITS, fit, "fit"),
         encoding=pb.ENCODING_UNSPECIFIED if encoding is None else _choice(ENCODINGS, encoding, "encoding"),
     )
     if strength is not None:
-        message.strength = strength
+        message.strength = float(strength)
     if quality is not None:
-        if not 1 <= quality <= 100:
-            raise InvalidRequest(f"quality is {quality}; it must be from 1 to 100", "options.quality")
-        message.quality = quality
+        if not 1 <= quality <= 100 or quality != int(quality):
+            raise InvalidRequest(f"quality is {quality}; it must be a whole number from 1 to 100", "options.quality")
+        message.quality = int(quality)
     return message
 
 
@@ -202,9 +215,12 @@ def setup_request(style: StyleLike, options: Options) -> pb.StylizeStreamRequest
     return pb.StylizeStreamRequest(setup=setup)
 
 
-def frame_request(frame: ImageLike) -> pb.StylizeStreamRequest:
-    """A further message of a stream."""
-    return pb.StylizeStreamRequest(content=image_message(frame, "content"))
+def frame_request(frame: ImageLike, number: int) -> pb.StylizeStreamRequest:
+    """A further message of a stream; raises as `image_message`, with the frame's number, counted from 0."""
+    try:
+        return pb.StylizeStreamRequest(content=image_message(frame, "content"))
+    except InvalidImage as error:
+        raise InvalidImage(f"frame {number}: {error}", error.field) from None
 
 
 def create_request(name: str, style: StyleLike, overwrite: bool) -> pb.CreateStyleRequest:
@@ -249,19 +265,40 @@ def _style_message(style: ImageLike, weight: float | None, field: str) -> pb.Wei
     else:
         message = pb.WeightedStyle(image=image_message(style, field))
     if weight is not None:
-        if not isinstance(weight, int | float | np.number):
+        if not _is_number(weight):
             raise InvalidRequest(f"{field}.weight is {weight!r}; it must be a number above 0", f"{field}.weight")
         message.weight = float(weight)
     return message
 
 
-def _pil_message(picture: Image.Image) -> pb.Image:
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number)
+
+
+def _not_a_picture(value: object, field: str) -> str:
+    return f"{field} is a {type(value).__name__}; give a path, bytes, a PIL image or a uint8 array [H, W, 3]"
+
+
+def _pil_message(picture: Image.Image, field: str) -> pb.Image:
     upright = ImageOps.exif_transpose(picture)
-    if upright.mode == "RGB" and "icc_profile" not in upright.info:
+    if upright.mode in _CONVERTED:
+        upright = upright.convert(_CONVERTED[upright.mode])
+    if upright.mode not in _SENT:
+        raise InvalidImage(f"{field} is a PIL image of mode {upright.mode}; convert it to RGB", field)
+    large = upright.width * upright.height > _RAW_PIXELS
+    if upright.mode == "RGB" and "icc_profile" not in upright.info and not large:
         return pb.Image(pixels=pb.Pixels(height=upright.height, width=upright.width, rgb=upright.tobytes()))
     # Alpha, palettes and profiles are the server's to interpret, the same way for everyone.
+    return _encoded(upright, "JPEG" if upright.mode == "CMYK" or (upright.mode == "RGB" and large) else "PNG", field)
+
+
+def _encoded(picture: Image.Image, form: str, field: str) -> pb.Image:
     out = io.BytesIO()
-    upright.save(out, "PNG" if upright.mode != "CMYK" else "JPEG", compress_level=1, quality=95)
+    profile = picture.info.get("icc_profile")
+    try:
+        picture.save(out, form, compress_level=1, quality=95, subsampling=0, icc_profile=profile)
+    except OSError as error:
+        raise InvalidImage(f"{field} of {picture.width}x{picture.height} px cannot be sent: {error}", field) from None
     return pb.Image(encoded=out.getvalue())
 
 
@@ -271,6 +308,8 @@ def _pixels_message(picture: np.ndarray, field: str) -> pb.Image:
             f"{field} is an array {picture.dtype} {list(picture.shape)}; it must be uint8 [H, W, 3]", field
         )
     height, width = picture.shape[:2]
+    if height * width > _RAW_PIXELS:
+        return _encoded(Image.fromarray(picture), "JPEG", field)
     return pb.Image(pixels=pb.Pixels(height=height, width=width, rgb=picture.tobytes()))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import tokens
-from .commandline import add_flags, parse
+from .commandline import UsageError, add_flags, parse
 from .progressbar import ProgressBar
 from .settings import CacheSettings
 from .weights.full import FOLDER
@@ -101,6 +101,8 @@ def _token(arguments: argparse.Namespace) -> int:
 def _health(arguments: argparse.Namespace) -> int:
     from . import probe
 
+    if (arguments.tls_cert is None) != (arguments.tls_key is None) or (arguments.tls_cert and not arguments.tls_ca):
+        raise UsageError("--tls-cert and --tls-key go together, and with --tls-ca")
     try:
         health = probe.check(
             arguments.target,

@@ -1,5 +1,6 @@
 """The client's errors, targets and one-liner, against a real server."""
 
+import asyncio
 import socket
 import subprocess
 import sys
@@ -10,7 +11,16 @@ import numpy as np
 import pytest
 import stylewire
 from PIL import Image
-from stylewire import Client, DeadlineExceeded, InvalidImage, InvalidRequest, StylewireError, Unavailable
+from stylewire import (
+    AsyncClient,
+    Client,
+    DeadlineExceeded,
+    InvalidImage,
+    InvalidRequest,
+    StylewireError,
+    Tls,
+    Unavailable,
+)
 
 
 def test_one_line(server, photo: Path, style_picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,13 +50,15 @@ def test_invalid_images_and_requests(client: Client, photo: Path, style_picture:
 
 
 def test_a_message_above_the_limit_is_told_apart_from_a_busy_server(client: Client, style_picture: Path) -> None:
+    raw = np.zeros((2048, 2048, 3), np.uint8)
     with pytest.raises(InvalidRequest, match="too large"):
-        client.stylize(np.zeros((5000, 5000, 3), np.uint8), style_picture)
+        client.stylize(raw, [raw] * 6)
 
 
 def test_deadline(client: Client, photo: Path, style_picture: Path) -> None:
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceeded, match=f"no answer from {client.target} within 0.001 s"):
         client.stylize(photo, style_picture, timeout=0.001)
+    assert client.stylize(photo, style_picture, timeout=float("inf")).size == (256, 256)
     assert isinstance(DeadlineExceeded(), TimeoutError)
 
 
@@ -90,3 +102,36 @@ def test_the_command_line_fails_in_one_line(server, photo: Path, tmp_path: Path)
     done = run("--target", server.target, "stylize", str(photo), str(photo), "-o", str(tmp_path / "result.tiff"))
     assert done.returncode == 2
     assert ".tiff" in done.stderr
+
+
+def test_what_cannot_be_meant_is_refused_at_once(authority, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has a certificate and no key"):
+        Tls(certificate=authority.certificate)
+    with pytest.raises(ValueError, match="has a key and no certificate"):
+        Tls(key=authority.certificate)
+    for timeout in (0.0, -1.0, float("nan")):
+        with pytest.raises(InvalidRequest, match=f"timeout is {timeout} s; it must be above 0 s"):
+            Client(timeout=timeout)
+    with pytest.raises(InvalidRequest, match="the token has a character") as caught:
+        Client(token="secret\x00")
+    assert "secret" not in str(caught.value)
+    with grpc.insecure_channel("localhost:1") as channel, pytest.raises(ValueError, match="a channel carries its own"):
+        Client(channel=channel, token="secret")
+
+
+def test_an_asyncio_client_may_be_made_before_its_loop(server) -> None:
+    client = AsyncClient(server.target)
+
+    async def edition() -> str:
+        return (await client.model()).edition
+
+    async def close() -> None:
+        await client.close()
+        with pytest.raises(ValueError, match="the client is closed"):
+            await client.model()
+
+    with asyncio.Runner() as first:
+        assert first.run(edition()) == "lite"
+        with asyncio.Runner() as second, pytest.raises(RuntimeError, match="the event loop of its first call"):
+            second.run(edition())
+        first.run(close())

@@ -1,5 +1,6 @@
 """The commands, against a real server."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,26 @@ def test_results_inside_the_folder_are_not_contents(run: Run, photos: Path, name
         assert (code, said) == (0, "3 stylised, 0 skipped, 0 failed\n")
 
 
+def test_a_picture_to_read_is_never_written(run: Run, photos: Path, tmp_path: Path) -> None:
+    content, style = photos / "a.jpg", photos / "b.png"
+    linked = tmp_path / "linked.jpg"
+    linked.symlink_to(content)
+    before = content.read_bytes(), style.read_bytes()
+    for command in (
+        ["stylize", content, style, "-o", photos],
+        ["stylize", content, style, "-o", content],
+        ["stylize", content, style, "-o", style],
+        ["stylize", content, style, "-o", linked],
+        ["stylize", content, "-s", f"{style}=2", "-o", style],
+        ["strip", content, style, "-o", style],
+        ["sheet", content, style, "-o", content],
+    ):
+        code, _, complaints = run(*command)
+        assert code == 2
+        assert complaints.endswith(" is a file to read; write to another one\n")
+    assert (content.read_bytes(), style.read_bytes()) == before
+
+
 def test_styles_blend_by_weight(
     run: Run, client: Client, photo: Path, named: None, other_style_picture: Path, tmp_path: Path
 ) -> None:
@@ -125,6 +146,7 @@ def test_a_format_is_given_for_all(run: Run, photos: Path, named: None, tmp_path
         (["photos", "wave", "-o", "out.png"], "out.png is one file"),
         (["photos/a.jpg", "photos/trip/a.jpg", "wave", "-o", "out"], "would both become out"),
         (["photos", "wave", "-o", "out", "--jobs", "0"], "--jobs is 0; it must be at least 1"),
+        (["photos", "wave", "-o", "-"], "--out is '-'"),
         (["empty", "wave", "-o", "out"], "no .png, .jpg, .jpeg, .webp files in empty"),
     ],
 )
@@ -147,12 +169,37 @@ def test_what_goes_wrong_is_one_line_and_code_1(run: Run, photos: Path, tmp_path
         (["styles", "show", "nosuch"], "no style is called 'nosuch'"),
         (["styles", "add", "Bad Name", photos / "a.jpg"], "must be 1 to 63 of a-z"),
         (["--target", "127.0.0.1:1", "--timeout", "1", "model"], "127.0.0.1:1"),
+        (["sheet", photos / "notes.txt", photos / "a.jpg", "-o", tmp_path / "x.png"], "cannot identify image file"),
+        (["stylize", photos / "a.jpg", photos / "b.png", "-o", "/proc/x.png"], "/proc/x.png: No such file"),
     ):
         code, said, complaints = run(*arguments)
         assert (code, said) == (1, "")
         assert message in complaints
         assert complaints.startswith("stylewire: ")
         assert complaints.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--tls-key", "key.pem", "model"], "--tls-cert and --tls-key go together"),
+        (["--timeout", "nan", "model"], "--timeout: nan s is not above 0 s"),
+        (["sheet", "a.jpg", "wave", "-o", "x.png", "--cell", "0"], "--cell: 0 px is not from 16 to 2048 px"),
+    ],
+)
+def test_wrong_flags_are_code_2(run: Run, flags: list[str], message: str) -> None:
+    code, said, complaints = run(*flags)
+    assert (code, said) == (2, "")
+    assert message in complaints
+
+
+def test_a_folder_that_cannot_be_read_is_told(run: Run, photos: Path, named: None, tmp_path: Path) -> None:
+    (photos / "locked").mkdir(mode=0)
+    if os.access(photos / "locked", os.R_OK):
+        pytest.skip("whoever runs this may read every folder")
+    code, _, complaints = run("stylize", photos, "wave", "-o", tmp_path / "out")
+    assert code == 1
+    assert "locked: Permission denied" in complaints
 
 
 def test_styles_are_added_listed_shown_and_removed(

@@ -84,6 +84,18 @@ def test_a_deadline_is_told(either_client: Any, photo: Path, style_picture: Path
         list(either_client.stylize_stream([photo] * 500, style_picture, timeout=0.3))
 
 
+def test_a_camera_s_pixels_go_as_its_file_does(either_client: Any, photo: Path, style_picture: Path) -> None:
+    with Image.open(photo) as image:
+        large = image.convert("RGB").resize((5800, 4000), Image.Resampling.BICUBIC)
+    results = [either_client.stylize(large, style_picture), either_client.stylize(np.asarray(large), style_picture)]
+    expected = np.asarray(either_client.stylize(large.resize((1450, 1000)), style_picture), int)
+    for result in results:
+        assert np.abs(np.asarray(result, int) - expected).mean() < 6
+    assert either_client.stylize(photo, large).size == (256, 256)
+    with pytest.raises(InvalidImage, match=r"content is 8000x6500 px = 52\.0 Mpx; the limit is 50\.0 Mpx"):
+        either_client.stylize(Image.new("RGB", (8000, 6500)), style_picture)
+
+
 def test_no_server_is_told(open_client: Callable[..., Any], photo: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

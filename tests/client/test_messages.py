@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from stylewire import InvalidImage, InvalidRequest
 from stylewire.messages import image_message, options_message, style_messages
 from stylewire.v1 import stylizer_pb2 as pb
@@ -23,7 +23,7 @@ def test_files_travel_as_they_are(photo: Path) -> None:
         assert image_message(value, "content").encoded == photo.read_bytes()
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "L", "P", "CMYK", "1"])
+@pytest.mark.parametrize("mode", ["RGBA", "L", "LA", "P", "CMYK", "1", "I;16", "PA", "La", "RGBa", "LAB"])
 def test_other_modes_travel_as_files(mode: str) -> None:
     message = image_message(Image.new(mode, (20, 30)), "content")
     with Image.open(io.BytesIO(message.encoded)) as image:
@@ -81,9 +81,42 @@ def test_options() -> None:
     [
         ("stretch", None, None, "fit is 'stretch'; it must be one of crop, squash, keep, native"),
         ("crop", "gif", None, "encoding is 'gif'; it must be one of png"),
-        ("crop", None, 0, "quality is 0; it must be from 1 to 100"),
+        ("crop", None, 0, "quality is 0; it must be a whole number from 1 to 100"),
     ],
 )
 def test_wrong_options_are_refused_before_any_call(fit: str, encoding: str, quality: int, words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         options_message(None, False, fit, encoding, quality)
+
+
+@pytest.mark.parametrize("mode", ["YCbCr", "HSV", "RGBX"])
+def test_modes_of_a_known_range_travel_as_rgb(mode: str) -> None:
+    assert image_message(Image.new(mode, (20, 30)), "content").pixels.width == 20
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_modes_without_a_range_are_refused(mode: str) -> None:
+    with pytest.raises(InvalidImage, match=f"content is a PIL image of mode {mode}; convert it to RGB"):
+        image_message(Image.new(mode, (20, 30)), "content")
+
+
+def test_many_pixels_travel_as_a_jpeg_with_their_profile() -> None:
+    picture = Image.new("RGB", (2049, 2048))
+    picture.info["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for value in (picture, np.asarray(picture)):
+        with Image.open(io.BytesIO(image_message(value, "content").encoded)) as sent:
+            assert (sent.format, sent.size) == ("JPEG", (2049, 2048))
+            assert ("icc_profile" in sent.info) == (value is picture)
+    with pytest.raises(InvalidImage, match="content of 70000x100 px cannot be sent: "):
+        image_message(Image.new("RGB", (70000, 100)), "content")
+
+
+def test_a_file_object_is_no_list_of_styles(style_picture: Path) -> None:
+    with style_picture.open("rb") as file, pytest.raises(InvalidImage, match=r"styles\[0\] is a BufferedReader; give"):
+        style_messages(file)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"strength": "0.5"}, {"quality": "50"}, {"quality": 50.5}])
+def test_options_that_are_no_numbers_are_refused(wrong: dict) -> None:
+    with pytest.raises(InvalidRequest, match="it must be a"):
+        options_message(**wrong)

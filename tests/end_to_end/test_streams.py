@@ -160,8 +160,8 @@ def test_an_error_of_the_frames_is_the_callers_own(either_client: Any, photo: Pa
 
 
 def test_a_frame_that_cannot_be_sent_is_told(either_client: Any, photo: Path, style_picture: Path) -> None:
-    with pytest.raises(InvalidImage, match="must be uint8"):
-        list(either_client.stylize_stream([np.zeros((4, 4))], style_picture))
+    with pytest.raises(InvalidImage, match=r"frame 1: content is an array .* must be uint8"):
+        list(either_client.stylize_stream([photo, np.zeros((4, 4))], style_picture))
     with pytest.raises(FileNotFoundError):
         list(either_client.stylize_stream([photo, "nosuch.jpg"], style_picture))
 

@@ -1,7 +1,7 @@
 """Settings as flags and environment variables."""
 
 import pytest
-from stylewire_server.__main__ import main
+from stylewire_server.cli import main
 from stylewire_server.commandline import UsageError, parse
 from stylewire_server.settings import ServeSettings
 

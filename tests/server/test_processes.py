@@ -80,6 +80,6 @@ def test_ports_of_metrics_beyond_the_last_are_refused() -> None:
 
 
 def test_the_parent_imports_no_grpc_and_no_engine() -> None:
-    code = "import sys, stylewire_server.__main__, stylewire_server.processes; print(*sys.modules)"
+    code = "import sys, stylewire_server.cli, stylewire_server.processes; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert not {"grpc", "openvino", "tensorflow", "prometheus_client"} & set(done.stdout.split())

@@ -10,7 +10,7 @@ import numpy as np
 import openvino as ov
 import pytest
 from stylewire import Client
-from stylewire_server.__main__ import main
+from stylewire_server.cli import main
 from stylewire_server.engine.base import EngineError
 from stylewire_server.engine.openvino import OpenVinoEngine
 from stylewire_server.engine.start import start

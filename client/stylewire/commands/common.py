@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -52,12 +52,16 @@ def options_of(arguments: argparse.Namespace, **more: str | float | None) -> Opt
 
 
 def blend_of(styles: Sequence[str]) -> dict[ImageLike, float]:
-    """The blend of arguments STYLE[=WEIGHT]; files are read, once.
+    """The blend of arguments STYLE[=WEIGHT], the weights of equal styles added up; files are read, once.
 
     Raises:
         OSError: A file cannot be read.
     """
-    return {read_style(style): weight for style, weight in map(_split, styles)}
+    blend: dict[ImageLike, float] = {}
+    for style, weight in map(_split, styles):
+        source = read_style(style)
+        blend[source] = blend.get(source, 0.0) + weight
+    return blend
 
 
 def read_style(style: str) -> str | bytes:
@@ -90,6 +94,8 @@ def write_file(path: Path, data: bytes) -> None:
     try:
         temporary.write_bytes(data)
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -100,9 +106,27 @@ def save_picture(path: Path, picture: Image.Image) -> None:
     picture.save(path, format_of(path).upper(), quality=90, optimize=True)
 
 
+def refuse_to_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> None:
+    """Raises UsageError where a file to write is one of those to read, by whatever name."""
+    originals = {_identity(path) for path in map(Path, read) if path.exists()}
+    for path in written:
+        if path.exists() and _identity(path) in originals:
+            raise UsageError(f"{path} is a file to read; write to another one")
+
+
 def part_of(path: Path) -> Path:
     """Where a file is written before it takes its place."""
     return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+
+
+def styles_files(styles: Iterable[str]) -> list[Path]:
+    """Those of the arguments STYLE[=WEIGHT] that are files."""
+    return [Path(style).expanduser() for style, _ in map(_split, styles) if not STYLE_NAME.fullmatch(style)]
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _split(argument: str) -> tuple[str, float]:

@@ -9,10 +9,21 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ..client import Client
 from ..messages import STYLE_NAME
-from .common import add_option_flags, format_of, label_of, options_of, read_style, save_picture
+from .common import (
+    add_option_flags,
+    format_of,
+    label_of,
+    options_of,
+    read_style,
+    refuse_to_overwrite,
+    save_picture,
+    styles_files,
+)
 from .progress import Progress
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+_CELL_MIN, _CELL_MAX = 16, 2048
 
 _GAP, _LABEL = 6, 22
 """Between cells, and above each row, in pixels."""
@@ -46,11 +57,19 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, help="a .png, .jpg or .webp file")
-    parser.add_argument("--cell", type=int, default=192, help="side of one cell in pixels (default: %(default)s)")
+    parser.add_argument("--cell", type=_cell, default=192, metavar="PX", help="side of one cell (default: %(default)s)")
+
+
+def _cell(text: str) -> int:
+    side = int(text)
+    if not _CELL_MIN <= side <= _CELL_MAX:
+        raise argparse.ArgumentTypeError(f"{side} px is not from {_CELL_MIN} to {_CELL_MAX} px")
+    return side
 
 
 def _sheet(client: Client, arguments: argparse.Namespace) -> int:
     format_of(arguments.out)
+    refuse_to_overwrite([arguments.out], [arguments.content, *arguments.more, *styles_files(arguments.styles)])
     styles = {style: read_style(style) for style in arguments.styles}
     contents = [arguments.content, *arguments.more]
     head: list[Cell] = [("", None), *((label_of(style), _look(client, source)) for style, source in styles.items())]
@@ -68,6 +87,7 @@ def _sheet(client: Client, arguments: argparse.Namespace) -> int:
 
 def _strip(client: Client, arguments: argparse.Namespace) -> int:
     format_of(arguments.out)
+    refuse_to_overwrite([arguments.out], [arguments.content, *styles_files([arguments.style])])
     style = read_style(arguments.style)
     row: list[Cell] = [("content", _opened(arguments.content))]
     for strength in arguments.strengths:

@@ -1,6 +1,7 @@
 """`stylize CONTENT… STYLE -o OUT`: files and folders."""
 
 import argparse
+import os
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -9,7 +10,18 @@ from pathlib import Path
 from ..client import Client
 from ..errors import InvalidRequest, StyleNotFound, StylewireError, Unauthenticated
 from ..messages import ImageLike, Options, Stylized
-from .common import FORMATS, UsageError, add_option_flags, add_style_flag, blend_of, format_of, options_of, write_file
+from .common import (
+    FORMATS,
+    UsageError,
+    add_option_flags,
+    add_style_flag,
+    blend_of,
+    format_of,
+    options_of,
+    refuse_to_overwrite,
+    styles_files,
+    write_file,
+)
 from .progress import Progress
 
 JOBS = 4
@@ -54,7 +66,10 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
         contents, styles = contents[:-1], contents[-1:]
     if arguments.jobs < 1:
         raise UsageError(f"--jobs is {arguments.jobs}; it must be at least 1")
+    if str(arguments.out) == "-":
+        raise UsageError("--out is '-'; pictures go to a file or a folder")
     jobs = _plan([Path(content) for content in contents], arguments.out, arguments.format)
+    refuse_to_overwrite((job.out for job in jobs), [*(job.content for job in jobs), *styles_files(styles)])
     waiting = [job for job in jobs if not (arguments.skip_existing and job.out.exists())]
     options = options_of(arguments)
     if len(jobs) == 1 and waiting:
@@ -145,8 +160,18 @@ def _files(contents: list[Path], out: Path) -> Iterator[tuple[Path, Path]]:
         if not content.is_dir():
             yield content, Path(content.name)
             continue
-        for path in sorted(content.rglob("*")):
+        for path in sorted(_within(content)):
             # Results of an earlier run inside the folder are not contents.
-            hidden = any(part.startswith(".") for part in path.relative_to(content).parts)
-            if path.suffix.lower() in FORMATS and not hidden and not path.is_relative_to(out):
+            if path.suffix.lower() in FORMATS and not path.is_relative_to(out):
                 yield path, path.relative_to(content)
+
+
+def _within(folder: Path) -> Iterator[Path]:
+    """Every file under it that is not hidden. Raises OSError for a folder that cannot be read."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for parent, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in names if not name.startswith("."))

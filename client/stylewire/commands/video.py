@@ -12,7 +12,17 @@ import numpy as np
 from PIL import Image
 
 from ..client import Client
-from .common import CommandFailed, UsageError, add_option_flags, add_style_flag, blend_of, options_of, part_of
+from .common import (
+    CommandFailed,
+    UsageError,
+    add_option_flags,
+    add_style_flag,
+    blend_of,
+    options_of,
+    part_of,
+    refuse_to_overwrite,
+    styles_files,
+)
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -44,8 +54,7 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
     except ImportError:
         raise UsageError("videos need PyAV: pip install 'stylewire[video]'") from None
     content, out = arguments.content, arguments.out
-    if out.exists() and out.samefile(content):
-        raise UsageError(f"{out} is the video to read; write to another file")
+    refuse_to_overwrite([out], [content, *styles_files(arguments.styles)])
     blend = blend_of(arguments.styles)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = part_of(out)
@@ -54,7 +63,7 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
             source = files.enter_context(av.open(str(content)))
             # A second reader, so that sound is copied beside the pictures and not gathered up before them.
             sound = files.enter_context(av.open(str(content)))
-            target = files.enter_context(av.open(str(temporary), "w"))
+            target = files.enter_context(_opened(temporary, out))
             frames = _Copy(source, sound, target).run(client, blend, options_of(arguments, encoding="raw"))
         temporary.replace(out)
     except av.FFmpegError as error:
@@ -63,6 +72,15 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
         temporary.unlink(missing_ok=True)
     print(f"{out}: {frames} frames")  # noqa: T201
     return 0
+
+
+def _opened(temporary: Path, out: Path) -> "av.container.OutputContainer":
+    import av
+
+    try:
+        return av.open(str(temporary), "w")
+    except ValueError:
+        raise UsageError(f"{out} ends in {out.suffix!r}, which is no video's suffix; write to .mp4 or .mkv") from None
 
 
 class _Copy:
