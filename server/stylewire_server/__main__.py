@@ -13,6 +13,8 @@ def run() -> NoReturn:
         # signals end it as if it had failed.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        # What gRPC itself writes to stderr is of no log format, and what an operator needs of it is logged here.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from .cli import main
     except ModuleNotFoundError as error:

@@ -15,9 +15,9 @@ from stylewire.oip import open_inference_pb2_grpc
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 
-from . import tracing
-from .binding import bind
-from .blobs import open_blobs
+from . import exits, tracing
+from .binding import bind, shown
+from .blobs import below, open_blobs
 from .engine.base import Engine
 from .engine.start import start
 from .engine.watched import WatchedEngine
@@ -49,6 +49,9 @@ OPEN_INFERENCE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_na
 
 _FLUSH_SECONDS = 0.2
 """What the transport gets to send the last answers after the last job is done."""
+
+_LEAST_OF_A_CONNECTION = 128
+"""Calls that one connection may have open where a quarter of all is fewer: enough to fill the queue."""
 
 _KEEPALIVE_MS = 60_000
 """Milliseconds of silence after which a connection is asked whether it still lives; half-open ones are closed."""
@@ -88,6 +91,7 @@ class _Service:
         self._settings = settings
         self._share_port = share_port
         self._loop = asyncio.get_running_loop()
+        self._is_serving = False
         self._ending = asyncio.Event()
         self._crashed = False
         self._reloader = Reloader()
@@ -118,9 +122,11 @@ class _Service:
             stylizer = await asyncio.to_thread(_stylizer, network, engine, settings)
             self._ready(network, engine, stylizer)
             pass_over_what_stays()
+            self._is_serving = True
             await self._set_health(health_pb2.HealthCheckResponse.SERVING)
             log.info("model %s on %s in %s%s", network.edition, engine.name, engine.precision, _advice(network))
-            print(f"serving on {settings.host}:{port} model={network.edition} precision={engine.precision}", flush=True)  # noqa: T201
+            address = shown(settings.host, port)
+            print(f"serving on {address} model={network.edition} precision={engine.precision}", flush=True)  # noqa: T201
             await self._ending.wait()
             await self._drain()
         finally:
@@ -149,6 +155,8 @@ class _Service:
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", settings.max_message_bytes),
                 ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+                # A connection that opens more waits at its own end: one alone cannot take all places.
+                ("grpc.max_concurrent_streams", max(_LEAST_OF_A_CONNECTION, settings.max_calls // 4)),
                 # Two servers on one port would share its calls without anybody's knowledge.
                 ("grpc.so_reuseport", int(self._share_port)),
                 ("grpc.enable_channelz", int(settings.channelz)),
@@ -183,8 +191,16 @@ class _Service:
 
     def _on_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._ending.set)
+            self._loop.add_signal_handler(number, self._end)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _end(self) -> None:
+        if self._is_serving:
+            self._ending.set()
+        else:
+            # Nobody has been served, and a model that is loading cannot be interrupted.
+            log.info("stopped while starting")
+            exits.leave(0)
 
     def _reload(self) -> None:
         task = asyncio.create_task(self._reloader.reload())
@@ -242,7 +258,7 @@ def _try(engine: Engine) -> None:
 
 
 def _stylizer(network: Network, engine: Engine, settings: ServeSettings) -> Stylizer:
-    store = StyleStore(open_blobs(f"{settings.data_dir.rstrip('/')}/styles"))
+    store = StyleStore(open_blobs(below(settings.data_dir, "styles")))
     edition = Edition(network.edition, network.sha256)
     limits = settings.image_limits
     stylizer = Stylizer(engine, limits, settings.max_styles, settings.cache_bytes, edition, store)

@@ -32,7 +32,7 @@ def bind(server: "grpc.aio.Server", settings: ServeSettings, tls: "TlsFiles | No
     Raises:
         BindError: It is taken, or not this machine's, or open to others without TLS.
     """
-    address = _shown(settings.host, settings.port)
+    address = shown(settings.host, settings.port)
     if tls is None and not is_loopback(settings.host):
         if not settings.insecure:
             raise BindError(
@@ -68,7 +68,7 @@ def reserve(host: str, port: int) -> Iterator[int]:
             except OSError as error:
                 if host == "localhost" and error.errno in _NO_SUCH_FAMILY:
                     continue
-                raise _refused(_shown(host, port)) from None
+                raise _refused(shown(host, port)) from None
             port = reserved.getsockname()[1]
         yield port
 
@@ -104,7 +104,7 @@ def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[A
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise BindError(
-            f"cannot bind {_shown(host, port)}: {host!r} is neither an address nor the name of a host, "
+            f"cannot bind {shown(host, port)}: {host!r} is neither an address nor the name of a host, "
             "and several processes share no other kind"
         ) from None
     addresses: list[tuple[socket.AddressFamily, tuple[Any, ...]]] = [
@@ -115,7 +115,8 @@ def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[A
     return addresses
 
 
-def _shown(host: str, port: int) -> str:
+def shown(host: str, port: int) -> str:
+    """HOST:PORT as clients write it."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

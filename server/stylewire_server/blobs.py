@@ -43,6 +43,12 @@ class Blobs(Protocol):
         ...
 
 
+def below(parent: str, folder: str) -> str:
+    """The path or URL of a folder in another, which may be a file system's root: `memory://`, `file:///`."""
+    scheme, separator, rest = parent.rpartition("://")
+    return f"{scheme}{separator}{rest.rstrip('/')}/{folder}"
+
+
 def open_blobs(url: str) -> Blobs:
     """The folder at a path or an fsspec URL.
 
@@ -77,7 +83,8 @@ class LocalBlobs:
     def names(self) -> list[str]:
         """See `Blobs.names`."""
         try:
-            return [entry.name for entry in self._root.iterdir() if entry.suffix != _TEMPORARY]
+            with os.scandir(self._root) as entries:
+                return [entry.name for entry in entries if not entry.name.endswith(_TEMPORARY) and entry.is_file()]
         except FileNotFoundError:
             return []
 

@@ -70,7 +70,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
                 allow_unverified=arguments.allow_unverified,
                 progress=progress,
             )
-    except WeightsError as error:
+    except (WeightsError, OSError) as error:
         print(f"stylewire_server: {error}", file=sys.stderr)  # noqa: T201
         return 1
     print(folder)  # noqa: T201

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -64,13 +64,20 @@ def fetch(
         manifest = Manifest(
             sources={name: sha256(model / name) for name in parts(model)},
             verified=not wrong,
-            versions={name: version(name) for name in ("stylewire", "openvino", "tensorflow")},
+            versions=_versions(),
         )
         if not _is_in_place(target, manifest):
             _convert(model, converted, manifest, progress)
             _publish(converted, target, scratch / "replaced")
     progress("done", 1.0)
     return target
+
+
+def _versions() -> dict[str, str]:
+    try:
+        return {name: version(name) for name in ("stylewire", "openvino", "tensorflow")}
+    except PackageNotFoundError as error:
+        raise WeightsError(f"fetching needs {error.name}: pip install 'stylewire[full]'") from None
 
 
 def _is_in_place(target: Path, manifest: Manifest) -> bool:

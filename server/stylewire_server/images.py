@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
-from . import png
+from . import jpeg, png
 from .errors import InvalidInput
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,18 @@ class Encoding(StrEnum):
     RAW_PIXELS = "RAW"
     RAW_FLOATS = "FLOATS"
 
+
+_ENCODINGS = {
+    "JPEG": Encoding.JPEG,
+    # JPEG with further pictures behind it: depth, or the other eye.
+    "MPO": Encoding.JPEG,
+    "PNG": Encoding.PNG,
+    "WEBP": Encoding.WEBP,
+}
+"""What Pillow calls a file -> what it is."""
+
+_LONGEST_SIDES = {Encoding.JPEG: 65_500, Encoding.WEBP: 16_383}
+"""Pixels, by libjpeg's and libwebp's own limits."""
 
 _SIGNATURES = {
     Encoding.JPEG: re.compile(rb"\xff\xd8\xff"),
@@ -114,15 +126,10 @@ def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) 
         if plan.target == size:
             return Picture(source, Encoding.RAW_PIXELS)
         return Picture(np.asarray(_resize(Image.fromarray(source), plan)), Encoding.RAW_PIXELS)
-    image = _open(source, limits, field)
-    encoding = Encoding(str(image.format))
-    # Before anything else is asked of it: Pillow decodes a whole PNG to look for its EXIF.
-    _check_size(image.size, limits, field)
+    image, encoding = _open(source, limits, field)
     orientation = _orientation(image)
-    turned = orientation in _TURNED
-    size = _flip(image.size) if turned else image.size
-    plan = _plan(size, fit, limits, field)
-    if turned:
+    plan = _upright_plan(image, orientation, fit, limits, field)
+    if orientation in _TURNED:
         plan = plan.turned()
     try:
         if encoding is Encoding.JPEG:
@@ -141,6 +148,24 @@ def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) 
         raise InvalidInput(
             field, f"{field} is a truncated or damaged {encoding} file of {len(source):,} bytes"
         ) from None
+
+
+def target_size(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) -> "Size":
+    """The size at which `load` would bring the picture to the network, by its header alone; raises as `load`."""
+    if isinstance(source, np.ndarray):
+        return _plan((source.shape[1], source.shape[0]), fit, limits, field).target
+    image, _ = _open(source, limits, field)
+    return _upright_plan(image, _orientation(image), fit, limits, field).target
+
+
+def check_encoding(size: "Size", encoding: Encoding) -> None:
+    """Raises InvalidInput where a file of that encoding cannot hold a picture of that size."""
+    limit = _LONGEST_SIDES.get(encoding)
+    if limit is not None and max(size) > limit:
+        raise InvalidInput(
+            "options.encoding",
+            f"the result is {size[0]}x{size[1]} px; a side of a {encoding} file is at most {limit:,} px; ask for PNG",
+        )
 
 
 def squash(pixels: np.ndarray) -> np.ndarray:
@@ -226,6 +251,10 @@ def _plan(size: Size, fit: Fit, limits: ImageLimits, field: str) -> _Plan:
     return _Plan(size, (0, 0), target)
 
 
+def _upright_plan(image: Image.Image, orientation: int, fit: Fit, limits: ImageLimits, field: str) -> _Plan:
+    return _plan(_flip(image.size) if orientation in _TURNED else image.size, fit, limits, field)
+
+
 def _check_size(size: Size, limits: ImageLimits, field: str) -> None:
     width, height = size
     pixels = width * height
@@ -239,17 +268,21 @@ def _check_size(size: Size, limits: ImageLimits, field: str) -> None:
 
 
 def _above(pixels: int, limit: int) -> str:
-    digits = 1 if round(pixels / 1e6, 1) > round(limit / 1e6, 1) else 6
+    digits = 1 if round(pixels / 1e6, 1) > round(limit / 1e6, 1) > 0 else 6
     return f"= {pixels / 1e6:,.{digits}f} Mpx; the limit is {limit / 1e6:,.{digits}f} Mpx"
 
 
-def _open(data: bytes, limits: ImageLimits, field: str) -> Image.Image:
+def _open(data: bytes, limits: ImageLimits, field: str) -> tuple[Image.Image, Encoding]:
+    """A file whose header has been read and is within the limits."""
     if not data:
         raise InvalidInput(field, f"{field} is empty: 0 bytes")
     if len(data) > limits.max_encoded_bytes:
         raise InvalidInput(field, f"{field} is {len(data):,} bytes; the limit is {limits.max_encoded_bytes:,} bytes")
+    if _SIGNATURES[Encoding.JPEG].match(data) and jpeg.has_too_many_scans(data):
+        raise InvalidInput(field, f"{field} is a JPEG file of more than {jpeg.MAX_SCANS} scans, which is the limit")
     try:
-        return Image.open(io.BytesIO(data), formats=_DECODERS)
+        image = Image.open(io.BytesIO(data), formats=_DECODERS)
+        encoding = _ENCODINGS[str(image.format)]
     except MemoryError:
         raise
     except Exception:
@@ -260,6 +293,10 @@ def _open(data: bytes, limits: ImageLimits, field: str) -> Image.Image:
         raise InvalidInput(
             field, f"{field} is not a JPEG, PNG or WebP picture: {len(data):,} bytes that begin with {head}"
         ) from None
+    # Before anything else is asked of it: Pillow decodes a whole PNG to look for its EXIF.
+    _check_size(image.size, limits, field)
+    _correct_transparency(image, encoding, data)
+    return image, encoding
 
 
 def _damaged(encoding: Encoding, data: bytes, field: str) -> InvalidInput:
@@ -280,16 +317,31 @@ def _flip(size: Size) -> Size:
 
 def _plain(image: Image.Image) -> Image.Image:
     """The same in mode L, RGB or CMYK: 8 bits, no palette, alpha composed on white."""
+    if image.mode.startswith("I"):
+        return _plain_of_16_bits(image)
     if image.has_transparency_data:
         colour = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), colour).convert("RGB")
-    if image.mode.startswith("I"):
-        levels = np.asarray(image, np.float32) * (255.0 / 65535.0)
-        return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))
     if image.mode in {"L", "RGB", "CMYK"}:
         image.load()
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _plain_of_16_bits(image: Image.Image) -> Image.Image:
+    levels = np.asarray(image)
+    plain = np.clip(np.rint(levels * np.float32(255.0 / 65535.0)), 0, 255).astype(np.uint8)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        plain[levels == clear] = 255
+    return Image.fromarray(plain)
+
+
+def _correct_transparency(image: Image.Image, encoding: Encoding, data: bytes) -> None:
+    """Pillow spreads grey of 1, 2 or 4 bits over 0..255, and leaves the one level that is transparent as it was."""
+    clear, bits = image.info.get("transparency"), data[24] if len(data) > 24 else 8
+    if encoding is Encoding.PNG and image.mode in {"1", "L"} and isinstance(clear, int) and bits < 8:
+        image.info["transparency"] = clear * 255 // (2**bits - 1)
 
 
 def _resize(image: Image.Image, plan: _Plan) -> Image.Image:
@@ -329,10 +381,24 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-@lru_cache(maxsize=32)
+_SRGB = frozenset({"sRGB", "sRGB built-in", "sRGB IEC61966-2.1", "sRGB IEC61966-2-1", "GIMP built-in sRGB", "c2"})
+"""Names of profiles that say what is taken for granted without one. Others are computed, sRGB or not."""
+
+_KEPT_PROFILE_BYTES = 64 * 2**10
+"""Of a profile whose transform is kept: a screen's or camera's takes 1 to 10 kB, and strangers choose what is kept."""
+
+
 def _srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """What brings pixels of that profile to sRGB; None where they are sRGB already."""
+    make = _kept_transform if len(profile) <= _KEPT_PROFILE_BYTES else _transform
+    return make(profile, mode)
+
+
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    if mode == "RGB" and "sRGB" in ImageCms.getProfileDescription(source):
+    if mode == "RGB" and ImageCms.getProfileDescription(source).strip() in _SRGB:
         return None
     return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+
+
+_kept_transform = lru_cache(maxsize=32)(_transform)

@@ -47,12 +47,10 @@ def _fields(call: Call) -> dict[str, Any]:
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
         fields = getattr(record, "call", {})
-        # A line is one line, whatever a message carries; a trace is left as it is.
-        if not record.exc_info:
-            line = line.replace("\n", "\\n").replace("\r", "\\r")
-        return " ".join([line, *(f"{name}={value}" for name, value in fields.items())])
+        line = " ".join([super().format(record), *(f"{name}={value}" for name, value in fields.items())])
+        # A line is one line, whatever a message or a certificate's name carries; a trace is left as it is.
+        return line if record.exc_info else line.replace("\n", "\\n").replace("\r", "\\r")
 
 
 class _Json(logging.Formatter):

@@ -90,8 +90,6 @@ class Scheduler:
         self._times = ServiceTimes()
         self._newest_kind: Hashable = None
         self._draining = False
-        self._idle = asyncio.Event()
-        self._idle.set()
         self.waiting = 0
         self.running = 0
 
@@ -117,7 +115,6 @@ class Scheduler:
         entry = _Entry(work, ticket, caller, kind, time.perf_counter(), copy_context(), done)
         self._waiting.setdefault(caller, deque()).append(entry)
         self.waiting += 1
-        self._idle.clear()
         self._dispatch()
         try:
             return await entry.done
@@ -147,10 +144,6 @@ class Scheduler:
     def drain(self) -> None:
         """Admit nothing from now on; what has been admitted finishes."""
         self._draining = True
-
-    async def idle(self) -> None:
-        """Waits until nothing waits or runs."""
-        await self._idle.wait()
 
     def close(self) -> None:
         """Ends the worker threads; what waits is dropped."""
@@ -207,7 +200,6 @@ class Scheduler:
             # A call that has just been cancelled is still here until its task has run.
             if not entry.done.done():
                 self._start(entry)
-        self._rest()
 
     def _start(self, entry: _Entry) -> None:
         loop = asyncio.get_running_loop()
@@ -255,8 +247,3 @@ class Scheduler:
             self.waiting -= 1
             if not entries:
                 del self._waiting[entry.caller]
-            self._rest()
-
-    def _rest(self) -> None:
-        if not self.waiting and not self.running:
-            self._idle.set()

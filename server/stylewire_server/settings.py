@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import platformdirs
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .images import ImageLimits
 
-Count = Annotated[int, Field(ge=0)]
+_MOST = 2**31 - 1
+"""gRPC and the messages of the contract count in 32 bits."""
+
+Count = Annotated[int, Field(ge=0, le=_MOST)]
+Positive = Annotated[int, Field(gt=0, le=_MOST)]
 
 _CORES_OF_A_PROCESS = 8
 """A picture of the lite edition takes 12 ms of CPU time, 1.2 ms of it in the event loop, which is one thread."""
@@ -20,7 +24,7 @@ _CORES_OF_A_PROCESS = 8
 class CacheSettings(BaseSettings):
     """Where things are kept."""
 
-    model_config = SettingsConfigDict(env_prefix="STYLEWIRE_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="STYLEWIRE_", env_ignore_empty=True, extra="ignore")
 
     cache: Annotated[Path, Field(description="folder of the full model, once fetched")] = platformdirs.user_cache_path(
         "stylewire"
@@ -57,18 +61,18 @@ class ServeSettings(CacheSettings):
         ),
     ] = 0
     queue_size: Annotated[Count, Field(description="calls that may wait")] = 64
-    max_pixels: Annotated[PositiveInt, Field(description="pixels of a picture that reaches the network")] = 4_194_304
-    max_decode_pixels: Annotated[PositiveInt, Field(description="pixels of any picture as it comes")] = 50_000_000
-    max_encoded_bytes: Annotated[PositiveInt, Field(description="bytes of one JPEG, PNG or WebP picture")] = 16 * 2**20
-    max_message_bytes: Annotated[PositiveInt, Field(description="bytes of one message on the wire")] = 64 * 2**20
-    max_styles: Annotated[PositiveInt, Field(description="styles that one request may blend")] = 16
-    cache_bytes: Annotated[Count, Field(description="bytes of style vectors kept")] = 16 * 2**20
-    data_dir: Annotated[str, Field(description="where named styles are kept: a folder, or any fsspec URL")] = (
-        platformdirs.user_data_dir("stylewire", appauthor=False)
-    )
+    max_pixels: Annotated[Positive, Field(description="pixels of a picture that reaches the network")] = 4_194_304
+    max_decode_pixels: Annotated[Positive, Field(description="pixels of any picture as it comes")] = 50_000_000
+    max_encoded_bytes: Annotated[Positive, Field(description="bytes of one JPEG, PNG or WebP picture")] = 16 * 2**20
+    max_message_bytes: Annotated[Positive, Field(description="bytes of one message on the wire")] = 64 * 2**20
+    max_styles: Annotated[Positive, Field(description="styles that one request may blend")] = 16
+    cache_bytes: Annotated[int, Field(ge=0, description="bytes of style vectors kept")] = 16 * 2**20
+    data_dir: Annotated[
+        str, Field(min_length=1, description="where named styles are kept: a folder, or any fsspec URL")
+    ] = platformdirs.user_data_dir("stylewire", appauthor=False)
     styles: Annotated[Path | None, Field(description="folder of pictures to load as named styles at start")] = None
-    max_calls: Annotated[PositiveInt, Field(description="calls open at one time, uploading ones included")] = 1024
-    max_streams: Annotated[PositiveInt, Field(description="streams open at one time")] = 16
+    max_calls: Annotated[Positive, Field(description="calls open at one time, uploading ones included")] = 1024
+    max_streams: Annotated[Positive, Field(description="streams open at one time")] = 16
     tls_cert: Annotated[Path | None, Field(description="the server's certificate chain, PEM; read again on change")] = (
         None
     )
@@ -88,7 +92,10 @@ class ServeSettings(CacheSettings):
     ] = None
     metrics_host: Annotated[str, Field(description="address of the metrics")] = "127.0.0.1"
     channelz: Annotated[bool, Field(description="serve gRPC channelz, to look into connections")] = False
-    grace: Annotated[float, Field(ge=0, description="seconds that calls in flight have to finish at shutdown")] = 20.0
+    grace: Annotated[
+        float,
+        Field(ge=0, allow_inf_nan=False, description="seconds that calls in flight have to finish at shutdown"),
+    ] = 20.0
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="what is logged")] = "info"
 
     log_format: Annotated[Literal["text", "json"], Field(description="a line of the log")] = "text"

@@ -1,8 +1,6 @@
 """A limit on what may go on at one time."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from .errors import TooMany
 
@@ -24,9 +22,8 @@ class Slots:
         self._free = asyncio.Event()
         self._free.set()
 
-    @contextmanager
-    def take(self) -> Iterator[None]:
-        """Holds one for as long as the block runs.
+    def take(self) -> None:
+        """Takes one, until `give_back`.
 
         Raises:
             TooMany: None is free.
@@ -37,12 +34,12 @@ class Slots:
             )
         self.taken += 1
         self._free.clear()
-        try:
-            yield
-        finally:
-            self.taken -= 1
-            if not self.taken:
-                self._free.set()
+
+    def give_back(self) -> None:
+        """Frees one that was taken."""
+        self.taken -= 1
+        if not self.taken:
+            self._free.set()
 
     async def all_free(self) -> None:
         """Waits until none is taken."""

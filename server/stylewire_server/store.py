@@ -153,7 +153,11 @@ class StyleStore:
             if known is not None and known[0] == tag:
                 self._read.move_to_end(name)
                 return known[1]
-        style = parse(name, self._blobs.read(name + SUFFIX))
+        try:
+            style = parse(name, self._blobs.read(name + SUFFIX))
+        except PermissionError as error:
+            # One file's own trouble, which the others of a list do not share.
+            raise DamagedFile(str(error.strerror)) from None
         with self._lock:
             self._read[name] = tag, style
             self._read.move_to_end(name)

@@ -8,7 +8,7 @@ import io
 import json
 import zipfile
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -18,6 +18,19 @@ FORMAT = 1
 
 # Not .npy: its header is parsed by `ast`, which now and then fails in CPython 3.11 when several threads parse.
 _FLOATS = np.dtype("<f4")
+
+
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What the parts of a damaged file raise."""
 
 
 class DamagedFile(Exception):
@@ -80,11 +93,17 @@ def parse(name: str, data: bytes) -> KeptStyle:
                 vector=_vector(archive.read("vector.f32")),
                 thumbnail=archive.read("thumbnail.jpg"),
                 origin_sha256=str(facts["origin_sha256"]),
-                edition=Edition(str(facts["model"]), str(facts["weights_sha256"])),
-                create_time=datetime.fromisoformat(facts["create_time"]),
+                edition=Edition(_text(facts["model"]), _text(facts["weights_sha256"])),
+                create_time=datetime.fromisoformat(facts["create_time"]).astimezone(UTC),
             )
-    except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError, NotImplementedError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise DamagedFile(f"{len(data):,} bytes that do not read: {error}") from None
+
+
+def _text(value: object) -> str:
+    """A fact that can be told in a message: json reads halves of surrogate pairs, which no encoding takes."""
+    str(value).encode()
+    return str(value)
 
 
 def _vector(data: bytes) -> np.ndarray:

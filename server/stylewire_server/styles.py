@@ -87,7 +87,7 @@ class StyleCache:
     def get(self, key: str, compute: Callable[[], np.ndarray]) -> tuple[np.ndarray, bool]:
         """The vector under that key, and whether it was there already; `compute` makes one that was not.
 
-        An error of `compute` goes to every call that was waiting for it, and the next one tries again.
+        An error of `compute` is its own call's alone; another that was waiting for it tries for itself.
         """
         with self._lock:
             if key in self._vectors:
@@ -100,7 +100,12 @@ class StyleCache:
                 self.computed += 1
                 mine = self._pending[key] = Future()
         if pending is not None:
-            return pending.result(), False
+            try:
+                return pending.result(), False
+            except Exception:
+                with self._lock:
+                    self.computed += 1
+                return compute(), False
         try:
             vector = compute()
         except BaseException as error:

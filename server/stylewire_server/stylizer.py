@@ -51,7 +51,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.strength <= 1.0:
-            raise InvalidInput("options.strength", f"strength is {self.strength:g}; it must be from 0 to 1")
+            raise InvalidInput("options.strength", f"strength is {self.strength:.9g}; it must be from 0 to 1")
         if not 1 <= self.quality <= 100:
             raise InvalidInput("options.quality", f"quality is {self.quality}; it must be from 1 to 100")
 
@@ -233,6 +233,11 @@ class Stylizer:
         """Whether the style was made by this network, so that it can be used here."""
         return style.edition == self._edition
 
+    def batch_pixels(self, contents: Sequence[Source], fit: Fit) -> int:
+        """Pixels that the network would compute for these contents, by their headers; raises as `stylize`."""
+        sizes = [images.target_size(content, fit, self._limits, "content") for content in contents]
+        return sum(width * height for width, height in sizes)
+
     def _check_number(self, blend: Sequence[WeightedStyle]) -> None:
         if not blend:
             raise InvalidInput("styles", "styles is empty; give at least 1 style")
@@ -241,7 +246,10 @@ class Stylizer:
 
     def _content(self, content: Source, options: Options, timings: Timings) -> Picture:
         with timings.measure("decode"):
-            return images.load(content, options.fit, self._limits, "content")
+            picture = images.load(content, options.fit, self._limits, "content")
+        height, width = picture.pixels.shape[:2]
+        images.check_encoding((width, height), options.encoding or picture.encoding)
+        return picture
 
     def _render(
         self, picture: Picture, vector: np.ndarray, options: Options, timings: Timings, checkpoint: Checkpoint

@@ -9,9 +9,11 @@ Empty lines and lines that begin with `#` are skipped. A name may come more than
 without a gap; its entries share one rate.
 """
 
+import decimal
 import hashlib
 import hmac
 import logging
+import math
 import re
 import secrets
 import time
@@ -98,7 +100,7 @@ class TokenFile:
             TokenFileError: The file cannot be used; the accounts stay as they were.
         """
         try:
-            lines = self._path.read_text("utf-8").splitlines()
+            lines = self._path.read_text("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise TokenFileError(f"the token file cannot be read: {reason}") from None
@@ -142,11 +144,11 @@ def new_token(name: str, rate: float | None = None) -> tuple[str, str]:
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name: up to 64 letters, digits and . _ @ -, beginning with a letter or digit")
-    if rate is not None and rate <= 0:
-        raise ValueError(f"rate is {rate:g}; it must be above 0 calls a second")
+    if rate is not None and not 0 < rate < math.inf:
+        raise ValueError(f"rate is {rate:g}; it must be a number above 0 calls a second")
     token = secrets.token_urlsafe(TOKEN_BYTES)
     entry = f"{name} sha256:{hashlib.sha256(token.encode()).hexdigest()}"
-    return token, entry if rate is None else f"{entry} rate={rate:g}"
+    return token, entry if rate is None else f"{entry} rate={decimal.Decimal(repr(rate)):f}"
 
 
 def _parse(line: str, number: int) -> tuple[str, bytes, float]:

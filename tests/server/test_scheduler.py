@@ -153,12 +153,11 @@ def test_draining_finishes_what_was_admitted() -> None:
         scheduler.drain()
         with pytest.raises(Draining):
             await scheduler.run(gate.job("late"), "a")
-        idle = asyncio.create_task(scheduler.idle())
         await asyncio.sleep(0.05)
-        assert not idle.done()
+        assert not any(call.done() for call in calls)
         gate.open.set()
-        await idle
         assert await asyncio.gather(*calls) == ["0", "1"]
+        assert (scheduler.waiting, scheduler.running) == (0, 0)
 
     asyncio.run(main())
 
@@ -267,7 +266,7 @@ def test_a_call_cancelled_in_the_moment_of_its_turn_is_not_begun() -> None:
         assert await first["a"] == "a"
         with pytest.raises(asyncio.CancelledError):
             await second
-        await scheduler.idle()
+        await settle(lambda: not scheduler.running)
         assert not ran
         assert not turns
 

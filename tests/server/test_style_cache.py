@@ -32,16 +32,16 @@ def test_a_hundred_callers_at_once_compute_once() -> None:
     assert cache.get("wave", compute)[1] is True
 
 
-def test_an_error_reaches_every_waiter_and_is_not_kept() -> None:
+def test_an_error_is_of_the_one_that_made_it_and_is_not_kept() -> None:
     cache = StyleCache(1 << 20)
     barrier = threading.Barrier(8)
     failing = threading.Event()
 
-    def fail() -> np.ndarray:
-        failing.wait(0.2)
-        raise ValueError("broken")
+    def get(number: int) -> str:
+        def fail() -> np.ndarray:
+            failing.wait(0.2)
+            raise ValueError(f"styles[{number}] is broken")
 
-    def get(_: int) -> str:
         barrier.wait()
         try:
             cache.get("wave", fail)
@@ -50,7 +50,7 @@ def test_an_error_reaches_every_waiter_and_is_not_kept() -> None:
         return "none"
 
     with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(get, range(8))) == ["broken"] * 8
+        assert list(threads.map(get, range(8))) == [f"styles[{number}] is broken" for number in range(8)]
     vector, cached = cache.get("wave", lambda: np.ones(1))
     assert not cached
     assert vector[0] == 1

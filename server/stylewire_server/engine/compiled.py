@@ -24,7 +24,7 @@ def prune(folder: Path) -> None:
         sums = _sealed(folder)
         for path in _graphs(folder):
             if sums.get(path.name) != _sha256(path):
-                path.unlink()
+                path.unlink(missing_ok=True)
     except OSError as error:
         raise _unusable(folder, error) from None
 
@@ -36,7 +36,7 @@ def seal(folder: Path) -> None:
         EngineError: It cannot be written.
     """
     try:
-        sums = {path.name: _sha256(path) for path in _graphs(folder)}
+        sums = {path.name: found for path in _graphs(folder) if (found := _sha256(path))}
         if sums != _sealed(folder):
             temporary = folder / f".{_SUMS}.{os.getpid()}"
             temporary.write_text(json.dumps(sums, indent=1))
@@ -57,8 +57,12 @@ def _graphs(folder: Path) -> list[Path]:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Of a file; empty for one that another process has removed since."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return ""
 
 
 def _unusable(folder: Path, error: OSError) -> EngineError:

@@ -1,16 +1,17 @@
 """Around every call: who it is, whether it may, how it ends, and who is told of it."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from ..errors import Draining, InvalidInput, ServiceError
+from ..errors import DeadlinePassed, Draining, InvalidInput, ServiceError
 from ..slots import Slots
 from ..tokens import TokenFile
 from .auth import authenticate
@@ -31,6 +32,10 @@ QUEUED = frozenset(
     }
 )
 """Methods whose every call is a job in the queue."""
+
+
+MESSAGE_SECONDS = 120.0
+"""From a call's head to the end of its message, or of a stream's first one: 64 MiB at 5 Mbit/s."""
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -89,14 +94,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 if call.method in QUEUED:
                     # To read a message costs half as much as to refuse a call for good.
                     self._check_room(call.caller)
-                return await behaviour(await _only(requests), context)
+                async with _in_time():
+                    request = await _only(requests)
+                return await behaviour(request, context)
 
         return around
 
     def _stream(self, behaviour: Callable, call: Call) -> Callable:
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> AsyncIterator:
             async with self._around(call, context, self._streams):
-                async for response in behaviour(requests, context):
+                async for response in behaviour(_begun_in_time(requests), context):
                     yield response
 
         return around
@@ -115,8 +122,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             call.account = authenticate(call.metadata, self._tokens)
             if self._draining:
                 raise Draining("the server is shutting down; try another one")
-            with self._calls.take(), slots.take() if slots else nullcontext():
-                yield
+            for limited in (self._calls, slots):
+                if limited is not None:
+                    limited.take()
+                    # Not when the handler is done: the answer still has to travel.
+                    context.add_done_callback(lambda _, limited=limited: limited.give_back())
+            yield
             call.code = _own_code(context)
         except grpc.aio.AbortError:
             call.code = _own_code(context)
@@ -124,12 +135,35 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         except Exception as error:
             await _end(call, context, error, answer)
         finally:
-            if call.code is None:
-                late = (context.time_remaining() or 1.0) <= 0.0
-                call.code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+            if call.code is not grpc.StatusCode.OK:
+                # Whatever came of it here, a caller whose deadline has passed is told that.
+                remaining = context.time_remaining()
+                late = remaining is not None and remaining <= 0.0
+                call.code = grpc.StatusCode.DEADLINE_EXCEEDED if late else call.code or grpc.StatusCode.CANCELLED
             call.seconds = time.perf_counter() - call.started
             for watcher in self._watchers:
                 watcher.ended(call)
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """Bounds the wait for a call's first message: one that never comes would hold its place for good."""
+    try:
+        async with asyncio.timeout(MESSAGE_SECONDS):
+            yield
+    except TimeoutError:
+        raise DeadlinePassed(f"the call's message has not come within {MESSAGE_SECONDS:g} s") from None
+
+
+async def _begun_in_time(requests: AsyncIterator) -> AsyncIterator:
+    first, none = None, object()
+    async with _in_time():
+        first = await anext(aiter(requests), none)
+    if first is none:
+        return
+    yield first
+    async for request in requests:
+        yield request
 
 
 async def _only(requests: AsyncIterator) -> Any:

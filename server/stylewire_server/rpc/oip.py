@@ -12,7 +12,7 @@ from stylewire.oip import open_inference_pb2_grpc
 from stylewire.v1 import stylizer_pb2 as pb
 
 from ..errors import InvalidInput, ModelNotFound, NotReady
-from ..images import SIDE, Fit
+from ..images import Fit
 from ..scheduler import Scheduler, Ticket
 from ..stylizer import Options, Source, Stylizer, WeightedStyle
 from . import tensors
@@ -113,7 +113,7 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
                 "style", f"style is a batch of {len(styles)}, content one of {len(contents)}; it must be as many, or 1"
             )
         options = _options(request, contents[0])
-        self._check_batch(contents)
+        self._check_batch(stylizer, contents, options.fit)
         made = []
         for index, content in enumerate(contents):
             ticket.check()
@@ -141,10 +141,11 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
             raise ModelNotFound(f"there is no version {version!r} of {MODEL!r}; this server has {model.edition!r}")
         return stylizer, model
 
-    def _check_batch(self, contents: Sequence[Source]) -> None:
-        # What a file comes to is known when it is decoded; the least that it can cost is a square of the network's.
-        pixels = sum(SIDE * SIDE if isinstance(each, bytes) else each.shape[0] * each.shape[1] for each in contents)
-        if len(contents) > 1 and pixels > self._max_pixels:
+    def _check_batch(self, stylizer: Stylizer, contents: Sequence[Source], fit: Fit) -> None:
+        if len(contents) == 1:
+            return
+        pixels = stylizer.batch_pixels(contents, fit)
+        if pixels > self._max_pixels:
             raise InvalidInput(
                 "content",
                 f"the batch of {len(contents)} is {pixels:,} px; the limit is {self._max_pixels:,} px, single or batch",
