@@ -15,13 +15,19 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optimizer_baseline import cli_activations, cli_compare, presets, vgg
 from optimizer_baseline.errors import BaselineError, InvalidOption, StopRun
 from optimizer_baseline.optimize import OPTIMIZERS
 from optimizer_baseline.precision import PRECISIONS
 from optimizer_baseline.settings import DEFAULT_PRESET, INITS, Settings
+
+if TYPE_CHECKING:
+    from optimizer_baseline.runs import RunFolder
+    from optimizer_baseline.transfer import Progress
+
+log = logging.getLogger(__name__)
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 _WIDE = 100  # columns of a terminal in which the bar has room for every cost
@@ -160,17 +166,16 @@ def _layer_weights(text: str) -> dict[str, float]:
 def _score(arguments: argparse.Namespace) -> int:
     from optimizer_baseline.scoring import score
 
-    with _quiet_tensorflow(arguments.verbose):
-        outcome = score(
-            arguments.content,
-            arguments.style,
-            arguments.picture,
-            preset=_preset(arguments),
-            size=arguments.size,
-            weights=arguments.weights,
-            rescale=arguments.rescale,
-            precision=arguments.precision,
-        )
+    outcome = score(
+        arguments.content,
+        arguments.style,
+        arguments.picture,
+        preset=_preset(arguments),
+        size=arguments.size,
+        weights=arguments.weights,
+        rescale=arguments.rescale,
+        precision=arguments.precision,
+    )
     if arguments.json:
         sys.stdout.write(json.dumps(outcome.as_dict(), indent=2) + "\n")
         return 0
@@ -223,7 +228,7 @@ def _remember(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _stylize(arguments: argparse.Namespace) -> int:
     from optimizer_baseline.runs import RunFolder
-    from optimizer_baseline.transfer import Progress, stylize
+    from optimizer_baseline.transfer import stylize
 
     folder = None
     state = None
@@ -232,8 +237,15 @@ def _stylize(arguments: argparse.Namespace) -> int:
             raise InvalidOption("--resume takes its pictures and its folder from the run; give neither")
         folder = RunFolder(arguments.resume)
         remembered, state = folder.open()
+        unasked = vars(parser().parse_args(["stylize"]))
         for name, value in remembered.items():
-            if name not in _RENEWABLE or getattr(arguments, name) is None:
+            asked = getattr(arguments, name) != unasked[name]
+            if asked and name not in _RENEWABLE and getattr(arguments, name) != value:
+                flag = f"--{name.replace('_', '-')}"
+                raise InvalidOption(
+                    f"{flag} is {getattr(arguments, name)}; the run to resume has {value}, and keeps it"
+                )
+            if not asked:
                 setattr(arguments, name, value)
     elif not arguments.content or not arguments.style or arguments.out is None:
         raise InvalidOption("stylize needs CONTENT, at least one STYLE, and -o OUT (or --resume DIR)")
@@ -261,6 +273,8 @@ def _stylize(arguments: argparse.Namespace) -> int:
         scales=arguments.scales,
         preserve_color=arguments.preserve_color,
     )
+    if arguments.resume is not None and folder is not None:
+        folder.remember(_remember(arguments))
     if arguments.run is not None:
         folder = RunFolder(arguments.run)
         folder.create(_remember(arguments))
@@ -275,7 +289,7 @@ def _stylize(arguments: argparse.Namespace) -> int:
                 folder.add(progress)
                 at_end = interrupted.is_set() or progress.iteration == progress.iterations
                 if at_end or progress.iteration % arguments.snapshot_every == 0:
-                    folder.snapshot(progress)
+                    _snapshot(folder, progress)
             if interrupted.is_set():
                 raise StopRun("interrupted")
 
@@ -293,13 +307,21 @@ def _stylize(arguments: argparse.Namespace) -> int:
         if folder is not None:
             # A run that ended early for another reason (evaluations, divergence) has its last iterations unsaved.
             if latest and not (folder.snapshots / f"{latest[0].iteration:06d}.png").exists():
-                folder.snapshot(latest[0])
+                _snapshot(folder, latest[0])
             folder.finish(arguments.film)
     sys.stderr.write(
         f"{out}: cost {result.costs.total_cost:.6g} after {result.evaluations} evaluations, {result.seconds:.1f} s, "
         f"{result.precision}{f' ({result.stopped})' if result.stopped else ''}\n"
     )
     return INTERRUPTED if interrupted.is_set() else 0
+
+
+def _snapshot(folder: RunFolder, progress: Progress) -> None:
+    try:
+        folder.snapshot(progress)
+    except OSError as error:
+        # A disk that is full costs a snapshot, and not the hours before it.
+        log.warning("iteration %d is not saved in %s: %s", progress.iteration, folder.path, error)
 
 
 def _check_writable(out: Path, read: Iterable[str]) -> None:
@@ -309,6 +331,8 @@ def _check_writable(out: Path, read: Iterable[str]) -> None:
         InvalidOption: The result would take the place of a picture that it is made from.
         OSError: The result cannot be written there.
     """
+    if out.is_dir():
+        raise InvalidOption(f"{out} is a folder; the result is a file")
     if out.exists() and any(Path(path).exists() and out.samefile(path) for path in read):
         raise InvalidOption(f"{out} is a picture to read; write to another file")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -73,6 +73,9 @@ class Plan:
                 raise InvalidOption(f"no {what} picture; at least one is needed")
             if twice := {stem for stem in stems if stems.count(stem) > 1}:
                 raise InvalidOption(f"two {what} pictures are called {sorted(twice)[0]!r}; names have to differ")
+        pairs = [pair_name(content, style) for content in self.contents for style in self.styles]
+        if twice := {pair for pair in pairs if pairs.count(pair) > 1}:
+            raise InvalidOption(f"two pairs are called {sorted(twice)[0]!r}; rename one of their pictures")
         names = dict.fromkeys((self.preset, *self.scored))
         costs = {name: presets.preset(name).replace(network=self.network) for name in names}
         object.__setattr__(self, "costs", costs)
@@ -90,6 +93,11 @@ class Plan:
             "precision": resolve(self.precision),
             "repeats": self.repeats,
         }
+
+
+def pair_name(content: Path, style: Path) -> str:
+    """What a pair's files are called."""
+    return f"{content.stem}--{style.stem}"
 
 
 @dataclass(frozen=True)
@@ -160,7 +168,7 @@ def compare(
     done: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
     for number, (content, style) in enumerate(everything, 1):
-        name = f"{content.stem}--{style.stem}"
+        name = pair_name(content, style)
 
         def report(iteration: int, state: str = "running", message: str = "", at: Any = (number, name)) -> None:
             if callback is not None:

@@ -5,19 +5,30 @@ The pass runs in a stylewire server, through the client. This is the only place 
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
+
 from PIL import Image
 
+from optimizer_baseline import images
 from optimizer_baseline.errors import BaselineError, InvalidOption
 
 TIMEOUT_SECONDS = 60.0
+# Longer side of a style as it is sent: the network looks at 256x256 px of it.
+STYLE_SIZE = 1024
 
 
 class FeedForwardError(BaselineError):
     """No server answered, or the server refused."""
 
 
-def feedforward(content: Image.Image, style: Image.Image, server: str | None) -> Image.Image:
-    """`content` in the style of `style`, of the content's size, from the stylewire server at `server` (HOST:PORT).
+def feedforward(
+    content: Image.Image, styles: Sequence[Image.Image], shares: Sequence[float], server: str | None
+) -> Image.Image:
+    """`content` in a blend of `styles`, of the content's size, from the stylewire server at `server` (HOST:PORT).
+
+    Args:
+        shares: of each style, above 0.
 
     Raises:
         InvalidOption: no server was named.
@@ -27,9 +38,19 @@ def feedforward(content: Image.Image, style: Image.Image, server: str | None) ->
         raise InvalidOption("init 'feedforward' needs a running server: name it with --server HOST:PORT")
     import stylewire
 
+    blend: dict[bytes, float] = {}
+    for style, share in zip(styles, shares, strict=True):
+        file = _png(style)
+        blend[file] = blend.get(file, 0.0) + share
     try:
         with stylewire.Client(server, timeout=TIMEOUT_SECONDS) as client:
-            picture: Image.Image = client.stylize(content, style, fit="native", encoding="png")
+            picture: Image.Image = client.stylize(content, blend, fit="native", encoding="png")
             return picture.convert("RGB")
     except stylewire.StylewireError as error:
         raise FeedForwardError(f"feed-forward pass at {server} failed: {error}") from error
+
+
+def _png(style: Image.Image) -> bytes:
+    out = io.BytesIO()
+    images.fit(style, min(STYLE_SIZE, max(style.size))).save(out, "PNG", compress_level=1)
+    return out.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from optimizer_baseline.errors import InvalidImage, InvalidOption
+
+log = logging.getLogger(__name__)
 
 Pixels: TypeAlias = NDArray[np.float32]
 Picture: TypeAlias = "str | Path | bytes | Image.Image | NDArray[Any]"
@@ -24,13 +27,14 @@ MAX_PIXELS = 4_000_000
 RGB_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
 
-def load(picture: Picture, what: str = "picture") -> Image.Image:
-    """`picture` as an upright RGB PIL image: EXIF orientation applied, transparency laid on white.
+def load(picture: Picture, what: str = "picture", background: str = "white") -> Image.Image:
+    """`picture` as an upright sRGB PIL image: EXIF orientation and colour profile applied, transparency filled.
 
     Args:
         picture: a path, the bytes of a file, a PIL image, uint8 [H, W, 3] or float [H, W, 3] in 0..1 (with or without
             a leading axis of 1).
         what: how error messages call it.
+        background: what transparent parts are laid on.
 
     Raises:
         InvalidImage: no such file, not a picture, or more than 64 Mpx (judged before decoding).
@@ -50,12 +54,13 @@ def load(picture: Picture, what: str = "picture") -> Image.Image:
                 f"{MAX_DECODED_PIXELS / 1e6:.1f} Mpx"
             )
         image = ImageOps.exif_transpose(image)
-        if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+        profile = image.info.get("icc_profile")
+        if image.mode.startswith(("I", "F")):
+            image = _eight_bit(image, what)
+        elif image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
             rgba = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-        elif image.mode.startswith(("I", "F")):
-            image = _sixteen_bit(image)
-        return image.convert("RGB")
+            image = Image.alpha_composite(Image.new("RGBA", rgba.size, background), rgba).convert("RGB")
+        return _to_srgb(image, profile).convert("RGB")
     except FileNotFoundError:
         raise InvalidImage(f"{what}: no file {name}") from None
     except Image.DecompressionBombError as error:
@@ -66,10 +71,30 @@ def load(picture: Picture, what: str = "picture") -> Image.Image:
         raise InvalidImage(f"{what}: cannot read {name}: {error}") from None
 
 
-def _sixteen_bit(image: Image.Image) -> Image.Image:
+def _eight_bit(image: Image.Image, what: str) -> Image.Image:
+    """Grey of 16 bits, or of floats in 0..1, as 8 bits."""
     values = np.asarray(image, np.float64)
-    top = 65535.0 if values.max() > 255 else 255.0
-    return Image.fromarray(np.clip(values / top * 255.0 + 0.5, 0, 255).astype(np.uint8))
+    top = 1.0 if image.mode == "F" else 65535.0
+    if not (values.min() >= 0.0 and values.max() <= top):
+        raise InvalidImage(
+            f"{what} has values in {values.min():.3g}..{values.max():.3g}; those of mode {image.mode} are in 0..{top:g}"
+        )
+    return Image.fromarray((values / top * 255.0 + 0.5).astype(np.uint8))
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """`image` by its colour profile; as it is where it has none, or one that cannot be used."""
+    if not profile:
+        return image
+    if image.mode not in {"L", "RGB", "CMYK"}:
+        image = image.convert("RGB")
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        log.info("ignoring an unusable colour profile: %s", error)
+        return image
+    return image if converted is None else converted
 
 
 def _from_array(array: NDArray[Any], what: str) -> Image.Image:
@@ -161,14 +186,14 @@ def refine(coarse: Pixels, start: Pixels) -> Pixels:
 
 
 def load_mask(mask: Picture, width: int, height: int) -> Pixels:
-    """A grey picture as float32 [1, H, W, 1]: white (1) where its style goes, black (0) where it does not.
+    """A grey picture as float32 [1, H, W, 1]: white (1) where its style goes, black (0) or clear where it does not.
 
     Raises:
         InvalidImage: unreadable, or black all over.
     """
     if isinstance(mask, np.ndarray) and mask.ndim == 2:
         mask = np.repeat(mask[..., None], 3, axis=2)
-    grey = load(mask, "mask").convert("L").resize((width, height), Image.Resampling.BOX)
+    grey = load(mask, "mask", background="black").convert("L").resize((width, height), Image.Resampling.BOX)
     values: Pixels = np.asarray(grey, np.float32)[None, :, :, None] / np.float32(255.0)
     if values.max() == 0.0:
         raise InvalidImage("mask is black everywhere: its style would go nowhere")

@@ -98,8 +98,9 @@ class Objective:
         masked = tuple(style.mask is not None for style in styles)
         self.preset = preset
         self._program = program(weights, preset, bfloat16=bfloat16, masked=masked, custom=custom)
-        for pixels in (content, *(style.pixels for style in styles)):
-            self._program.network.check_size(*pixels.shape[1:3])
+        for what, pixels in (("content", content), *(("style", style.pixels) for style in styles)):
+            height, width = pixels.shape[1:3]
+            self._program.network.check_size(height, width, what)
         whole = sum(style.weight for style in styles)
         nowhere = np.empty((1, 0, 0, 1), np.float32)
         features = self._program.network(tf.constant(content))

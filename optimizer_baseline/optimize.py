@@ -42,12 +42,25 @@ class Step:
 
 
 class Descent:
-    """Book-keeping around an objective while one driver minimises it."""
+    """Book-keeping around an objective while one driver minimises it.
 
-    def __init__(self, objective: Objective, report: Callable[[Step], None], evaluations: int | None = None) -> None:
+    Args:
+        objective: The cost.
+        report: Called after each iteration.
+        evaluations: That are allowed; None for any number.
+        best: The best picture of an earlier part of the same run.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        report: Callable[[Step], None],
+        evaluations: int | None = None,
+        best: Pixels | None = None,
+    ) -> None:
         self.objective = objective
-        self.best: Pixels | None = None
-        self.best_costs: Costs | None = None
+        self.best = best
+        self.best_costs: Costs | None = None if best is None else objective.costs(best)
         self.evaluations = 0
         self.iterations = 0
         self._limit = evaluations
@@ -60,7 +73,7 @@ class Descent:
         """Costs and gradient of `pixels` [1, H, W, 3].
 
         Raises:
-            Diverged: cost or gradient is not finite, or the cost is 1000 times the first one.
+            Diverged: cost or gradient is not finite.
             StopRun: the allowed evaluations are used up.
         """
         if self._limit is not None and self.evaluations >= self._limit:
@@ -73,17 +86,22 @@ class Descent:
                 f"cost became {total} at evaluation {self.evaluations}; lower the weights or the learning rate"
             )
         self._first = total if self._first is None else self._first
-        if total > DIVERGENCE_FACTOR * self._first > 0:
-            raise Diverged(
-                f"cost rose from {self._first:.4g} to {total:.4g}, more than {DIVERGENCE_FACTOR:.0f} times, at "
-                f"evaluation {self.evaluations}; lower the learning rate"
-            )
         if self.best_costs is None or total < self.best_costs.total_cost:
             self.best, self.best_costs, self._improved = pixels.copy(), costs, True
         return costs, gradient
 
     def advance(self, pixels: Pixels, costs: Costs) -> None:
-        """An iteration is complete and stands at `pixels`."""
+        """An iteration is complete and stands at `pixels`.
+
+        Raises:
+            Diverged: the cost there is 1000 times the first one. What a line search only tries may be anything.
+        """
+        total = costs.total_cost
+        if self._first is not None and total > DIVERGENCE_FACTOR * self._first > 0:
+            raise Diverged(
+                f"cost rose from {self._first:.4g} to {total:.4g}, more than {DIVERGENCE_FACTOR:.0f} times, at "
+                f"evaluation {self.evaluations}; lower the learning rate"
+            )
         self.iterations += 1
         improved, self._improved = self._improved, False
         seconds = time.perf_counter() - self._began
@@ -92,8 +110,10 @@ class Descent:
 
 def minimise(
     descent: Descent, start: Pixels, optimizer: str, iterations: int, learning_rate: float | None = None
-) -> None:
+) -> bool:
     """Runs `optimizer` from `start` [1, H, W, 3] for at most `iterations`; the outcome is `descent.best`.
+
+    Returns whether it has arrived before that: no step that it can take lowers the cost.
 
     Args:
         learning_rate: largest change of a pixel per step for Adam and (at first) gradient descent; L-BFGS has none.
@@ -107,13 +127,12 @@ def minimise(
     if optimizer == "lbfgs":
         if learning_rate is not None:
             raise InvalidOption("lbfgs finds its own step; a learning rate is for adam and gradient-descent")
-        _lbfgs(descent, start, iterations)
-        return
+        return _lbfgs(descent, start, iterations)
     rate = LEARNING_RATES[optimizer] if learning_rate is None else learning_rate
-    (_adam if optimizer == "adam" else _gradient_descent)(descent, start, iterations, rate)
+    return (_adam if optimizer == "adam" else _gradient_descent)(descent, start, iterations, rate)
 
 
-def _lbfgs(descent: Descent, start: Pixels, iterations: int) -> None:
+def _lbfgs(descent: Descent, start: Pixels, iterations: int) -> bool:
     """Byrd, Lu, Nocedal, Zhu 1995, as scipy has it.
 
     Until it has seen positive curvature it steps by the gradient itself, never further, and a start from the content
@@ -122,6 +141,7 @@ def _lbfgs(descent: Descent, start: Pixels, iterations: int) -> None:
     from scipy.optimize import Bounds, minimize
 
     shape = start.shape
+    standing = start
     latest: list[Costs] = []
     scale = 0.0
 
@@ -134,8 +154,14 @@ def _lbfgs(descent: Descent, start: Pixels, iterations: int) -> None:
         return costs.total_cost * scale, gradient.ravel().astype(np.float64) * scale
 
     def finished(flat: NDArray[np.float64]) -> None:
+        nonlocal standing
+        pixels = flat.reshape(shape).astype(np.float32)
+        if np.array_equal(pixels, standing):
+            # A line search of twenty evaluations that moved no pixel, and so will the next ones.
+            raise StopIteration
+        standing = pixels
         # The line search ends on the point it accepts, so the latest costs are those of `flat`.
-        descent.advance(flat.reshape(shape).astype(np.float32), latest[0])
+        descent.advance(pixels, latest[0])
 
     begun = descent.iterations
     flat = start.ravel().astype(np.float64)
@@ -150,28 +176,30 @@ def _lbfgs(descent: Descent, start: Pixels, iterations: int) -> None:
         # Rounding in the costs can make a line search fail long before the valley's floor. A fresh start from there
         # forgets the misleading curvature; one that cannot take even its first step has arrived.
         if descent.iterations == before:
-            break
+            return True
+    return False
 
 
-def _adam(descent: Descent, start: Pixels, iterations: int, rate: float) -> None:
+def _adam(descent: Descent, start: Pixels, iterations: int, rate: float) -> bool:
     """Kingma & Ba 2015, algorithm 1, with their beta1 = 0.9 and beta2 = 0.999; pixels are clipped after each step."""
     beta1, beta2 = 0.9, 0.999
     pixels = start.copy()
     mean = np.zeros_like(pixels)
     square = np.zeros_like(pixels)
+    _, gradient = descent.evaluate(pixels)
     for t in range(1, iterations + 1):
-        costs, gradient = descent.evaluate(pixels)
         mean += (1 - beta1) * (gradient - mean)
         square += (1 - beta2) * (gradient * gradient - square)
         # Their epsilon, relative to the gradient: costs of presets differ by ten orders of magnitude.
         root = np.sqrt(square / (1 - beta2**t))
         step = mean / (1 - beta1**t) / (root + 1e-8 * root.max() + 1e-30)
-        before = pixels
         pixels = np.clip(pixels - np.float32(rate) * step, 0.0, 1.0).astype(np.float32)
-        descent.advance(before, costs)
+        costs, gradient = descent.evaluate(pixels)
+        descent.advance(pixels, costs)
+    return False
 
 
-def _gradient_descent(descent: Descent, start: Pixels, iterations: int, rate: float) -> None:
+def _gradient_descent(descent: Descent, start: Pixels, iterations: int, rate: float) -> bool:
     """Projected steepest descent. A step that raises the cost is taken back and halved, one that lowers it grows by a
     fifth ("bold driver"): a fixed step either crawls or diverges, because curvature differs by orders of magnitude
     between presets and along one run."""
@@ -182,7 +210,7 @@ def _gradient_descent(descent: Descent, start: Pixels, iterations: int, rate: fl
         while True:
             trial = np.clip(pixels - np.float32(length) * gradient, 0.0, 1.0).astype(np.float32)
             if np.array_equal(trial, pixels):
-                return  # No step of a representable size lowers the cost.
+                return True  # No step of a representable size lowers the cost.
             trial_costs, trial_gradient = descent.evaluate(trial)
             if trial_costs.total_cost < costs.total_cost:
                 break
@@ -190,3 +218,4 @@ def _gradient_descent(descent: Descent, start: Pixels, iterations: int, rate: fl
         pixels, costs, gradient = trial, trial_costs, trial_gradient
         length *= 1.2
         descent.advance(pixels, costs)
+    return False

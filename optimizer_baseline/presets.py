@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from optimizer_baseline import costs, vgg
 from optimizer_baseline.errors import InvalidOption
@@ -67,15 +68,30 @@ class Preset:
         values = (getattr(self, name) for name in sorted(fields))
         return tuple(tuple(v.items()) if isinstance(v, Mapping) else v for v in values)
 
+    @property
+    def definition(self) -> dict[str, Any]:
+        """Everything but name, source and network, JSON-ready."""
+        fields = {field.name for field in dataclasses.fields(self)} - {"name", "source", "network"}
+        values = {name: getattr(self, name) for name in sorted(fields)}
+        return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+
     def replace(self, **changes: object) -> Preset:
         """A copy with some fields changed, e.g. `preset.replace(network="vgg16", style_weight=1e3)`.
+
+        Where more than the network is another, a name that is not given too becomes `… (changed)`.
 
         Raises:
             InvalidOption: an unknown field or a bad value.
         """
         if unknown := changes.keys() - {field.name for field in dataclasses.fields(self)}:
             raise InvalidOption(f"a preset has no field {sorted(unknown)[0]!r}")
-        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+        changed = dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+        if "name" in changes or changed.definition == self.definition or self.name.endswith(_CHANGED):
+            return changed
+        return dataclasses.replace(changed, name=f"{self.name}{_CHANGED}")
+
+
+_CHANGED = " (changed)"
 
 
 def _check_weight(what: str, value: float) -> None:
@@ -99,7 +115,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 source="Gatys, Ecker, Bethge: Image Style Transfer Using Convolutional Neural Networks, CVPR 2016, "
                 "equations 1 to 7 and section 3 (content conv4_2, style conv1_1 … conv5_1 at 1/5, alpha/beta = 1e-3). "
                 "Their responses are rectified (equation 2 is 0 for F < 0). Their network is the norm-rescaled VGG-19: "
-                "give rescaled weights, or --rescale; on plain weights the same numbers are larger costs",
+                "give rescaled weights, or --rescale. On plain weights the same numbers are larger costs, style's by "
+                "far more than content's: on rescaled ones a picture as far from its content needs more style_weight",
                 network="vgg19",
                 pooling="average",
                 content_layers=_each(1.0, "relu4_2"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +26,7 @@ LAST_FRAME_MILLISECONDS = 2000
 
 
 class RunFolder:
-    """Writes and reads one run's folder; every file is replaced whole, so that a crash leaves the one before."""
+    """Writes and reads one run's folder. What a run resumes from is replaced whole: a crash leaves the one before."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,11 +37,15 @@ class RunFolder:
         """Makes the folder and writes down what the run was asked to do.
 
         Raises:
-            BaselineError: the folder holds a run already.
+            BaselineError: the folder holds a run already, one that can be resumed.
         """
-        if (self.path / "run.json").exists():
+        if (self.path / "state.npz").exists():
             raise BaselineError(f"{self.path} holds a run already; --resume {self.path}, or choose another folder")
         self.snapshots.mkdir(parents=True, exist_ok=True)
+        self.remember(arguments)
+
+    def remember(self, arguments: Mapping[str, Any]) -> None:
+        """Writes down what the run is asked to do from now on."""
         _replace(self.path / "run.json", json.dumps(dict(arguments), indent=2).encode())
 
     def open(self) -> tuple[dict[str, Any], State]:
@@ -60,10 +65,11 @@ class RunFolder:
                     int(file["evaluations"]),
                     float(file["seconds"]),
                     file["pixels"].astype(np.float32),
+                    file["best"].astype(np.float32) if "best" in file else None,
                 )
         except FileNotFoundError as error:
             raise BaselineError(f"{self.path} holds no run to resume: no {Path(error.filename).name}") from None
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
             raise BaselineError(f"cannot resume {self.path}: {error}") from error
         self.records = [record for record in self.records if record["iteration"] <= state.iteration]
         return arguments, state
@@ -74,10 +80,12 @@ class RunFolder:
 
     def snapshot(self, progress: Progress) -> None:
         """Saves the current picture, the state and the history."""
-        progress.picture().save(self.snapshots / f"{progress.iteration:06d}.png")
-        state = progress.state()
+        picture = self.path / "snapshot.part.png"
+        progress.picture().save(picture)
+        picture.replace(self.snapshots / f"{progress.iteration:06d}.png")
+        fields = {name: value for name, value in progress.state().__dict__.items() if value is not None}
         part = self.path / "state.part.npz"
-        np.savez(part, **state.__dict__)
+        np.savez(part, **fields)
         part.replace(self.path / "state.npz")
         _replace(self.path / "history.json", json.dumps(self.records, indent=1).encode())
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from optimizer_baseline import images, presets
 from optimizer_baseline import weights as vgg_weights
+from optimizer_baseline.errors import InvalidImage
 from optimizer_baseline.images import Picture
 from optimizer_baseline.objective import Costs, Objective, Style
 from optimizer_baseline.precision import resolve
@@ -19,9 +20,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Score:
-    """Costs of one picture, and under which definition they were measured. `size` is the longer side in pixels."""
+    """Costs of one picture, and under which definition they were measured: `Preset.definition`.
+
+    `size` is the longer side in pixels.
+    """
 
     preset: str
+    definition: Mapping[str, Any]
     network: str
     size: int
     width: int
@@ -41,6 +46,7 @@ class Score:
         }
         return {
             "preset": self.preset,
+            "definition": dict(self.definition),
             "network": self.network,
             "size": self.size,
             "width": self.width,
@@ -78,7 +84,7 @@ def score(
     its centre, as a server does that fits the content to a square.
 
     Args:
-        picture: one picture, or a list of pictures of one shape, for which targets are computed only once.
+        picture: one picture, or a list of pictures of one size, for which targets are computed only once.
         network: "vgg16" or "vgg19" in place of the preset's own.
         weights, rescale, precision: as in `Settings`; float32 unless asked otherwise, because scores get compared.
 
@@ -93,6 +99,11 @@ def score(
         cost = cost.replace(network=network)
     loaded = [images.fit(images.load(p, "picture"), size) for p in images.as_list(picture)]
     width, height = loaded[0].size
+    for other in loaded[1:]:
+        if other.size != (width, height):
+            raise InvalidImage(
+                f"pictures come to {width}x{height} and {other.width}x{other.height} px; those of a list have one shape"
+            )
     original = images.load(content, "content")
     style_image = images.fit(images.load(style, "style"), size)
     cropped = images.crop_to_shape(original, width, height)
@@ -116,13 +127,14 @@ def score(
     scores = [
         Score(
             cost.name,
+            cost.definition,
             cost.network,
             size,
             width,
             height,
             loaded_weights.source,
             number_format,
-            objective.costs(images.to_pixels(images.resize(p, width, height))),
+            objective.costs(images.to_pixels(p)),
         )
         for p in loaded
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from optimizer_baseline import images, precision, weights
+from optimizer_baseline import images, precision, vgg, weights
 from optimizer_baseline.errors import Diverged, InvalidOption, StopRun
 from optimizer_baseline.feedforward import feedforward
 from optimizer_baseline.images import Picture, Pixels
@@ -25,7 +26,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands, enough to go on from: `pixels` [1, H, W, 3] after `done` iterations at `scale`."""
+    """Where a run stands, enough to go on from: `pixels` [1, H, W, 3] after `done` iterations at `scale`.
+
+    `best` is the picture of the least cost at that scale so far, which need not be the one that it stands at.
+    """
 
     scale: int
     done: int
@@ -33,6 +37,7 @@ class State:
     evaluations: int
     seconds: float
     pixels: Pixels
+    best: Pixels | None = None
 
 
 @dataclass(frozen=True)
@@ -170,7 +175,9 @@ class _Run:
                 descent, start = self._descent(scale, now, callback, history)
                 began = time.perf_counter()
                 try:
-                    minimise(descent, start, settings.optimizer, iterations, settings.learning_rate)
+                    arrived = minimise(descent, start, settings.optimizer, iterations, settings.learning_rate)
+                    if arrived and scale == len(self.sizes):
+                        stopped = "no step lowers the cost any more"
                 except StopRun as stop:
                     stopped = str(stop) or "stopped"
                 except Diverged as error:
@@ -187,7 +194,7 @@ class _Run:
                     evaluations=now.evaluations + descent.evaluations,
                     seconds=seconds,
                 )
-            now = replace(now, scale=scale + 1, done=0)
+            now = replace(now, scale=scale + 1, done=0, best=None)
         if best is None or best.best_costs is None:
             raise InvalidOption(f"nothing to do: {stopped or 'the run is complete; give it more iterations'}")
         width, height = self.sizes[-1]
@@ -227,7 +234,13 @@ class _Run:
         def report(step: Step) -> None:
             def state() -> State:
                 return State(
-                    scale, progress.done, progress.iteration, progress.evaluations, progress.seconds, step.pixels
+                    scale,
+                    progress.done,
+                    progress.iteration,
+                    progress.evaluations,
+                    progress.seconds,
+                    step.pixels,
+                    descent.best,
                 )
 
             progress = Progress(
@@ -250,7 +263,7 @@ class _Run:
                 callback(progress)
 
         budget = None if settings.evaluations is None else settings.evaluations - now.evaluations
-        descent = Descent(objective, report, budget)
+        descent = Descent(objective, report, budget, now.best)
         return descent, self._start(now, content, styles)
 
     def _start(self, now: State, content: Pixels, styles: Sequence[Style]) -> Pixels:
@@ -269,9 +282,12 @@ class _Run:
         """Style pictures at this scale: they shrink with the content, so that their strokes do too."""
         final = max(self.content.size)
         longer = round((self.settings.style_size or final) * max(width, height) / final)
+        least = vgg.smallest_side(self.settings.cost.layers)
         styles = []
         for image, share, mask in zip(self.style_sources, self.shares, self.masks, strict=True):
-            pixels = images.to_pixels(images.fit(image, longer))
+            # A panorama keeps the height that the deepest layer needs, where its full size has it.
+            needed = math.ceil(least * max(image.size) / min(image.size))
+            pixels = images.to_pixels(images.fit(image, max(longer, min(needed, self.settings.style_size or final))))
             if self.settings.preserve_color:
                 pixels = images.match_luminance(pixels, content)
             styles.append(Style(pixels, share, None if mask is None else images.load_mask(mask, width, height)))
@@ -288,7 +304,7 @@ class _Run:
             picture = images.resize_pixels(styles[0].pixels, height, width)
         elif init == "feedforward":
             if self._feedforward is None:
-                self._feedforward = feedforward(self.content, self.style_sources[0], self.server)
+                self._feedforward = feedforward(self.content, self.style_sources, self.shares, self.server)
             picture = images.to_pixels(images.resize(self._feedforward, width, height))
         else:
             noise = np.random.default_rng(settings.seed).random(content.shape, np.float32)

@@ -96,12 +96,12 @@ class Network:
                 kind = self._kind.as_numpy_dtype
                 self._operands[name] = tuple(tf.constant(operand.astype(kind)) for operand in (kernel, turned, bias))
 
-    def check_size(self, height: int, width: int) -> None:
-        """Raises InvalidImage for a picture with a side too short for the deepest layer."""
+    def check_size(self, height: int, width: int, what: str = "picture") -> None:
+        """Raises InvalidImage for a picture with a side too short for the deepest layer; `what` is its name."""
         least = smallest_side(self.path)
         if min(height, width) < least:
             raise InvalidImage(
-                f"picture is {width}x{height} px; layer {self.wanted[-1]} needs at least {least} px on each side"
+                f"{what} is {width}x{height} px; layer {self.wanted[-1]} needs at least {least} px on each side"
             )
 
     def __call__(self, pixels: Any, *, embed: bool = False) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import logging
 import os
 import tempfile
 import urllib.request
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -272,7 +273,7 @@ def _from_file(network: str, path: Path) -> Weights:
                 if conv := _field_name(name):
                     found.setdefault(conv, []).append(array)
             return Weights(network, _pairs(found, str(path)), str(path))
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise WeightsError(f"cannot read {path}: {error}") from error
     raise WeightsError(f"{path} is a {path.suffix or 'file without suffix'}; weights are .h5 or .npz")
 

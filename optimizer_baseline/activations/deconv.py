@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer_baseline import vgg
+from optimizer_baseline.errors import InvalidImage
 from optimizer_baseline.images import Pixels
 from optimizer_baseline.weights import Weights
 
@@ -42,6 +43,10 @@ class Deconvnet:
         """Responses float32 [1, H', W', C] of `layer` to `pixels` [1, H, W, 3], and the switches of every pooling."""
         import tensorflow as tf
 
+        height, width = pixels.shape[1:3]
+        least = vgg.smallest_side(self._path)
+        if min(height, width) < least:
+            raise InvalidImage(f"picture is {width}x{height} px; layer {self.layer} needs {least} px on each side")
         x: Any = tf.constant(pixels) - tf.constant(vgg.MEAN_RGB) / 255.0
         switches: dict[str, Any] = {}
         for name in self._path:

@@ -76,6 +76,44 @@ def test_a_run_is_never_overwritten(files, capfd):
     assert "holds no run to resume: no run.json" in capfd.readouterr().err
 
 
+def test_a_run_that_never_began_may_begin_again(files, capfd):
+    run = files / "run"
+    with_run = ["--iterations", "1", "--run", str(run), "--style-layers", "relu1_1=x"]
+    assert stylize(files, *with_run) == 2
+    (files / "style.png").rename(files / "kept.png")
+    assert stylize(files, "--iterations", "1", "--run", str(run)) == 1
+    (files / "kept.png").rename(files / "style.png")
+    assert stylize(files, "--iterations", "1", "--run", str(run)) == 0
+    (run / "state.npz").write_bytes((run / "state.npz").read_bytes()[:500])
+    capfd.readouterr()
+    assert main(["stylize", "--resume", str(run), "--iterations", "2", "--quiet"]) == 1
+    assert capfd.readouterr().err.startswith(f"error: cannot resume {run}: ")
+
+
+def test_a_resumed_run_keeps_its_settings_and_remembers_new_ones(files, capfd):
+    run = files / "run"
+    assert stylize(files, "--iterations", "2", "--run", str(run)) == 0
+    capfd.readouterr()
+    assert main(["stylize", "--resume", str(run), "--size", "99"]) == 2
+    assert capfd.readouterr().err == "error: --size is 99; the run to resume has 40, and keeps it\n"
+    assert main(["stylize", "--resume", str(run), "--iterations", "4", "--quiet"]) == 0
+    assert json.loads((run / "run.json").read_text())["iterations"] == 4
+
+
+def test_the_result_is_tried_before_the_work(files, capfd):
+    content = (files / "content.png").read_bytes()
+    (files / "folder.png").mkdir()
+    for out, code, message in (
+        ("content.png", 2, "is a picture to read; write to another file"),
+        ("style.png", 2, "is a picture to read; write to another file"),
+        ("folder.png", 2, "is a folder; the result is a file"),
+        ("style.png/out.png", 1, "style.png"),
+    ):
+        assert stylize(files, "--iterations", "100000", out=out) == code
+        assert message in capfd.readouterr().err
+    assert (files / "content.png").read_bytes() == content
+
+
 # Only a limit against hanging: a loaded machine takes minutes to start TensorFlow.
 @pytest.mark.timeout(600)
 def test_ctrl_c_saves_the_best_picture_and_the_run_can_go_on(files):
@@ -107,6 +145,7 @@ def test_score_prints_one_json_object(files, capfd):
     assert main(["score", *names, "--weights", "random:1", "--network", "vgg16", "--size", "64", "--json"]) == 0
     outcome = json.loads(capfd.readouterr().out)
     assert outcome["preset"] == "gatys2016"
+    assert outcome["definition"]["style_weight"] == 1.0
     assert outcome["network"] == "vgg16"
     assert outcome["size"] == 64
     assert outcome["content_cost"] == 0.0
@@ -118,6 +157,17 @@ def test_score_prints_one_json_object(files, capfd):
     assert (
         outcome["weighted"]["total_cost"] == outcome["total_cost"] == pytest.approx(outcome["weighted"]["style_cost"])
     )
+
+
+def test_score_tells_of_a_changed_preset_and_of_another_shape(files):
+    Image.open(files / "content.png").crop((0, 0, 40, 40)).save(files / "square.png")
+    names = [files / f"{n}.png" for n in ("content", "style", "square")]
+    options = ["--weights", "random:1", "--preset", "magenta", "--size", "48", "--style-weight", "9", "--json"]
+    line, environment = command("score", *names, *options)
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["preset"] == "magenta (changed)"
+    said = "WARNING: content is 48x40 px, picture 48x48 px: comparing with the centre of the content\n"
+    assert done.stderr == said
 
 
 def test_score_as_a_table(files, capfd):

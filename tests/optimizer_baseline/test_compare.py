@@ -175,6 +175,11 @@ def test_names_have_to_differ(tmp_path):
         Plan(contents=[CONTENT, tmp_path / "coffee.png"], styles=STYLES)
 
 
+def test_pairs_have_to_differ(tmp_path):
+    with pytest.raises(InvalidOption, match="two pairs are called 'a--b--c'"):
+        Plan(contents=[tmp_path / "a.png", tmp_path / "a--b.png"], styles=[tmp_path / "c.jpg", tmp_path / "b--c.jpg"])
+
+
 def test_a_folder_without_pictures(tmp_path):
     with pytest.raises(InvalidOption, match="no picture in"):
         picture_files([tmp_path])

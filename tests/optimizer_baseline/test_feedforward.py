@@ -16,4 +16,4 @@ def test_no_server_there_is_one_clear_error(content, style, monkeypatch):
         free.bind(("127.0.0.1", 0))
         target = f"127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(FeedForwardError, match=f"feed-forward pass at {target} failed"):
-            feedforward(content, style, target)
+            feedforward(content, [style], [1.0], target)

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from optimizer_baseline import InvalidImage, images
 
@@ -59,6 +59,29 @@ def test_sixteen_bit_grey_keeps_its_range():
     assert loaded.min() == 0
     assert loaded.max() == 255
     assert 120 < loaded.mean() < 135
+
+
+def test_deep_pictures_are_read_by_their_type_and_not_by_their_values():
+    dark = np.full((8, 8), 250, np.uint16)
+    assert np.asarray(images.load(encoded(Image.fromarray(dark)))).max() == 1
+    floats = Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8))
+    assert np.asarray(images.load(floats)).max() == 255
+    with pytest.raises(InvalidImage, match=r"style has values in 0..255; those of mode F are in 0..1"):
+        images.load(Image.fromarray(np.linspace(0, 255, 64, dtype=np.float32).reshape(8, 8)), "style")
+
+
+def test_colour_profiles_are_applied():
+    picture = Image.new("RGB", (8, 8), (200, 120, 40))
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    # The curve of every channel of sRGB, as a straight line: the same values are brighter.
+    linear = srgb.replace(b"para\0\0\0\0\0\3", b"para\0\0\0\0\0\0").replace(b"\0\2\x66\x66", b"\0\1\0\0")
+    same, brighter, ignored = (
+        np.asarray(images.load(encoded(picture, icc_profile=profile)), int)[0, 0] for profile in (srgb, linear, lab)
+    )
+    assert np.abs(same - (200, 120, 40)).max() <= 1
+    assert (brighter > same + 15).all()
+    np.testing.assert_array_equal(ignored, (200, 120, 40))
 
 
 def test_bad_pictures_are_named(tmp_path):
@@ -125,3 +148,6 @@ def test_masks():
     np.testing.assert_array_equal(mask[0, :, :, 0], [[1, 1, 0, 0]] * 2)
     with pytest.raises(InvalidImage, match="black everywhere"):
         images.load_mask(np.zeros((4, 4), np.uint8), 4, 4)
+    painted = Image.new("RGBA", (4, 2))
+    painted.paste("white", (0, 0, 2, 2))
+    np.testing.assert_array_equal(images.load_mask(painted, 4, 2)[0, :, :, 0], [[1, 1, 0, 0]] * 2)

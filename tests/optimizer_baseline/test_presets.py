@@ -97,6 +97,9 @@ def test_any_number_can_be_replaced_and_is_checked():
     changed = base.replace(style_weight=7.0, content_layers={"relu2_2": 0.5}, network="vgg16")
     assert (changed.style_weight, dict(changed.content_layers), changed.network) == (7.0, {"relu2_2": 0.5}, "vgg16")
     assert base.style_weight == 1.0
+    assert (base.replace(network="vgg16").name, changed.name) == ("gatys2016", "gatys2016 (changed)")
+    assert changed.replace(pooling="max").name == changed.name
+    assert base.replace(name="mine", pooling="max").name == "mine"
     with pytest.raises(InvalidOption, match="vgg16 has no layer 'relu3_4'"):
         base.replace(network="vgg16", style_layers={"relu3_4": 1.0})
     with pytest.raises(InvalidOption, match=r"content_weight is -1\.0"):

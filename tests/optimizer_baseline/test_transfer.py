@@ -52,8 +52,8 @@ def test_seeds_repeat_a_run(init, content, style):
 
 
 def first_cost(content, style, **options):
-    """Costs of the start itself: Adam reports each picture before it moves it."""
-    return stylize(content, style, optimizer="adam", iterations=1, **(QUICK | options)).history[0].costs
+    """Costs of the start itself."""
+    return stylize(content, style, evaluations=1, **(QUICK | options)).costs
 
 
 def test_starts_are_what_they_say(content, style, tmp_path):
@@ -127,23 +127,58 @@ def test_a_resumed_run_goes_on_where_it_stood(content, style):
 
 
 def test_nan_stops_with_the_best_so_far(content, style):
-    calls = []
-
     def explode(features):
-        calls.append(1)
         # Finite at the start, NaN once the picture has moved away from it.
-        return tf.math.log(1e-6 - tf.reduce_mean(tf.square(features["relu1_1"] - start)))
+        return tf.math.log(room - tf.reduce_mean(tf.square(features["relu1_1"] - start)))
 
     from optimizer_baseline import vgg, weights
 
     loaded = weights.load("vgg16", "random:1")
     start = vgg.Network(loaded, ["relu1_1"])(tf.constant(images.to_pixels(content)))["relu1_1"]
     custom = CustomCost(["relu1_1"], explode)
+    room = 1e-6
     with pytest.raises(Diverged, match="cost became nan at evaluation 2; lower"):
         stylize(content, style, iterations=9, custom=custom, **QUICK)
-    result = stylize(content, style, optimizer="adam", iterations=9, custom=custom, **QUICK)
+    room = 100.0
+    result = stylize(content, style, optimizer="adam", iterations=99, custom=CustomCost(["relu1_1"], explode), **QUICK)
     assert "nan" in result.stopped
-    np.testing.assert_allclose(result.pixels, images.to_pixels(content))
+    assert 1 < len(result.history) < 99
+    assert result.costs.total_cost == min(p.costs.total_cost for p in result.history)
+
+
+def test_a_line_search_may_try_what_it_likes(real_pair):
+    # Nothing but total variation is far from its least at the start, and the first step tried is far from the content.
+    cost = preset("johnson2016").replace(style_weight=0.0)
+    tried = []
+    options = {"preset": cost, "weights": "offline", "precision": "f32", "size": 64}
+    result = stylize(*real_pair, iterations=3, callback=lambda p: tried.append(p.evaluations), **options)
+    assert tried[0] > 2
+    assert len(result.history) == 3
+    assert result.costs.total_cost == result.history[-1].costs.total_cost < result.history[0].costs.total_cost
+
+
+def test_lbfgs_stops_where_no_step_moves_a_pixel(real_pair):
+    options = {"preset": preset("gatys2016").replace(network="vgg16"), "weights": "offline", "size": 32}
+    result = stylize(*real_pair, precision="bf16", iterations=3000, **options)
+    assert result.stopped == "no step lowers the cost any more"
+    assert len(result.history) < 3000
+    assert result.evaluations < 1.5 * len(result.history) + 50
+
+
+def test_a_resumed_run_keeps_its_best(content, style):
+    states = []
+    options = QUICK | {"optimizer": "adam", "learning_rate": 0.9}
+    first = stylize(content, style, iterations=6, callback=lambda p: states.append(p.state()), **options)
+    assert first.costs.total_cost < first.history[-1].costs.total_cost
+    rest = stylize(content, style, iterations=7, resume=states[-1], **options)
+    assert rest.costs.total_cost <= first.costs.total_cost
+
+
+def test_a_flat_style_keeps_the_height_that_the_network_needs(content):
+    flat = images.to_image(np.random.default_rng(0).random((1, 20, 160, 3), np.float32))
+    options = {"preset": "gatys2016", "weights": "random:1", "precision": "f32", "size": 160, "iterations": 1}
+    wide = content.resize((160, 128))
+    assert len(stylize(wide, flat, scales=3, **options).history) == 3
 
 
 def test_preserve_color_keeps_chroma(content, style):
