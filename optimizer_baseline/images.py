@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 Pixels: TypeAlias = NDArray[np.float32]
 Picture: TypeAlias = "str | Path | bytes | Image.Image | NDArray[Any]"
 
-# Largest picture that is decoded at all, and largest that is optimised (about 1.3 GB at 1 Mpx; see docs/baseline.md).
+# Largest picture that is decoded at all, and largest that is optimised (see docs/baseline.md for the memory it takes).
 MAX_DECODED_PIXELS = 64_000_000
 MAX_PIXELS = 4_000_000
 # Rec. 601 luma and the two chroma axes of NTSC: the YIQ of Gatys et al. 2017, section 5.1.
