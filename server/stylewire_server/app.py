@@ -39,6 +39,7 @@ from .styles import Edition
 from .stylizer import Stylizer
 from .tls import TlsFiles
 from .tokens import TokenFile
+from .unsent import unsent_bytes
 from .weights.network import Network
 from .weights.select import open_network
 
@@ -49,6 +50,9 @@ OPEN_INFERENCE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_na
 
 _FLUSH_SECONDS = 0.2
 """What the transport gets to send the last answers after the last job is done."""
+
+_LOOK_SECONDS = 0.02
+"""Between two looks at what has not been taken yet."""
 
 _LEAST_OF_A_CONNECTION = 128
 """Calls that one connection may have open where a quarter of all is fewer: enough to fill the queue."""
@@ -226,7 +230,11 @@ class _Service:
         self._oip.drain()
         await self._checks.enter_graceful_shutdown()
         try:
-            await asyncio.wait_for(self._calls.all_free(), self._settings.grace)
+            async with asyncio.timeout(self._settings.grace):
+                await self._calls.all_free()
+                # What the kernel has of an answer is lost where the process ends before its reader has taken it.
+                while unsent_bytes():  # noqa: ASYNC110 - the kernel tells nobody
+                    await asyncio.sleep(_LOOK_SECONDS)
         except TimeoutError:
             log.warning("%d calls did not finish within %g s", self._calls.taken, self._settings.grace)
         self._scheduler.drain()

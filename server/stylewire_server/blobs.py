@@ -84,7 +84,7 @@ class LocalBlobs:
         """See `Blobs.names`."""
         try:
             with os.scandir(self._root) as entries:
-                return [entry.name for entry in entries if not entry.name.endswith(_TEMPORARY) and entry.is_file()]
+                return [entry.name for entry in entries if not entry.name.endswith(_TEMPORARY) and _is_file(entry)]
         except FileNotFoundError:
             return []
 
@@ -152,6 +152,14 @@ class LocalBlobs:
             for path in self._root.glob(f".*{_TEMPORARY}"):
                 if time.time() - path.stat().st_mtime > _STALE_SECONDS:
                     path.unlink(missing_ok=True)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        # A link that leads to itself.
+        return False
 
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}

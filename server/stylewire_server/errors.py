@@ -4,14 +4,15 @@ Messages reach the caller as they are: they name the value, the limit and the un
 """
 
 _LONGEST = 1000
-"""Characters of a message. It travels in headers, twice, and 8 kB of them are what every client takes."""
+"""Bytes of a message. It travels in headers, three times and encoded, and 8 kB of them are what every client takes."""
 
 
 class ServiceError(Exception):
     """The root of everything that a caller is told."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message if len(message) <= _LONGEST else f"{message[:_LONGEST]}…")
+        encoded = message.encode("utf-8", "replace")
+        super().__init__(message if len(encoded) <= _LONGEST else f"{encoded[:_LONGEST].decode('utf-8', 'ignore')}…")
 
 
 class InvalidInput(ServiceError):

@@ -1,5 +1,6 @@
 """The log: lines of text or of JSON, on stderr, one for every call."""
 
+import asyncio
 import json
 import logging
 from datetime import UTC, datetime
@@ -19,6 +20,12 @@ def configure(level: str, form: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Json() if form == "json" else _Text("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # Of the calls that are cut off when the grace period is over, each with a trace.
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_cancellation)
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and record.exc_info[0] is asyncio.CancelledError)
 
 
 class CallLog(Watcher):

@@ -92,7 +92,7 @@ def parse(name: str, data: bytes) -> KeptStyle:
                 name=name,
                 vector=_vector(archive.read("vector.f32")),
                 thumbnail=archive.read("thumbnail.jpg"),
-                origin_sha256=str(facts["origin_sha256"]),
+                origin_sha256=_text(facts["origin_sha256"]),
                 edition=Edition(_text(facts["model"]), _text(facts["weights_sha256"])),
                 create_time=datetime.fromisoformat(facts["create_time"]).astimezone(UTC),
             )

@@ -129,6 +129,14 @@ def test_options_outside_their_range(stub, good: pb.StylizeRequest, field: str, 
     refused(stub, good, rf"options\.{field}", message)
 
 
+def test_a_side_that_the_encoding_cannot_hold(stub, good: pb.StylizeRequest) -> None:
+    good.content.encoded = file(17_000, 16)
+    good.options.fit, good.options.encoding = pb.FIT_NATIVE, pb.ENCODING_WEBP
+    refused(stub, good, r"options\.encoding", r"17000x16 px; .* at most 16,383 px; ask for PNG")
+    good.options.encoding = pb.ENCODING_PNG
+    assert stub.Stylize(good, timeout=60).width == 17_000
+
+
 def test_no_style_and_too_many(stub, good: pb.StylizeRequest) -> None:
     style = good.styles.pop()
     refused(stub, good, "styles", r"at least 1 style")

@@ -292,3 +292,62 @@ def test_a_batch_has_the_pixel_limit_of_one_picture(stub, style: np.ndarray) -> 
         stub.ModelInfer(raw_request(contents, style), timeout=60)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "4,587,520 px; the limit is 4,194,304 px" in caught.value.details()
+
+
+def files_request(
+    contents: list[bytes], styles: list[bytes], **parameters: oip.InferParameter
+) -> oip.ModelInferRequest:
+    return oip.ModelInferRequest(
+        model_name="stylewire",
+        parameters=parameters,
+        inputs=[
+            Tensor(name=name, datatype="BYTES", shape=[len(files)])
+            for name, files in (("content", contents), ("style", styles))
+        ],
+        raw_input_contents=[packed(*contents), packed(*styles)],
+    )
+
+
+def test_a_batch_of_files_has_it_too(stub, style_picture: Path) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (1400, 1400), (20, 120, 220)).save(out, "JPEG")
+    contents, styles = [out.getvalue()] * 3, [style_picture.read_bytes()]
+    native = oip.InferParameter(string_param="native")
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.ModelInfer(files_request(contents, styles, fit=native), timeout=60)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "the batch of 3 is 5,880,000 px; the limit is 4,194,304 px" in caught.value.details()
+    assert list(stub.ModelInfer(files_request(contents[:2], styles, fit=native), timeout=60).outputs[0].shape) == [2]
+    # By the size at which they reach the network, not at which they come.
+    assert list(stub.ModelInfer(files_request(contents, styles), timeout=60).outputs[0].shape) == [3]
+
+
+def long_words(word: str, content: np.ndarray, style: np.ndarray) -> dict[str, tuple[oip.ModelInferRequest, str]]:
+    """Where a caller's own words stand in what it is told -> request, status."""
+    bad = "INVALID_ARGUMENT"
+    found = {
+        name: (raw_request(content, style), "NOT_FOUND" if name.startswith("model") else bad)
+        for name in ("model", "model version", "input", "datatype", "output", "shape")
+    }
+    found["model"][0].model_name = word
+    found["model version"][0].model_version = word
+    found["input"][0].inputs[0].name = word
+    found["datatype"][0].inputs[0].datatype = word
+    found["output"][0].outputs.add(name=word)
+    found["shape"][0].inputs[0].shape[:] = [1] * len(word)
+    for name in ("fit", "strength"):
+        found[name] = raw_request(content, style, **{name: oip.InferParameter(string_param=word)}), bad
+    return found
+
+
+@pytest.mark.parametrize("letter", ["m", "漢", "😀", "%"])
+def test_long_words_of_the_caller_do_not_hide_what_is_wrong(
+    stub, content: np.ndarray, style: np.ndarray, letter: str
+) -> None:
+    """Messages travel in headers, of which clients take 8 kB."""
+    seen = {}
+    for name, (request, code) in long_words(letter * 20_000, content, style).items():
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.ModelInfer(request, timeout=20)
+        seen[name] = caught.value.code().name, code
+    assert [name for name, (found, code) in seen.items() if found != code] == []

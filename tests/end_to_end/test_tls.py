@@ -125,6 +125,24 @@ def test_mutual_tls_lets_in_those_that_the_ca_vouches_for(start_server, authorit
         assert running.stop() == 0
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_name_with_line_breaks_forges_no_line_of_the_log(start_server, authority, form: str) -> None:
+    certificate, key = authority.issue("server")
+    forger = authority.issue("caller\n2026-01-01 00:00:00,000 ERROR forged\r\nforged", file="forger")
+    flags = ("--tls-cert", certificate, "--tls-key", key, "--tls-client-ca", authority.certificate)
+    running = start_server(*flags, "--log-format", form)
+    try:
+        tls = Tls(ca=authority.certificate, certificate=forger[0], key=forger[1])
+        with Client(f"localhost:{running.port}", timeout=20, tls=tls) as client:
+            assert client.model().edition == "lite"
+        until(lambda: any("forged" in line for line in running.log), "the caller's name in the log")
+    finally:
+        assert running.stop() == 0
+    (line,) = [line for line in running.log if "forged" in line]
+    assert "GetModel" in line
+    assert line.count("\\n") == 2
+
+
 @pytest.mark.parametrize("how", ["changed files", "SIGHUP"])
 def test_a_new_certificate_is_served_without_a_restart(start_server, authority, how: str) -> None:
     certificate, key = authority.issue("first", file="live")

@@ -20,6 +20,12 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
         (["--port", "http"], ["--port http", "integer"]),
         (["--max-pixels", "0"], ["--max-pixels 0", "greater than 0"]),
         (["--queue-size", "-1"], ["--queue-size -1"]),
+        (["--max-pixels", "9" * 23], ["--max-pixels " + "9" * 23, "less than or equal to 2147483647"]),
+        (["--queue-size", str(2**31)], ["--queue-size 2147483648", "less than or equal to 2147483647"]),
+        (["--max-message-bytes", str(2**31)], ["--max-message-bytes 2147483648", "less than or equal to 2147483647"]),
+        (["--grace", "inf"], ["--grace inf", "finite number"]),
+        (["--grace", "nan"], ["--grace nan", "finite number"]),
+        (["--data-dir", ""], ["--data-dir ", "at least 1 character"]),
     ],
 )
 def test_a_wrong_flag_is_one_clear_line(flags: list[str], words: list[str], capsys: pytest.CaptureFixture) -> None:
@@ -34,6 +40,21 @@ def test_a_wrong_environment_variable_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("STYLEWIRE_PORT", "-3")
     with pytest.raises(UsageError, match="STYLEWIRE_PORT -3"):
         parse(ServeSettings, {})
+
+
+@pytest.mark.parametrize("name", sorted(ServeSettings.model_fields))
+def test_an_empty_environment_variable_is_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(f"STYLEWIRE_{name.upper()}", raising=False)
+    unset = getattr(parse(ServeSettings, {}), name)
+    monkeypatch.setenv(f"STYLEWIRE_{name.upper()}", "")
+    assert getattr(parse(ServeSettings, {}), name) == unset
+
+
+def test_half_of_a_probes_certificate_is_wrong_usage(capsys: pytest.CaptureFixture) -> None:
+    for flags in (["--tls-ca", "X", "--tls-cert", "Y"], ["--tls-ca", "X", "--tls-key", "Y"], ["--tls-cert", "Y"]):
+        assert main(["health", *flags]) == 2
+        assert capsys.readouterr().err == "stylewire_server: --tls-cert and --tls-key go together, and with --tls-ca\n"
+    assert main(["health", "--tls-cert", "Y", "--tls-key", "Z"]) == 2
 
 
 def test_an_unknown_flag_is_wrong_usage(capsys: pytest.CaptureFixture) -> None:

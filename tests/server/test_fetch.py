@@ -106,6 +106,21 @@ def test_no_network_is_one_line_with_the_cure(tmp_path: Path) -> None:
     assert entries(tmp_path) == set()
 
 
+def test_a_folder_that_cannot_be_is_one_line(saved_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = subprocess.run(
+        [*FETCH, "--cache", tmp_path / "cache", "--from", saved_model, "--to", tmp_path / "file" / "below"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("stylewire_server: ")
+    assert str(tmp_path / "file") in line
+
+
 def test_serving_needs_no_tensorflow(converted: Path) -> None:
     code = f"""
 import sys, json

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile
+from stylewire_server import images
 from stylewire_server.errors import InvalidInput
 from stylewire_server.images import Encoding, Fit, ImageLimits, encode, load, squash
 
@@ -22,6 +23,11 @@ def file(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
 def gradient(width: int, height: int) -> np.ndarray:
     y, x = np.mgrid[:height, :width]
     return np.stack([x * 255 // width, y * 255 // height, (x + y) * 255 // (width + height)], -1).astype(np.uint8)
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """Of a PNG."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def pixels(data: bytes, fit: Fit = Fit.NATIVE, limits: ImageLimits = LIMITS) -> np.ndarray:
@@ -94,6 +100,38 @@ def test_grey_becomes_rgb(mode: str) -> None:
     np.testing.assert_array_equal(decoded[..., 0], np.asarray(image.convert("L")))
 
 
+def grey_png(levels: np.ndarray, bits: int, clear: int) -> bytes:
+    """Levels [H,W] of that many bits each as a grey PNG with a tRNS chunk for one of them; Pillow writes 8 or 16."""
+    if bits == 16:
+        rows = levels.astype(">u2").view(np.uint8).reshape(len(levels), -1)
+    else:
+        spread = np.unpackbits(levels.astype(np.uint8)[..., np.newaxis], axis=-1)[..., 8 - bits :]
+        rows = np.packbits(spread.reshape(len(levels), -1), axis=-1)
+    header = struct.pack(">IIBBBBB", levels.shape[1], levels.shape[0], bits, 0, 0, 0, 0)
+    data = zlib.compress(np.pad(rows, ((0, 0), (1, 0))).tobytes())
+    chunks = [
+        chunk(b"IHDR", header),
+        chunk(b"tRNS", struct.pack(">H", clear)),
+        chunk(b"IDAT", data),
+        chunk(b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    ("bits", "clear"), [(1, 0), (1, 1), (2, 0), (2, 1), (4, 0), (4, 5), (8, 0), (8, 85), (16, 0), (16, 0x1234)]
+)
+def test_the_transparent_level_of_grey_is_white_and_the_others_are_what_they_are(bits: int, clear: int) -> None:
+    most = 2**bits - 1
+    levels = np.linspace(0, most, 256).round().astype(int).reshape(16, 16)
+    levels[3, :3] = clear, min(clear + 1, most), max(clear - 1, 0)
+    expected = np.rint(levels * 255 / most).astype(np.uint8)
+    expected[levels == clear] = 255
+    decoded = pixels(grey_png(levels, bits, clear))
+    for channel in range(3):
+        np.testing.assert_array_equal(decoded[..., channel], expected)
+
+
 def test_sixteen_bit_grey_is_rounded_not_cut() -> None:
     levels = np.linspace(0, 65535, 400).astype(np.uint16).reshape(20, 20)
     decoded = pixels(file(Image.fromarray(levels)))
@@ -131,6 +169,94 @@ def _profile_with_swapped_primaries() -> bytes:
     profile[84:100] = bytes(16)
     # The description would say sRGB, which is taken at its word.
     return bytes(profile).replace("sRGB".encode("utf-16-be"), "odd!".encode("utf-16-be")).replace(b"sRGB b", b"odd! b")
+
+
+def profile(description: str, gamma: float, padding: int = 0) -> bytes:
+    """A display profile with the primaries of sRGB and that gamma (ICC.1:2001-04, 6), and bytes that mean nothing."""
+
+    def fixed(*values: float) -> bytes:
+        return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+    name = description.encode() + b"\0"
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256))
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", len(name)) + name + bytes(78),
+        b"cprt": b"text\0\0\0\0nobody\0",
+        b"wtpt": b"XYZ \0\0\0\0" + fixed(0.9642, 1, 0.8249),
+        b"rXYZ": b"XYZ \0\0\0\0" + fixed(0.4360, 0.2225, 0.0139),
+        b"gXYZ": b"XYZ \0\0\0\0" + fixed(0.3851, 0.7169, 0.0971),
+        b"bXYZ": b"XYZ \0\0\0\0" + fixed(0.1431, 0.0606, 0.7141),
+        b"rTRC": curve,
+        b"gTRC": curve,
+        b"bTRC": curve,
+    }
+    table, body, start = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
+    for key, value in tags.items():
+        table += key + struct.pack(">II", start + len(body), len(value))
+        body += value + bytes(-len(value) % 4)
+    body += bytes(padding)
+    header = struct.pack(">I4s4s4s4s4s", start + len(body), b"lcms", b"\2\x40\0\0", b"mntr", b"RGB ", b"XYZ ")
+    header += bytes(12) + b"acsp" + bytes(28) + fixed(0.9642, 1, 0.8249)
+    return header.ljust(128, b"\0") + table + body
+
+
+@pytest.mark.parametrize("name", ["GIMP built-in Linear sRGB", "linear light"])
+def test_a_profile_is_applied_though_its_name_has_srgb_in_it(name: str) -> None:
+    picture = np.full((32, 32, 3), 55, np.uint8)
+    decoded = pixels(file(Image.fromarray(picture), icc_profile=profile(name, 1.0)))
+    # IEC 61966-2-1: linear light of 55/255 is 1.055 * 0.2157 ** (1 / 2.4) - 0.055.
+    np.testing.assert_allclose(decoded, 128, atol=1)
+
+
+@pytest.mark.parametrize(("padding", "kept"), [(0, 1), (64 * 2**10, 0)])
+def test_what_a_large_profile_takes_is_not_kept(padding: int, kept: int) -> None:
+    images._kept_transform.cache_clear()
+    tagged = file(Image.new("RGB", (32, 32), (55, 55, 55)), icc_profile=profile("linear light", 1.0, padding))
+    for _ in range(2):
+        np.testing.assert_allclose(pixels(tagged), 128, atol=1)
+    assert images._kept_transform.cache_info().currsize == kept
+
+
+def progressive(scans: int) -> bytes:
+    """A JPEG of that many scans, the last of which is there again and again."""
+    data = file(Image.fromarray(gradient(64, 64)), "JPEG", progressive=True)
+    own, last = data.count(b"\xff\xda"), data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * (scans - own) + data[-2:]
+
+
+@pytest.mark.parametrize("scans", [65, 200, 10_000])
+def test_a_jpeg_of_more_scans_than_any_needs_is_refused_before_it_is_decoded(
+    scans: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageFile.ImageFile, "load_prepare", lambda self: pytest.fail("it was decoded"))
+    with pytest.raises(InvalidInput, match="content is a JPEG file of more than 64 scans") as caught:
+        pixels(progressive(scans))
+    assert caught.value.field == "content"
+
+
+def test_a_progressive_jpeg_is_read() -> None:
+    plain = pixels(file(Image.fromarray(gradient(64, 64)), "JPEG"))
+    np.testing.assert_array_equal(pixels(file(Image.fromarray(gradient(64, 64)), "JPEG", progressive=True)), plain)
+    # Bits that come again and again make another picture, but it is one.
+    assert pixels(progressive(64)).shape == plain.shape
+
+
+@pytest.mark.parametrize("place", ["a segment", "a segment of a progressive one", "behind the end"])
+def test_what_looks_like_scans_and_is_none_does_not_count(place: str) -> None:
+    plain = file(Image.fromarray(gradient(64, 64)), "JPEG", progressive="progressive" in place)
+    marks = b"\xff\xda" * 5000
+    segment = b"\xff\xe5" + struct.pack(">H", 2 + len(marks)) + marks
+    marked = plain + marks if place == "behind the end" else plain[:2] + segment + plain[2:]
+    np.testing.assert_array_equal(pixels(marked), pixels(plain))
+
+
+def test_the_first_of_several_pictures_in_a_file_of_a_camera() -> None:
+    """MPO: JPEG with depth, the other eye or a preview behind it."""
+    first, other = Image.fromarray(gradient(64, 64)), Image.new("RGB", (64, 64), "red")
+    several = file(first, "MPO", save_all=True, append_images=[other] * 70)
+    decoded = load(several, Fit.NATIVE, LIMITS, "content")
+    assert decoded.encoding is Encoding.JPEG
+    np.testing.assert_array_equal(decoded.pixels, pixels(file(first, "JPEG")))
 
 
 def test_first_frame_of_an_animation() -> None:
@@ -193,10 +319,6 @@ def test_squash() -> None:
 
 def png_header(width: int, height: int) -> bytes:
     """A PNG with that header and next to no data."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100)))
 

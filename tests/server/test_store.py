@@ -1,15 +1,19 @@
 """The store over a folder and over an fsspec file system: the same promises."""
 
 import base64
+import io
+import json
+import os
 import threading
 import uuid
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-from stylewire_server.blobs import BlobsError, open_blobs
+from stylewire_server.blobs import BlobsError, below, open_blobs
 from stylewire_server.errors import InvalidInput, ServiceError, StoreFailed, StyleDamaged, StyleExists, StyleNotFound
 from stylewire_server.store import SUFFIX, StyleStore
 from stylewire_server.style_file import KeptStyle
@@ -20,6 +24,16 @@ def style(name: str, value: float = 0.0) -> KeptStyle:
     return KeptStyle(
         name, np.full(100, value, np.float32), b"jpeg" * 500, "ab" * 32, Edition("lite", "cd"), datetime.now(UTC)
     )
+
+
+def with_facts(data: bytes, **changed: str) -> bytes:
+    """A style file with other facts in it."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(out, "w") as after:
+        for name in before.namelist():
+            part = before.read(name)
+            after.writestr(name, json.dumps({**json.loads(part), **changed}) if name == "style.json" else part)
+    return out.getvalue()
 
 
 @pytest.fixture(params=["folder", "file", "fsspec"])
@@ -171,8 +185,6 @@ def test_a_damaged_style_is_told_left_out_and_replaceable(tmp_path: Path) -> Non
 
 
 def test_leftovers_of_a_killed_server_are_no_styles_and_go(tmp_path: Path) -> None:
-    import os
-
     old, new = tmp_path / ".wave.style.1.tmp", tmp_path / ".wave.style.2.tmp"
     for path in (old, new):
         path.write_bytes(b"half")
@@ -185,6 +197,76 @@ def test_foreign_files_are_no_styles(tmp_path: Path) -> None:
     (tmp_path / "README").write_text("hello")
     (tmp_path / ("No Style" + SUFFIX)).write_text("hello")
     assert StyleStore(open_blobs(str(tmp_path))).names() == []
+
+
+def test_folders_and_links_to_nothing_are_no_styles(tmp_path: Path) -> None:
+    store = StyleStore(open_blobs(str(tmp_path)))
+    store.put(style("wave"), overwrite=False)
+    (tmp_path / ("dir" + SUFFIX)).mkdir()
+    (tmp_path / ("gone" + SUFFIX)).symlink_to("nowhere")
+    assert store.names() == ["wave"]
+    assert [found.name for found in store.page(10, "")[0]] == ["wave"]
+
+
+def test_a_link_in_a_loop_is_no_style(tmp_path: Path) -> None:
+    store = StyleStore(open_blobs(str(tmp_path)))
+    store.put(style("wave"), overwrite=False)
+    (tmp_path / ("loop" + SUFFIX)).symlink_to("loop" + SUFFIX)
+    assert store.names() == ["wave"]
+    assert [found.name for found in store.page(10, "")[0]] == ["wave"]
+
+
+def test_a_style_that_is_a_link_is_one(tmp_path: Path) -> None:
+    StyleStore(open_blobs(str(tmp_path / "elsewhere"))).put(style("wave", 2), overwrite=False)
+    (tmp_path / ("wave" + SUFFIX)).symlink_to(tmp_path / "elsewhere" / ("wave" + SUFFIX))
+    assert [found.vector[0] for found in StyleStore(open_blobs(str(tmp_path))).page(10, "")[0]] == [2]
+
+
+@pytest.mark.parametrize(
+    "fact", [{"create_time": "0001-01-01T00:00:00+23:00"}, {"model": "\ud800"}, {"weights_sha256": "\ud800"}]
+)
+def test_a_style_whose_facts_cannot_be_told_is_damaged_and_left_out(
+    store: StyleStore, url: str, fact: dict[str, str]
+) -> None:
+    for name in ("a", "b", "c"):
+        store.put(style(name), overwrite=False)
+    blobs = open_blobs(url)
+    blobs.write("b" + SUFFIX, with_facts(blobs.read("b" + SUFFIX), **fact), overwrite=True)
+    with pytest.raises(StyleDamaged, match="'b' is damaged"):
+        store.get("b")
+    assert [found.name for found in store.page(10, "")[0]] == ["a", "c"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root reads every file")
+def test_a_file_that_may_not_be_read_is_left_out(tmp_path: Path) -> None:
+    store = StyleStore(open_blobs(str(tmp_path)))
+    for name in ("a", "b"):
+        store.put(style(name), overwrite=False)
+    (tmp_path / ("a" + SUFFIX)).chmod(0)
+    assert [found.name for found in StyleStore(open_blobs(str(tmp_path))).page(10, "")[0]] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("parent", "expected"),
+    [
+        ("memory://", "memory:///styles"),
+        ("memory://mine", "memory://mine/styles"),
+        ("file:///", "file:///styles"),
+        ("file:///srv/x/", "file:///srv/x/styles"),
+        ("/srv/x/", "/srv/x/styles"),
+        ("/", "/styles"),
+        ("x", "x/styles"),
+        ("s3://b/p/", "s3://b/p/styles"),
+    ],
+)
+def test_a_folder_below_another(parent: str, expected: str) -> None:
+    assert below(parent, "styles") == expected
+
+
+def test_styles_are_kept_below_the_root_of_a_file_system() -> None:
+    folder = uuid.uuid4().hex
+    StyleStore(open_blobs(below("memory://", folder))).put(style("wave"), overwrite=False)
+    assert StyleStore(open_blobs(f"memory:///{folder}")).names() == ["wave"]
 
 
 @pytest.mark.parametrize("where", ["a-file", "a-file/below", "/proc/stylewire"])

@@ -1,5 +1,6 @@
 """The domain, with the real lite network and real pictures."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,30 @@ def test_all_fits_and_encodings(
     assert result.encoding is (encoding or Encoding.JPEG)
     heads = {Encoding.PNG: b"\x89PNG", Encoding.JPEG: b"\xff\xd8\xff", Encoding.WEBP: b"RIFF"}
     assert result.data.startswith(heads.get(result.encoding, b""))
+
+
+@pytest.mark.parametrize(
+    ("width", "encoding", "limit"), [(17_000, Encoding.WEBP, "16,383"), (66_000, Encoding.JPEG, "65,500")]
+)
+def test_a_side_that_an_encoding_cannot_hold_is_refused_before_the_work(
+    stylizer: Stylizer, style_picture: Path, width: int, encoding: Encoding, limit: str
+) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (width, 16)).save(out, "PNG")
+
+    def checkpoint() -> None:
+        pytest.fail("the work was begun")
+
+    with pytest.raises(
+        InvalidInput, match=f"{width}x16 px; a side of a {encoding} file is at most {limit} px"
+    ) as caught:
+        stylizer.stylize(
+            out.getvalue(),
+            [WeightedStyle(style_picture.read_bytes())],
+            Options(fit=Fit.NATIVE, encoding=encoding),
+            checkpoint,
+        )
+    assert caught.value.field == "options.encoding"
 
 
 def test_timings_tell_the_stages_apart(photo: Path, style_picture: Path) -> None:

@@ -58,6 +58,29 @@ def test_a_line_that_is_no_entry_is_named_and_not_shown(path: Path, line: str) -
     assert "0000" not in str(caught.value)
 
 
+@pytest.mark.parametrize("rate", [1e6, 1e-7, 0.5, 3, 123456.789, 1e300])
+def test_an_entry_of_any_rate_is_read(path: Path, rate: float) -> None:
+    token, entry = new_token("alice", rate)
+    path.write_text(entry)
+    account = TokenFile(path).account(token)
+    assert account is not None
+    assert account.bucket.rate == rate
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), -float("inf"), 0.0, -1.0])
+def test_a_rate_that_is_none_makes_no_entry(rate: float) -> None:
+    with pytest.raises(ValueError, match="it must be a number above 0 calls a second"):
+        new_token("alice", rate)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(path: Path) -> None:
+    token, entry = new_token("alice")
+    path.write_text(f"{entry}\r\n", "utf-8-sig")
+    account = TokenFile(path).account(token)
+    assert account is not None
+    assert account.name == "alice"
+
+
 def test_two_rates_for_one_name_are_refused(path: Path) -> None:
     path.write_text(f"{new_token('bob', 1)[1]}\n{new_token('bob', 2)[1]}\n")
     with pytest.raises(TokenFileError, match="line 2 of the token file: bob has two different rates"):
@@ -126,7 +149,7 @@ def test_the_command_appends_an_entry_and_shows_the_token_once(path: Path) -> No
     assert token not in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["a b"], ["alice", "--rate", "0"]])
+@pytest.mark.parametrize("arguments", [["a b"], *(["alice", "--rate", rate] for rate in ("0", "nan", "inf"))])
 def test_the_command_refuses_what_the_file_would(arguments: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "stylewire_server", "token", *arguments], capture_output=True, text=True

@@ -1,5 +1,7 @@
 """Compiled graphs kept between starts."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +52,27 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EngineError, match=r"cannot keep compiled graphs in .*file: File exists"):
         OpenVinoEngine(lite(), kept=tmp_path / "file")
+
+
+def test_those_who_clear_one_folder_at_once_do_not_stumble(tmp_path: Path) -> None:
+    """Server processes that start together find what the others are removing."""
+    for number in range(300):
+        (tmp_path / f"{number}.blob").write_bytes(b"graph")
+    barrier = threading.Barrier(8)
+
+    def prune(_: int) -> None:
+        barrier.wait()
+        compiled.prune(tmp_path)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(prune, range(8)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_graph_that_is_gone_when_it_is_read_is_left_out(tmp_path: Path) -> None:
+    """As one that has vanished since the folder was listed: a link that leads nowhere."""
+    (tmp_path / "sound.blob").write_bytes(b"graph")
+    (tmp_path / "gone.blob").symlink_to("nowhere")
+    compiled.seal(tmp_path)
+    compiled.prune(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sha256.json", "sound.blob"]

@@ -1,0 +1,354 @@
+"""How calls end that nobody ends in order, and that each gives back its place."""
+
+import asyncio
+import io
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import grpc
+import grpc.aio
+import pytest
+from PIL import Image
+from stylewire.v1 import stylizer_pb2 as pb
+from stylewire.v1 import stylizer_pb2_grpc
+from stylewire_server.engine.openvino import OpenVinoEngine
+from stylewire_server.images import ImageLimits
+from stylewire_server.rpc import interceptor
+from stylewire_server.rpc.call import Call, Watcher
+from stylewire_server.rpc.interceptor import CallInterceptor
+from stylewire_server.rpc.stylizer import StylizerServicer
+from stylewire_server.scheduler import Scheduler
+from stylewire_server.slots import Slots
+from stylewire_server.stylizer import Stylizer
+from stylewire_server.weights.lite import lite
+
+STYLIZE = "/stylewire.v1.Stylizer/Stylize"
+STREAM = "/stylewire.v1.Stylizer/StylizeStream"
+
+CALLS, STREAMS = 8, 2
+
+
+class Ended(Watcher):
+    """The codes of the calls that have ended."""
+
+    def __init__(self) -> None:
+        self.codes: list[grpc.StatusCode | None] = []
+
+    def ended(self, call: Call) -> None:
+        self.codes.append(call.code)
+
+
+class Serving:
+    """The interceptor and the service in this process, as `app` builds them, in a thread of their own."""
+
+    def __init__(self, stylizer: Stylizer) -> None:
+        self._stylizer = stylizer
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self.calls, self.streams = Slots(CALLS, "calls"), Slots(STREAMS, "streams")
+        self.ended = Ended()
+        self.port = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(30)
+
+    async def _start(self) -> int:
+        self._scheduler = Scheduler(2, 8)
+        around = CallInterceptor(None, self.calls, self.streams, self._scheduler.check_room, [self.ended])
+        self._server = grpc.aio.server(interceptors=[around])
+        servicer = StylizerServicer(self._scheduler)
+        servicer.ready(self._stylizer, pb.Model(edition="lite"))
+        stylizer_pb2_grpc.add_StylizerServicer_to_server(servicer, self._server)
+        port = self._server.add_insecure_port("127.0.0.1:0")
+        await self._server.start()
+        return port
+
+    @contextmanager
+    def channel(self) -> Iterator[grpc.Channel]:
+        """To it, with nothing tried twice."""
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+        with grpc.insecure_channel(f"127.0.0.1:{self.port}", options) as channel:
+            yield channel
+
+    def open(self) -> tuple[int, int]:
+        """Calls and streams that hold a place."""
+        return self.calls.taken, self.streams.taken
+
+    def stop(self) -> None:
+        async def stop() -> None:
+            await self._server.stop(0)
+            self._scheduler.close()
+
+        asyncio.run_coroutine_threadsafe(stop(), self._loop).result(30)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@pytest.fixture(scope="module")
+def stylizer() -> Stylizer:
+    return Stylizer(OpenVinoEngine(lite()), ImageLimits(), max_styles=4, cache_bytes=1 << 20)
+
+
+@pytest.fixture
+def serving(stylizer: Stylizer) -> Iterator[Serving]:
+    running = Serving(stylizer)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def never() -> Iterator[Callable[[], Iterator[bytes]]]:
+    """Requests that do not come as long as the test runs."""
+    end = threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        end.wait(60)
+        yield from ()
+
+    yield requests
+    end.set()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("did not come about")
+
+
+def picture(side: int) -> pb.Image:
+    """One of next to no bytes."""
+    out = io.BytesIO()
+    Image.new("L", (side, side), 120).save(out, "PNG")
+    return pb.Image(encoded=out.getvalue())
+
+
+def request(side: int = 256) -> pb.StylizeRequest:
+    return pb.StylizeRequest(
+        content=picture(side),
+        styles=[pb.WeightedStyle(image=picture(64))],
+        options=pb.StylizeOptions(fit=pb.FIT_NATIVE),
+    )
+
+
+def frames(count: int, pause: float = 0.0) -> Iterator[pb.StylizeStreamRequest]:
+    """A stream's set-up and frames; seconds between one and the next."""
+    yield pb.StylizeStreamRequest(setup=pb.StreamSetup(styles=[pb.WeightedStyle(image=picture(64))]))
+    for _ in range(count):
+        time.sleep(pause)
+        yield pb.StylizeStreamRequest(content=picture(64))
+
+
+def call_without_a_message(channel: grpc.Channel, method: str, requests: Iterator[bytes]) -> grpc.RpcError:
+    with pytest.raises(grpc.RpcError) as caught:
+        if method == STREAM:
+            next(channel.stream_stream(method)(requests, timeout=30))
+        else:
+            channel.stream_unary(method)(requests, timeout=30)
+    return caught.value
+
+
+@pytest.mark.parametrize("method", [STYLIZE, STREAM, "/stylewire.v1.Stylizer/GetModel"])
+def test_a_message_that_never_comes_ends_the_call(
+    serving: Serving, never: Callable[[], Iterator[bytes]], method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interceptor, "MESSAGE_SECONDS", 0.3)
+    with serving.channel() as channel:
+        error = call_without_a_message(channel, method, never())
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "the call's message has not come within 0.3 s" in error.details()
+    until(lambda: serving.open() == (0, 0))
+    assert serving.ended.codes == [grpc.StatusCode.DEADLINE_EXCEEDED]
+
+
+def test_what_has_begun_in_time_may_take_longer(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work on a picture, and the frames of a stream after its first message."""
+    monkeypatch.setattr(interceptor, "MESSAGE_SECONDS", 0.2)
+    with serving.channel() as channel:
+        stub = stylizer_pb2_grpc.StylizerStub(channel)
+        calls = [stub.Stylize.future(request(1024), timeout=60) for _ in range(4)]
+        assert [call.result().width for call in calls] == [1024] * 4
+        assert len(list(stub.StylizeStream(frames(3, pause=0.4), timeout=60))) == 3
+
+
+def test_places_come_back_after_answers(serving: Serving) -> None:
+    with serving.channel() as channel:
+        stub = stylizer_pb2_grpc.StylizerStub(channel)
+        for _ in range(2 * CALLS):
+            assert stub.GetModel(pb.GetModelRequest(), timeout=60).edition == "lite"
+            assert stub.Stylize(request(), timeout=60).width == 256
+        for _ in range(2 * STREAMS):
+            assert len(list(stub.StylizeStream(frames(2), timeout=60))) == 2
+            until(lambda: serving.open() == (0, 0))
+    assert set(serving.ended.codes) == {grpc.StatusCode.OK}
+
+
+def test_places_come_back_after_errors(serving: Serving) -> None:
+    with serving.channel() as channel:
+        stub = stylizer_pb2_grpc.StylizerStub(channel)
+        for _ in range(2 * CALLS):
+            for call in (
+                lambda: stub.Stylize(pb.StylizeRequest(), timeout=60),
+                lambda: stub.Stylize(request(8), timeout=60),
+                lambda: next(stub.StylizeStream(iter([pb.StylizeStreamRequest()]), timeout=60)),
+                lambda: channel.unary_unary(STYLIZE)(b"\xff\xff", timeout=60),
+                lambda: channel.stream_unary(STYLIZE)(iter([]), timeout=60),
+            ):
+                with pytest.raises(grpc.RpcError) as caught:
+                    call()
+                assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+                until(lambda: serving.open() == (0, 0))
+
+
+@pytest.mark.parametrize("method", [STYLIZE, STREAM])
+def test_places_come_back_after_a_cancel(serving: Serving, never: Callable[[], Iterator[bytes]], method: str) -> None:
+    with serving.channel() as channel:
+        kind = channel.stream_stream(method) if method == STREAM else channel.stream_unary(method).future
+        calls = [kind(never(), timeout=60) for _ in range(STREAMS)]
+        until(lambda: serving.calls.taken == STREAMS)
+        assert serving.streams.taken == (STREAMS if method == STREAM else 0)
+        for call in calls:
+            call.cancel()
+        until(lambda: serving.open() == (0, 0))
+
+
+def test_places_come_back_after_a_cancel_at_work(serving: Serving) -> None:
+    with serving.channel() as channel:
+        calls = [stylizer_pb2_grpc.StylizerStub(channel).Stylize.future(request(1024), timeout=60) for _ in range(6)]
+        until(lambda: serving.calls.taken == 6)
+        for call in calls:
+            call.cancel()
+        until(lambda: serving.open() == (0, 0))
+    until(lambda: serving.ended.codes == [grpc.StatusCode.CANCELLED] * 6)
+
+
+def test_a_stream_too_many_takes_no_place_of_a_call(serving: Serving, never: Callable[[], Iterator[bytes]]) -> None:
+    with serving.channel() as channel:
+        streams = [channel.stream_stream(STREAM)(never(), timeout=60) for _ in range(STREAMS)]
+        until(lambda: serving.open() == (STREAMS, STREAMS))
+        for _ in range(CALLS):
+            error = call_without_a_message(channel, STREAM, never())
+            assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "the limit is 2 streams" in error.details()
+        until(lambda: serving.open() == (STREAMS, STREAMS))
+        for stream in streams:
+            stream.cancel()
+        until(lambda: serving.open() == (0, 0))
+
+
+def test_a_call_too_many_takes_none_either(serving: Serving, never: Callable[[], Iterator[bytes]]) -> None:
+    with serving.channel() as channel:
+        calls = [channel.stream_unary(STYLIZE).future(never(), timeout=60) for _ in range(CALLS)]
+        until(lambda: serving.open() == (CALLS, 0))
+        for method in (STYLIZE, STREAM):
+            error = call_without_a_message(channel, method, never())
+            assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "the limit is 8 calls" in error.details()
+        for call in calls:
+            call.cancel()
+        until(lambda: serving.open() == (0, 0))
+
+
+class Wire:
+    """A client of the server's port, frame by frame: what grpcio would do for it when it ends, it leaves (RFC 9113)."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), 10)
+        self._socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        self._send(0x4, 0, 0, b"")
+
+    def _send(self, kind: int, flags: int, stream: int, body: bytes) -> None:
+        self._socket.sendall(struct.pack(">I", len(body))[1:] + struct.pack(">BBI", kind, flags, stream) + body)
+
+    def head(self, stream: int, method: str, timeout: str = "") -> None:
+        """Begins a call; timeout as gRPC writes it."""
+        fields = {
+            ":method": "POST",
+            ":scheme": "http",
+            ":path": method,
+            ":authority": "localhost",
+            "te": "trailers",
+            "content-type": "application/grpc",
+            **({"grpc-timeout": timeout} if timeout else {}),
+        }
+        # Literals without indexing (RFC 7541, 6.2.2).
+        parts = [b"\0" + bytes([len(k)]) + k.encode() + bytes([len(v)]) + v.encode() for k, v in fields.items()]
+        self._send(0x1, 0x4, stream, b"".join(parts))
+
+    def message(self, stream: int, body: bytes, share: float = 1.0) -> None:
+        """Sends a call's only message, or that share of it, of up to a frame's 16 kB."""
+        whole = b"\0" + struct.pack(">I", len(body)) + body
+        self._send(0x0, int(share == 1.0), stream, whole[: int(share * len(whole))])
+
+    def grant(self, stream: int, size: int) -> None:
+        """Lets the server send so many bytes more, and reads what comes as long as there is any."""
+        for number in (0, stream):
+            self._send(0x8, 0, number, struct.pack(">I", size))
+        self._socket.settimeout(0.5)
+        with suppress(TimeoutError):
+            while self._socket.recv(65_536):
+                pass
+
+    def vanish(self) -> None:
+        """As a host does that has crashed."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("method", [STYLIZE, STREAM])
+def test_places_come_back_after_a_client_that_vanishes(serving: Serving, method: str, share: float) -> None:
+    body = next(frames(0)) if method == STREAM else request(1024)
+    for _ in range(3):
+        wire = Wire(serving.port)
+        for stream in (1, 3):
+            wire.head(stream, method)
+            if share:
+                wire.message(stream, body.SerializeToString(), share)
+        until(lambda: serving.calls.taken == 2 or share == 1.0)
+        wire.vanish()
+        until(lambda: serving.open() == (0, 0))
+    with serving.channel() as channel:
+        assert stylizer_pb2_grpc.StylizerStub(channel).Stylize(request(), timeout=60).width == 256
+
+
+def test_an_answer_holds_its_place_until_it_is_sent(serving: Serving) -> None:
+    """The 3 MB of it, of which a client that grants no window takes 64 kB (RFC 9113, 6.9.2)."""
+    wire, raw = Wire(serving.port), request(1024)
+    raw.options.encoding = pb.ENCODING_RAW_PIXELS
+    wire.head(1, STYLIZE)
+    wire.message(1, raw.SerializeToString())
+    until(lambda: serving.ended.codes == [grpc.StatusCode.OK])
+    time.sleep(0.3)
+    assert serving.open() == (1, 0)
+    wire.grant(1, 4_000_000)
+    until(lambda: serving.open() == (0, 0))
+    wire.vanish()
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_a_deadline_that_passes_counts_as_one(serving: Serving, sent: bool) -> None:
+    """While the message is awaited, and at work; the client, whose clock may end a call first, stays silent."""
+    wire = Wire(serving.port)
+    wire.head(1, STYLIZE, "50m")
+    if sent:
+        wire.message(1, request(2048).SerializeToString())
+    until(lambda: serving.ended.codes == [grpc.StatusCode.DEADLINE_EXCEEDED])
+    until(lambda: serving.open() == (0, 0))
+    wire.vanish()
+
+
+@pytest.mark.parametrize("timeout", ["", "60S"])
+def test_a_client_that_vanishes_before_its_deadline_counts_as_one_that_cancels(serving: Serving, timeout: str) -> None:
+    wire = Wire(serving.port)
+    wire.head(1, STYLIZE, timeout)
+    wire.message(1, request(2048).SerializeToString())
+    until(lambda: serving.calls.taken == 1)
+    time.sleep(0.1)
+    wire.vanish()
+    until(lambda: serving.ended.codes == [grpc.StatusCode.CANCELLED])
+    until(lambda: serving.open() == (0, 0))
