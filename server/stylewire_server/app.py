@@ -140,6 +140,7 @@ class _Service:
                 await asyncio.to_thread(listener.close)
             if self._tracing is not None:
                 await asyncio.to_thread(self._tracing.close)
+            self._ignore_signals()
         log.info("stopped")
         if self._crashed:
             raise EngineCrashed("the engine has crashed; start the server again")
@@ -197,6 +198,12 @@ class _Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._end)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _ignore_signals(self) -> None:
+        """A supervisor that asks twice must not turn an orderly end into a death by its signal."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            self._loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
     def _end(self) -> None:
         if self._is_serving:
