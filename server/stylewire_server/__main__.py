@@ -12,7 +12,8 @@ def run() -> NoReturn:
         # A server that is still starting has nothing to read again and nothing to finish, and left to themselves these
         # signals end it as if it had failed.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: os._exit(0))
         # What gRPC itself writes to stderr is of no log format, and what an operator needs of it is logged here.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:

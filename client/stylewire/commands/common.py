@@ -119,7 +119,7 @@ def part_of(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
 
 
-def styles_files(styles: Iterable[str]) -> list[Path]:
+def style_files(styles: Iterable[str]) -> list[Path]:
     """Those of the arguments STYLE[=WEIGHT] that are files."""
     return [Path(style).expanduser() for style, _ in map(_split, styles) if not STYLE_NAME.fullmatch(style)]
 

@@ -17,7 +17,7 @@ from .common import (
     read_style,
     refuse_to_overwrite,
     save_picture,
-    styles_files,
+    style_files,
 )
 from .progress import Progress
 
@@ -69,7 +69,7 @@ def _cell(text: str) -> int:
 
 def _sheet(client: Client, arguments: argparse.Namespace) -> int:
     format_of(arguments.out)
-    refuse_to_overwrite([arguments.out], [arguments.content, *arguments.more, *styles_files(arguments.styles)])
+    refuse_to_overwrite([arguments.out], [arguments.content, *arguments.more, *style_files(arguments.styles)])
     styles = {style: read_style(style) for style in arguments.styles}
     contents = [arguments.content, *arguments.more]
     head: list[Cell] = [("", None), *((label_of(style), _look(client, source)) for style, source in styles.items())]
@@ -87,7 +87,7 @@ def _sheet(client: Client, arguments: argparse.Namespace) -> int:
 
 def _strip(client: Client, arguments: argparse.Namespace) -> int:
     format_of(arguments.out)
-    refuse_to_overwrite([arguments.out], [arguments.content, *styles_files([arguments.style])])
+    refuse_to_overwrite([arguments.out], [arguments.content, *style_files([arguments.style])])
     style = read_style(arguments.style)
     row: list[Cell] = [("content", _opened(arguments.content))]
     for strength in arguments.strengths:

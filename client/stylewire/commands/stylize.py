@@ -19,7 +19,7 @@ from .common import (
     format_of,
     options_of,
     refuse_to_overwrite,
-    styles_files,
+    style_files,
     write_file,
 )
 from .progress import Progress
@@ -69,7 +69,7 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
     if str(arguments.out) == "-":
         raise UsageError("--out is '-'; pictures go to a file or a folder")
     jobs = _plan([Path(content) for content in contents], arguments.out, arguments.format)
-    refuse_to_overwrite((job.out for job in jobs), [*(job.content for job in jobs), *styles_files(styles)])
+    refuse_to_overwrite((job.out for job in jobs), [*(job.content for job in jobs), *style_files(styles)])
     waiting = [job for job in jobs if not (arguments.skip_existing and job.out.exists())]
     options = options_of(arguments)
     if len(jobs) == 1 and waiting:

@@ -21,7 +21,7 @@ from .common import (
     options_of,
     part_of,
     refuse_to_overwrite,
-    styles_files,
+    style_files,
 )
 from .progress import Progress
 
@@ -54,7 +54,7 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
     except ImportError:
         raise UsageError("videos need PyAV: pip install 'stylewire[video]'") from None
     content, out = arguments.content, arguments.out
-    refuse_to_overwrite([out], [content, *styles_files(arguments.styles)])
+    refuse_to_overwrite([out], [content, *style_files(arguments.styles)])
     blend = blend_of(arguments.styles)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = part_of(out)
