@@ -6,13 +6,13 @@ import math
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image
 
 from . import jpeg, png
 from .errors import InvalidInput
+from .profiles import to_srgb
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) 
             # libjpeg decodes at 1/2, 1/4 and 1/8 of the size for a fraction of the time.
             image.draft(None, plan.least_size(image.size))
         profile = image.info.get("icc_profile")
-        image = _to_srgb(_resize(_plain(image), plan), profile)
+        image = to_srgb(_resize(_plain(image), plan), profile)
         if orientation in _TRANSPOSE:
             image = image.transpose(_TRANSPOSE[orientation])
         return Picture(np.asarray(image), encoding)
@@ -367,38 +367,3 @@ def _resize_floats(pixels: np.ndarray, plan: _Plan) -> np.ndarray:
     planes = [np.asarray(_resize(Image.fromarray(pixels[..., plane]), plan)) for plane in range(3)]
     # Lanczos overshoots at edges.
     return np.clip(np.stack(planes, axis=-1), 0.0, 1.0)
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    if profile:
-        try:
-            transform = _srgb_transform(profile, image.mode)
-            if transform is not None:
-                converted = ImageCms.applyTransform(image, transform)
-                return converted if converted is not None else image
-        except (ImageCms.PyCMSError, OSError, ValueError) as error:
-            log.info("ignoring an unusable colour profile: %s", error)
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-_SRGB = frozenset({"sRGB", "sRGB built-in", "sRGB IEC61966-2.1", "sRGB IEC61966-2-1", "GIMP built-in sRGB", "c2"})
-"""Names of profiles that say what is taken for granted without one. Others are computed, sRGB or not."""
-
-_KEPT_PROFILE_BYTES = 64 * 2**10
-"""Of a profile whose transform is kept: a screen's or camera's takes 1 to 10 kB, and strangers choose what is kept."""
-
-
-def _srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """What brings pixels of that profile to sRGB; None where they are sRGB already."""
-    make = _kept_transform if len(profile) <= _KEPT_PROFILE_BYTES else _transform
-    return make(profile, mode)
-
-
-def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    if mode == "RGB" and ImageCms.getProfileDescription(source).strip() in _SRGB:
-        return None
-    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
-
-
-_kept_transform = lru_cache(maxsize=32)(_transform)

@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile
-from stylewire_server import images
+from stylewire_server import profiles
 from stylewire_server.errors import InvalidInput
 from stylewire_server.images import Encoding, Fit, ImageLimits, encode, load, squash
 
@@ -210,11 +210,11 @@ def test_a_profile_is_applied_though_its_name_has_srgb_in_it(name: str) -> None:
 
 @pytest.mark.parametrize(("padding", "kept"), [(0, 1), (64 * 2**10, 0)])
 def test_what_a_large_profile_takes_is_not_kept(padding: int, kept: int) -> None:
-    images._kept_transform.cache_clear()
+    profiles.kept_transform.cache_clear()
     tagged = file(Image.new("RGB", (32, 32), (55, 55, 55)), icc_profile=profile("linear light", 1.0, padding))
     for _ in range(2):
         np.testing.assert_allclose(pixels(tagged), 128, atol=1)
-    assert images._kept_transform.cache_info().currsize == kept
+    assert profiles.kept_transform.cache_info().currsize == kept
 
 
 def progressive(scans: int) -> bytes:
