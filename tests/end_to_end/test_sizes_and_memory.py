@@ -116,7 +116,7 @@ def test_sizes_do_not_pile_up(served: tuple[psutil.Process, Client], scene: Imag
 def test_memory_is_flat_over_2000_requests(
     served: tuple[psutil.Process, Client], scene: Image.Image, style_picture: Path
 ) -> None:
-    before, after, sizes = _run(*served, scene, style_picture.parent, warm=500, count=2000, longest=500)
-    print(f"{before:.1f} MB after 500 requests, {after:.1f} MB after 2000 more, {sizes} sizes")
+    before, after, sizes = _run(*served, scene, style_picture.parent, warm=2000, count=2000, longest=500)
+    print(f"{before:.1f} MB after 2000 requests, {after:.1f} MB after 2000 more, {sizes} sizes")
     assert sizes > 2000
     assert after < before * 1.05, f"{before:.0f} MB, then {after:.0f} MB after 2000 requests"
