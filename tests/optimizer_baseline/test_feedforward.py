@@ -2,6 +2,7 @@
 
 import socket
 
+import numpy as np
 import pytest
 import stylewire
 
@@ -17,3 +18,16 @@ def test_no_server_there_is_one_clear_error(content, style, monkeypatch):
         target = f"127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(FeedForwardError, match=f"feed-forward pass at {target} failed"):
             feedforward(content, [style], [1.0], target)
+
+
+def test_all_styles_are_blended_by_their_shares_and_sent_small(server, content, style):
+    large = style.resize((5000, 4000))
+
+    def made(styles, shares):
+        return np.asarray(feedforward(content, styles, shares, server.target), int)
+
+    one, other = made([large], [1.0]), made([content], [1.0])
+    both = made([large, content], [3.0, 1.0])
+    assert np.abs(both - one).mean() > 1
+    assert np.abs(both - other).mean() > 1
+    np.testing.assert_array_equal(made([large, large], [1.0, 2.0]), one)
