@@ -94,8 +94,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 if call.method in QUEUED:
                     # To read a message costs half as much as to refuse a call for good.
                     self._check_room(call.caller)
-                async with _in_time():
-                    request = await _only(requests)
+                request = await _first(requests)
+                if request is None:
+                    raise InvalidInput("", "the call has no message")
                 return await behaviour(request, context)
 
         return around
@@ -145,31 +146,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 watcher.ended(call)
 
 
-@asynccontextmanager
-async def _in_time() -> AsyncIterator[None]:
-    """Bounds the wait for a call's first message: one that never comes would hold its place for good."""
+async def _first(requests: AsyncIterator) -> Any:
+    """A call's first message, None for none. The wait is bounded: what never comes would hold its place for good."""
     try:
         async with asyncio.timeout(MESSAGE_SECONDS):
-            yield
+            return await anext(aiter(requests), None)
     except TimeoutError:
         raise DeadlinePassed(f"the call's message has not come within {MESSAGE_SECONDS:g} s") from None
 
 
 async def _begun_in_time(requests: AsyncIterator) -> AsyncIterator:
-    first, none = None, object()
-    async with _in_time():
-        first = await anext(aiter(requests), none)
-    if first is none:
-        return
-    yield first
-    async for request in requests:
-        yield request
-
-
-async def _only(requests: AsyncIterator) -> Any:
-    async for request in requests:
-        return request
-    raise InvalidInput("", "the call has no message")
+    first = await _first(requests)
+    if first is not None:
+        yield first
+        async for request in requests:
+            yield request
 
 
 async def _end(call: Call, context: grpc.aio.ServicerContext, error: Exception, answer: tuple) -> None:
