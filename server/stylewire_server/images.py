@@ -128,8 +128,9 @@ def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) 
         return Picture(np.asarray(_resize(Image.fromarray(source), plan)), Encoding.RAW_PIXELS)
     image, encoding = _open(source, limits, field)
     orientation = _orientation(image)
-    plan = _upright_plan(image, orientation, fit, limits, field)
-    if orientation in _TURNED:
+    turned = orientation in _TURNED
+    plan = _plan(_flip(image.size) if turned else image.size, fit, limits, field)
+    if turned:
         plan = plan.turned()
     try:
         if encoding is Encoding.JPEG:
@@ -150,12 +151,17 @@ def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) 
         ) from None
 
 
-def target_size(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) -> "Size":
-    """The size at which `load` would bring the picture to the network, by its header alone; raises as `load`."""
+def target_pixels(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) -> int:
+    """Pixels that `load` would bring to the network, by the header alone; raises as `load`.
+
+    Without the orientation: it changes no number of pixels, and Pillow decodes a whole PNG to look for it.
+    """
     if isinstance(source, np.ndarray):
-        return _plan((source.shape[1], source.shape[0]), fit, limits, field).target
-    image, _ = _open(source, limits, field)
-    return _upright_plan(image, _orientation(image), fit, limits, field).target
+        size = (source.shape[1], source.shape[0])
+    else:
+        size = _open(source, limits, field)[0].size
+    width, height = _plan(size, fit, limits, field).target
+    return width * height
 
 
 def check_encoding(size: "Size", encoding: Encoding) -> None:
@@ -249,10 +255,6 @@ def _plan(size: Size, fit: Fit, limits: ImageLimits, field: str) -> _Plan:
             "make it smaller, or use a fit that does",
         )
     return _Plan(size, (0, 0), target)
-
-
-def _upright_plan(image: Image.Image, orientation: int, fit: Fit, limits: ImageLimits, field: str) -> _Plan:
-    return _plan(_flip(image.size) if orientation in _TURNED else image.size, fit, limits, field)
 
 
 def _check_size(size: Size, limits: ImageLimits, field: str) -> None:

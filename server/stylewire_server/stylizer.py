@@ -235,8 +235,7 @@ class Stylizer:
 
     def batch_pixels(self, contents: Sequence[Source], fit: Fit) -> int:
         """Pixels that the network would compute for these contents, by their headers; raises as `stylize`."""
-        sizes = [images.target_size(content, fit, self._limits, "content") for content in contents]
-        return sum(width * height for width, height in sizes)
+        return sum(images.target_pixels(content, fit, self._limits, "content") for content in contents)
 
     def _check_number(self, blend: Sequence[WeightedStyle]) -> None:
         if not blend:
