@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from .quality import psnr
 from .staging import staging, sync
 from .weights.download import Progress, parts, resolve, unpack
 from .weights.full import BOTH, F32_DB, FOLDER, Manifest, as_network, read_manifest
-from .weights.network import STYLE_SIDE, WeightsError
+from .weights.network import STYLE_SIDE, WeightsError, needing
 from .weights.published import FILES, HANDLE, differences, sha256
 
 _PROBES = 3
@@ -74,10 +74,8 @@ def fetch(
 
 
 def _versions() -> dict[str, str]:
-    try:
+    with needing("fetching", "full"):
         return {name: version(name) for name in ("stylewire", "openvino", "tensorflow")}
-    except PackageNotFoundError as error:
-        raise WeightsError(f"fetching needs {error.name}: pip install 'stylewire[full]'") from None
 
 
 def _is_in_place(target: Path, manifest: Manifest) -> bool:
@@ -99,12 +97,10 @@ def _convert(source: Path, folder: Path, manifest: Manifest, progress: Progress)
         WeightsError: It is another network, or the result is too far from the source.
     """
     progress("converting", 0.0)
-    try:
+    with needing("fetching", "full"):
         # Here, because nothing else in the server needs tensorflow.
         from .weights.convert import convert
         from .weights.savedmodel import SavedModel
-    except ModuleNotFoundError as error:
-        raise WeightsError(f"fetching needs {error.name}: pip install 'stylewire[full]'") from None
     reference = SavedModel(source)
     convert(reference, folder)
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}

@@ -22,7 +22,7 @@ from .quality import psnr
 from .staging import staging, sync
 from .weights.download import Progress
 from .weights.full import INT8_DB, TRANSFORMER_INT8, Manifest, as_network, read_manifest
-from .weights.network import WeightsError
+from .weights.network import WeightsError, needing
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
@@ -99,11 +99,9 @@ def quantize(
             folder is then as it was.
     """
     calibration, held_out = read_pairs(pictures)
-    try:
+    with needing("quantising", "int8"):
         # Here, because serving needs none of it.
         import nncf
-    except ModuleNotFoundError as error:
-        raise WeightsError(f"quantising needs {error.name}: pip install 'stylewire[int8]'") from None
     # Before anything is made beside it.
     read_manifest(folder)
     found: list[Closeness] = []

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .network import WeightsError
+from .network import WeightsError, needing
 from .published import BYTES, KAGGLE_PAGE
 
 log = logging.getLogger(__name__)
@@ -41,10 +41,8 @@ def resolve(handle: str, folder: Path, progress: Progress) -> Path:
     Raises:
         WeightsError: It cannot be had; the message says how else to get it.
     """
-    try:
+    with needing("fetching", "full"):
         import tensorflow_hub as hub
-    except ModuleNotFoundError as error:
-        raise WeightsError(f"fetching needs {error.name}: pip install 'stylewire[full]'") from None
     cache = os.environ.get("TFHUB_CACHE_DIR")
     with _variable("TFHUB_CACHE_DIR", cache or str(folder)), _watch(Path(cache or folder), progress):
         try:

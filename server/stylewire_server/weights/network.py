@@ -1,6 +1,7 @@
 """A network as the engines see it: two graphs that meet at the style vector, and where they came from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,15 @@ STYLE_SIDE = 256
 
 class WeightsError(Exception):
     """The weights cannot be used; the message says why and what to do. For the operator: it may name paths."""
+
+
+@contextmanager
+def needing(what: str, extra: str) -> Iterator[None]:
+    """Raises WeightsError where a package is missing that `what` needs and the extra brings."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise WeightsError(f"{what} needs {error.name}: pip install 'stylewire[{extra}]'") from None
 
 
 @dataclass(frozen=True)
