@@ -89,13 +89,18 @@ def test_draining_finishes_calls_in_flight_and_refuses_new_ones(
     assert running.stop() == 0
 
 
-def test_not_serving_until_the_engine_has_run(photo: Path, style_picture: Path) -> None:
-    """From the first moment that the port answers until the banner, health says NOT_SERVING and calls are refused."""
+def begin(errors: int) -> tuple[subprocess.Popen, int]:
+    """A server that has only been started, and the port that it will have; `errors` is what becomes of stderr."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "stylewire_server", "serve", "--model", "lite", "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True), port
+
+
+def test_not_serving_until_the_engine_has_run(photo: Path, style_picture: Path) -> None:
+    """From the first moment that the port answers until the banner, health says NOT_SERVING and calls are refused."""
+    process, port = begin(subprocess.DEVNULL)
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}", _EAGER) as channel:
             first = health_pb2_grpc.HealthStub(channel).Check(
@@ -138,11 +143,7 @@ def await_port(process: subprocess.Popen, port: int) -> None:
 @pytest.fixture(params=["signals are caught", "the port listens"])
 def starting(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen]:
     """A server at a moment of its start."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "stylewire_server", "serve", "--model", "lite", "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process, port = begin(subprocess.PIPE)
     try:
         if request.param == "the port listens":
             await_port(process, port)
