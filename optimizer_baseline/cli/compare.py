@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from optimizer_baseline import presets, vgg
+from optimizer_baseline.cli.options import FAILURE, add_common_options
 from optimizer_baseline.precision import PRECISIONS
-
-FAILURE = 1
 
 
 def register(commands: Any) -> None:
@@ -39,7 +38,7 @@ def register(commands: Any) -> None:
     group.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the optimiser's convolutions (auto)")
     group.add_argument("--repeats", type=int, default=5, metavar="N", help="timed passes of each kind (5)")
     one.add_argument("--title", default="One pass against many", help="of the page")
-    _common(one)
+    _progress_options(one)
 
     two = commands.add_parser(
         "check",
@@ -56,7 +55,7 @@ def register(commands: Any) -> None:
     two.add_argument("--no-parity", action="store_true", help="costs only")
     two.add_argument("--weights", default="auto", metavar="FROM", help=".h5 or .npz file, auto, keras, offline")
     two.add_argument("--update", action="store_true", help="write today's costs into the file, judge nothing")
-    _common(two)
+    _progress_options(two)
 
 
 def _server_options(command: argparse.ArgumentParser) -> None:
@@ -65,10 +64,9 @@ def _server_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--model", default="auto", metavar="NAME", help="start a server: auto, full, lite, DIR (auto)")
 
 
-def _common(command: argparse.ArgumentParser) -> None:
+def _progress_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quiet", action="store_true", help="no progress bar")
-    command.add_argument("--threads", type=int, metavar="N", help="processor cores to use (all)")
-    command.add_argument("--verbose", action="store_true", help="log what happens")
+    add_common_options(command)
 
 
 def _end_on_sigterm() -> None:

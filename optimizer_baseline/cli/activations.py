@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from optimizer_baseline import vgg
+from optimizer_baseline.cli.options import add_common_options
 
 
 def register(commands: Any) -> None:
@@ -29,8 +30,7 @@ def register(commands: Any) -> None:
     one.add_argument("--iterations", type=int, default=100, metavar="N", help="of a reconstruction; 0: none (100)")
     one.add_argument("--network", choices=tuple(vgg.NETWORKS), default="vgg16", help="(vgg16)")
     one.add_argument("--weights", default="auto", metavar="FROM", help=".h5 or .npz file, auto, keras, offline")
-    one.add_argument("--threads", type=int, metavar="N", help="processor cores to use (all)")
-    one.add_argument("--verbose", action="store_true", help="log what happens")
+    add_common_options(one)
 
 
 def _activations(arguments: argparse.Namespace) -> int:

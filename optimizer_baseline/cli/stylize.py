@@ -1,27 +1,23 @@
-"""The command line: `python -m optimizer_baseline stylize|score|compare|check|activations …`."""
+"""The command line of a run: `python -m optimizer_baseline stylize …`."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import os
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from optimizer_baseline import cli_activations, cli_compare, presets, vgg
-from optimizer_baseline.errors import BaselineError, InvalidOption, StopRun
+from optimizer_baseline.cli.options import INTERRUPTED, add_common_options, add_cost_options, preset_of
+from optimizer_baseline.errors import InvalidOption, StopRun
 from optimizer_baseline.optimize import OPTIMIZERS
-from optimizer_baseline.precision import PRECISIONS
-from optimizer_baseline.settings import DEFAULT_PRESET, INITS, Settings
+from optimizer_baseline.settings import INITS, Settings
 
 if TYPE_CHECKING:
     from optimizer_baseline.runs import RunFolder
@@ -29,56 +25,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FAILURE, USAGE, INTERRUPTED = 1, 2, 130
-_WIDE = 100  # columns of a terminal in which the bar has room for every cost
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+_WIDE = 100  # columns of a terminal in which the bar has room for every cost
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit code: 0, 1 for a failure, 2 for bad usage, 130 after Ctrl-C."""
-    arguments = parser().parse_args(argv)
-    logging.basicConfig(
-        level=logging.INFO if arguments.verbose else logging.WARNING,
-        format="%(levelname)s: %(message)s",
-        stream=sys.stderr,
-    )
-    try:
-        with _quiet_tensorflow(arguments.verbose):
-            _threads(arguments.threads)
-        return int(arguments.run_command(arguments))
-    except InvalidOption as error:
-        return _fail(error, USAGE)
-    except (BaselineError, OSError) as error:
-        return _fail(error, FAILURE)
-    except ModuleNotFoundError as error:
-        return _fail(f"{error.name} is not installed: pip install 'stylewire[baseline]'", FAILURE)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-
-
-def _fail(error: Exception | str, code: int) -> int:
-    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-    return code
-
-
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="python -m optimizer_baseline", description="Neural style transfer by optimising pixels (Gatys et al.)."
-    )
-    top.add_argument("--version", action="version", version=f"stylewire {version('stylewire')}")
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
-
+def register(commands: Any) -> None:
+    """Adds `stylize` to the command line's subparsers."""
     one = commands.add_parser(
         "stylize",
         help="optimise a picture: content of one, style of others",
         description="Optimise the pixels of a picture until its VGG features have the content of CONTENT and the style "
         "of STYLE. Ctrl-C keeps the best picture so far.",
     )
-    one.set_defaults(run_command=_stylize)
+    one.set_defaults(run_command=lambda arguments: _stylize(arguments, vars(one.parse_args([]))))
     one.add_argument("content", nargs="?", metavar="CONTENT", help="picture whose content is kept")
     one.add_argument("style", nargs="*", metavar="STYLE", help="picture, or several, whose style is taken")
     one.add_argument("-o", "--out", type=Path, metavar="OUT", help=f"result, one of {' '.join(PICTURE_SUFFIXES)}")
-    _cost_options(one)
+    add_cost_options(one)
     group = one.add_argument_group("pictures")
     group.add_argument("--size", type=int, default=512, metavar="PX", help="longer side of the result (512)")
     group.add_argument("--style-size", type=int, metavar="PX", help="longer side of the styles (as --size)")
@@ -102,106 +65,7 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--snapshot-every", type=int, default=50, metavar="N", help="iterations between snapshots (50)")
     group.add_argument("--film", choices=("webp", "gif"), default="webp", help="format of the animation (webp)")
     group.add_argument("--quiet", action="store_true", help="no progress bar")
-
-    two = commands.add_parser(
-        "score",
-        help="all costs of any picture",
-        description="Costs of PICTURE as a stylisation of CONTENT by STYLE. Unweighted costs are before the content, "
-        "style and variation weights; the total is after.",
-    )
-    two.set_defaults(run_command=_score)
-    for name in ("content", "style", "picture"):
-        two.add_argument(name, metavar=name.upper())
-    _cost_options(two, precision="f32")
-    two.add_argument("--size", type=int, default=256, metavar="PX", help="longer side at which to compare (256)")
-    two.add_argument("--json", action="store_true", help="print one JSON object")
-
-    cli_compare.register(commands)
-    cli_activations.register(commands)
-    return top
-
-
-def _cost_options(command: argparse.ArgumentParser, precision: str = "auto") -> None:
-    group = command.add_argument_group("cost")
-    group.add_argument("--preset", choices=tuple(presets.PRESETS), default=DEFAULT_PRESET, help=f"({DEFAULT_PRESET})")
-    group.add_argument("--network", choices=tuple(vgg.NETWORKS), help="in place of the preset's own")
-    group.add_argument("--pooling", choices=vgg.POOLINGS, help="in place of the preset's own")
-    group.add_argument("--content-layers", metavar="NAME[=W],…", help="e.g. relu4_2 or relu3_3=0.5,relu4_2=1")
-    group.add_argument("--style-layers", metavar="NAME[=W],…", help="e.g. relu1_1=0.5,relu2_1=0.5")
-    group.add_argument("--content-weight", type=float, metavar="W", help="alpha")
-    group.add_argument("--style-weight", type=float, metavar="W", help="beta")
-    group.add_argument("--variation-weight", type=float, metavar="W", help="of total variation")
-    group.add_argument(
-        "--weights", default="auto", metavar="FROM", help=".h5 or .npz file, auto, keras, offline, random"
-    )
-    group.add_argument("--rescale", nargs="+", default=[], metavar="PICTURE", help="rescale the network on these")
-    group.add_argument("--precision", choices=PRECISIONS, default=precision, help=f"of the convolutions ({precision})")
-    command.add_argument("--threads", type=int, metavar="N", help="processor cores to use (all)")
-    command.add_argument("--verbose", action="store_true", help="log what happens")
-
-
-def _preset(arguments: argparse.Namespace) -> presets.Preset:
-    changes: dict[str, Any] = {
-        name: value
-        for name in ("network", "pooling", "content_weight", "style_weight", "variation_weight")
-        if (value := getattr(arguments, name)) is not None
-    }
-    for name in ("content_layers", "style_layers"):
-        if (text := getattr(arguments, name)) is not None:
-            changes[name] = _layer_weights(text)
-    return presets.preset(arguments.preset).replace(**changes)
-
-
-def _layer_weights(text: str) -> dict[str, float]:
-    table = {}
-    for item in filter(None, text.split(",")):
-        layer, _, weight = item.partition("=")
-        try:
-            table[layer.strip()] = float(weight or 1.0)
-        except ValueError:
-            raise InvalidOption(f"weight of layer {layer} is {weight!r}; expected a number") from None
-    return table
-
-
-def _score(arguments: argparse.Namespace) -> int:
-    from optimizer_baseline.scoring import score
-
-    outcome = score(
-        arguments.content,
-        arguments.style,
-        arguments.picture,
-        preset=_preset(arguments),
-        size=arguments.size,
-        weights=arguments.weights,
-        rescale=arguments.rescale,
-        precision=arguments.precision,
-    )
-    if arguments.json:
-        sys.stdout.write(json.dumps(outcome.as_dict(), indent=2) + "\n")
-        return 0
-    from rich.console import Console
-    from rich.table import Table
-
-    costs = outcome.costs
-    title = f"{outcome.preset}, {outcome.network}, {outcome.width}x{outcome.height} px, {outcome.precision}"
-    table = Table("cost", "unweighted", "weighted", title=title)
-    rows = [("content", costs.content_cost, costs.weighted_content_cost)]
-    rows += [
-        (f"style {layer}", value, costs.weighted_style_cost_by_layer[layer])
-        for layer, value in costs.style_cost_by_layer.items()
-    ]
-    rows += [
-        ("style, all layers", costs.style_cost, costs.weighted_style_cost),
-        ("total variation", costs.total_variation, costs.weighted_total_variation),
-    ]
-    for name, raw, weighted in rows:
-        table.add_row(name, f"{raw:.6g}", f"{weighted:.6g}")
-    table.add_section()
-    table.add_row("total", "", f"{costs.total_cost:.6g}")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    Console().print(table)
-    return 0
+    add_common_options(one)
 
 
 # What a run's folder does not remember, because it is the new command's to say when the run is resumed.
@@ -226,37 +90,24 @@ def _remember(arguments: argparse.Namespace) -> dict[str, Any]:
     return table
 
 
-def _stylize(arguments: argparse.Namespace) -> int:
-    from optimizer_baseline.runs import RunFolder
-    from optimizer_baseline.transfer import stylize
+def _recall(arguments: argparse.Namespace, unasked: dict[str, Any], remembered: dict[str, Any]) -> None:
+    """Puts into `arguments` what the resumed run has, where nothing else was asked for.
 
-    folder = None
-    state = None
-    if arguments.resume is not None:
-        if arguments.content or arguments.run:
-            raise InvalidOption("--resume takes its pictures and its folder from the run; give neither")
-        folder = RunFolder(arguments.resume)
-        remembered, state = folder.open()
-        unasked = vars(parser().parse_args(["stylize"]))
-        for name, value in remembered.items():
-            asked = getattr(arguments, name) != unasked[name]
-            if asked and name not in _RENEWABLE and getattr(arguments, name) != value:
-                flag = f"--{name.replace('_', '-')}"
-                raise InvalidOption(
-                    f"{flag} is {getattr(arguments, name)}; the run to resume has {value}, and keeps it"
-                )
-            if not asked:
-                setattr(arguments, name, value)
-    elif not arguments.content or not arguments.style or arguments.out is None:
-        raise InvalidOption("stylize needs CONTENT, at least one STYLE, and -o OUT (or --resume DIR)")
-    if arguments.snapshot_every < 1:
-        raise InvalidOption(f"--snapshot-every is {arguments.snapshot_every}; the least is 1 iteration")
-    out = Path(arguments.out)
-    if out.suffix.lower() not in PICTURE_SUFFIXES:
-        raise InvalidOption(f"{out} has suffix {out.suffix!r}; a result is one of {' '.join(PICTURE_SUFFIXES)}")
-    _check_writable(out, [arguments.content, *arguments.style, *(arguments.masks or []), arguments.init])
-    settings = Settings(
-        preset=_preset(arguments),
+    Raises:
+        InvalidOption: Something else was asked for that a run keeps.
+    """
+    for name, value in remembered.items():
+        given = getattr(arguments, name)
+        if given == unasked[name]:
+            setattr(arguments, name, value)
+        elif name not in _RENEWABLE and given != value:
+            flag = f"--{name.replace('_', '-')}"
+            raise InvalidOption(f"{flag} is {given}; the run to resume has {value}, and keeps it")
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    return Settings(
+        preset=preset_of(arguments),
         weights=arguments.weights,
         rescale=tuple(arguments.rescale),
         precision=arguments.precision,
@@ -273,6 +124,30 @@ def _stylize(arguments: argparse.Namespace) -> int:
         scales=arguments.scales,
         preserve_color=arguments.preserve_color,
     )
+
+
+def _stylize(arguments: argparse.Namespace, unasked: dict[str, Any]) -> int:
+    """`unasked` has the value of every option that is not given."""
+    from optimizer_baseline.runs import RunFolder
+    from optimizer_baseline.transfer import stylize
+
+    folder = None
+    state = None
+    if arguments.resume is not None:
+        if arguments.content or arguments.run:
+            raise InvalidOption("--resume takes its pictures and its folder from the run; give neither")
+        folder = RunFolder(arguments.resume)
+        remembered, state = folder.open()
+        _recall(arguments, unasked, remembered)
+    elif not arguments.content or not arguments.style or arguments.out is None:
+        raise InvalidOption("stylize needs CONTENT, at least one STYLE, and -o OUT (or --resume DIR)")
+    if arguments.snapshot_every < 1:
+        raise InvalidOption(f"--snapshot-every is {arguments.snapshot_every}; the least is 1 iteration")
+    out = Path(arguments.out)
+    if out.suffix.lower() not in PICTURE_SUFFIXES:
+        raise InvalidOption(f"{out} has suffix {out.suffix!r}; a result is one of {' '.join(PICTURE_SUFFIXES)}")
+    _check_writable(out, [arguments.content, *arguments.style, *(arguments.masks or []), arguments.init])
+    settings = _settings(arguments)
     if arguments.resume is not None and folder is not None:
         folder.remember(_remember(arguments))
     if arguments.run is not None:
@@ -346,37 +221,35 @@ def _check_writable(out: Path, read: Iterable[str]) -> None:
 
 
 @contextmanager
-def _bar(quiet: bool) -> Iterator[Any]:
+def _bar(quiet: bool) -> Iterator[Callable[[Progress], None]]:
     """A live bar with the costs, on standard error; yields what to call with each `Progress`."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     console = Console(stderr=True)
-    costs = "cost {task.fields[total_cost]:.4g}"
-    if console.width >= _WIDE:
-        costs += "  content {task.fields[content]:.4g}  style {task.fields[style]:.4g}"
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        TextColumn(costs),
+        TextColumn("{task.fields[costs]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=console, disable=quiet, expand=True) as bar:
-        nan = float("nan")
-        task = bar.add_task("preparing", total=None, total_cost=nan, content=nan, style=nan)
+        task = bar.add_task("preparing", total=None, costs="")
 
-        def show(progress: Any) -> None:
+        def show(progress: Progress) -> None:
+            costs = progress.costs
+            text = f"cost {costs.total_cost:.4g}"
+            if console.width >= _WIDE:
+                text += f"  content {costs.weighted_content_cost:.4g}  style {costs.weighted_style_cost:.4g}"
             bar.update(
                 task,
                 description=f"{progress.width}x{progress.height}",
                 completed=progress.iteration,
                 total=progress.iterations,
-                total_cost=progress.costs.total_cost,
-                content=progress.costs.weighted_content_cost,
-                style=progress.costs.weighted_style_cost,
+                costs=text,
             )
 
         yield show
@@ -397,34 +270,3 @@ def _interruptible() -> Iterator[threading.Event]:
         yield event
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _quiet_tensorflow(verbose: bool) -> Iterator[None]:
-    """Keeps TensorFlow's start-up chatter, which its C++ writes past every setting, out of standard error."""
-    if verbose:
-        yield
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with Path(os.devnull).open("w") as nothing:
-        os.dup2(nothing.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(saved, 2)
-            os.close(saved)
-
-
-def _threads(threads: int | None) -> None:
-    if threads is not None and threads < 1:
-        raise InvalidOption(f"--threads is {threads}; the least is 1")
-    import tensorflow as tf
-
-    if threads is not None:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    # The chatter comes with the first tensor, not with the import.
-    tf.constant(0.0)

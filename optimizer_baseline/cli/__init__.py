@@ -1,0 +1,85 @@
+"""The command line: `python -m optimizer_baseline stylize|score|compare|check|activations …`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from optimizer_baseline.cli import activations, compare, score, stylize
+from optimizer_baseline.cli.options import FAILURE, INTERRUPTED, USAGE
+from optimizer_baseline.errors import BaselineError, InvalidOption
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code: 0, 1 for a failure, 2 for bad usage, 130 after Ctrl-C."""
+    arguments = parser().parse_args(argv)
+    logging.basicConfig(
+        level=logging.INFO if arguments.verbose else logging.WARNING,
+        format="%(levelname)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        with _quiet_tensorflow(arguments.verbose):
+            _threads(arguments.threads)
+        return int(arguments.run_command(arguments))
+    except InvalidOption as error:
+        return _fail(error, USAGE)
+    except (BaselineError, OSError) as error:
+        return _fail(error, FAILURE)
+    except ModuleNotFoundError as error:
+        return _fail(f"{error.name} is not installed: pip install 'stylewire[baseline]'", FAILURE)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _fail(error: Exception | str, code: int) -> int:
+    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="python -m optimizer_baseline", description="Neural style transfer by optimising pixels (Gatys et al.)."
+    )
+    top.add_argument("--version", action="version", version=f"stylewire {version('stylewire')}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    for module in (stylize, score, compare, activations):
+        module.register(commands)
+    return top
+
+
+@contextmanager
+def _quiet_tensorflow(verbose: bool) -> Iterator[None]:
+    """Keeps TensorFlow's start-up chatter, which its C++ writes past every setting, out of standard error."""
+    if verbose:
+        yield
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with Path(os.devnull).open("w") as nothing:
+        os.dup2(nothing.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def _threads(threads: int | None) -> None:
+    if threads is not None and threads < 1:
+        raise InvalidOption(f"--threads is {threads}; the least is 1")
+    import tensorflow as tf
+
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    # The chatter comes with the first tensor, not with the import.
+    tf.constant(0.0)
