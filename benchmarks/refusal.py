@@ -40,7 +40,8 @@ async def ours() -> tuple[grpc.aio.Server, asyncio.Task]:
     occupied = loop.create_task(scheduler.run(lambda _: free.wait(), "nobody"))
     await asyncio.sleep(0)
     watchers = [Metrics(scheduler), CallLog()]
-    interceptor = CallInterceptor(None, Slots(4096, "calls"), Slots(64, "streams"), scheduler.check_room, watchers)
+    slots = Slots(4096, "calls"), Slots(64, "streams"), Slots(64, "probes")
+    interceptor = CallInterceptor(None, *slots, scheduler.check_room, watchers)
     made = grpc.aio.server(interceptors=[interceptor])
     stylizer_pb2_grpc.add_StylizerServicer_to_server(StylizerServicer(scheduler), made)
     return made, occupied

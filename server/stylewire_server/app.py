@@ -150,7 +150,8 @@ class _Service:
         if self._tracing is not None:
             watchers.append(self._tracing)
         streams = Slots(self._settings.max_streams, "streams")
-        return CallInterceptor(self._tokens(), self._calls, streams, self._scheduler.check_room, watchers)
+        probes = Slots(self._settings.max_calls, "probes")
+        return CallInterceptor(self._tokens(), self._calls, streams, probes, self._scheduler.check_room, watchers)
 
     def _grpc_server(self) -> grpc.aio.Server:
         settings = self._settings
@@ -158,7 +159,8 @@ class _Service:
             interceptors=[self._interceptor],
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
-                ("grpc.max_send_message_length", settings.max_message_bytes),
+                # An answer is as large as its picture, which has a limit of its own.
+                ("grpc.max_send_message_length", -1),
                 ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
                 # A connection that opens more waits at its own end: one alone cannot take all places.
                 ("grpc.max_concurrent_streams", max(_LEAST_OF_A_CONNECTION, settings.max_calls // 4)),
@@ -243,7 +245,12 @@ class _Service:
                 while unsent_bytes():  # noqa: ASYNC110 - the kernel tells nobody
                     await asyncio.sleep(_LOOK_SECONDS)
         except TimeoutError:
-            log.warning("%d calls did not finish within %g s", self._calls.taken, self._settings.grace)
+            log.warning(
+                "%d calls did not finish within %g s, and %d bytes of answers were not taken",
+                self._calls.taken,
+                self._settings.grace,
+                unsent_bytes(),
+            )
         self._scheduler.drain()
 
     async def _set_health(self, status: int) -> None:

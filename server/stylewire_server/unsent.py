@@ -1,6 +1,8 @@
 """Bytes that have been written to connections and that their other ends have not taken yet."""
 
 import fcntl
+import os
+import socket
 import struct
 import termios
 from pathlib import Path
@@ -16,7 +18,11 @@ def _unsent(link: Path) -> int:
     try:
         if not str(link.readlink()).startswith("socket:"):
             return 0
-        (count,) = struct.unpack("i", fcntl.ioctl(int(link.name), termios.TIOCOUTQ, b"\0" * 4))
+        with socket.socket(fileno=os.dup(int(link.name))) as found:
+            # Standard error may be a socket too, to a log that is behind.
+            if found.family not in (socket.AF_INET, socket.AF_INET6):
+                return 0
+            (count,) = struct.unpack("i", fcntl.ioctl(found, termios.TIOCOUTQ, b"\0" * 4))
     except OSError:
         # Closed in the meantime, or one that listens.
         return 0

@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 OPEN_TO_ALL = "/grpc.health.v1.Health/"
 """Probes have no token, and a probe that fails for want of one would end a healthy server."""
 
-
 QUEUED = frozenset(
     {
         "/stylewire.v1.Stylizer/Stylize",
@@ -32,7 +31,6 @@ QUEUED = frozenset(
     }
 )
 """Methods whose every call is a job in the queue."""
-
 
 MESSAGE_SECONDS = 120.0
 """From a call's head to the end of its message, or of a stream's first one: 64 MiB at 5 Mbit/s."""
@@ -45,6 +43,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         tokens: Who may call; None for everybody.
         calls: How many calls may be open, those that still send their message included.
         streams: How many of them may be streams.
+        probes: How many calls of the health service may be open beside them.
         check_room: Raises if a caller's job would be refused whatever it is.
         watchers: Are told of every call but those of the health service.
     """
@@ -54,12 +53,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         tokens: TokenFile | None,
         calls: Slots,
         streams: Slots,
+        probes: Slots,
         check_room: Callable[[str], None],
         watchers: Sequence[Watcher],
     ) -> None:
         self._tokens = tokens
         self._calls = calls
         self._streams = streams
+        self._probes = probes
         self._check_room = check_room
         self._watchers = watchers
         self._draining = False
@@ -73,61 +74,99 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler:
-        """See `grpc.aio.ServerInterceptor`."""
+        """See `grpc.aio.ServerInterceptor`.
+
+        Raises:
+            TypeError: A method of a kind that is not looked after here; nothing may be served past it.
+        """
         handler = await continuation(handler_call_details)
         method, metadata = handler_call_details.method, tuple(handler_call_details.invocation_metadata or ())
-        if handler is None or method.startswith(OPEN_TO_ALL):
+        if handler is None:
             return handler
         call = Call(method, request_id(metadata), metadata)
         coders = handler.request_deserializer, handler.response_serializer
+        if method.startswith(OPEN_TO_ALL):
+            if handler.unary_unary:
+                return grpc.stream_unary_rpc_method_handler(self._check(handler.unary_unary, call), *coders)
+            return grpc.stream_stream_rpc_method_handler(self._watch(handler.unary_stream, call), *coders)
         if handler.stream_stream:
             return grpc.stream_stream_rpc_method_handler(self._stream(handler.stream_stream, call), *coders)
         if handler.unary_unary:
             # On the wire it is the same; but here gRPC would read the whole message before it asks what is to be done
             # with it, and answer UNKNOWN to one that it cannot read.
             return grpc.stream_unary_rpc_method_handler(self._unary(handler.unary_unary, call), *coders)
-        return handler
+        raise TypeError(f"{method} is of a kind that no service here has")
 
     def _unary(self, behaviour: Callable, call: Call) -> Callable:
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> Any:
-            async with self._around(call, context):
+            async with self._around(call, context, self._watchers, self._admit):
                 if call.method in QUEUED:
                     # To read a message costs half as much as to refuse a call for good.
                     self._check_room(call.caller)
-                request = await _first(requests)
-                if request is None:
-                    raise InvalidInput("", "the call has no message")
-                return await behaviour(request, context)
+                return await behaviour(await _only(requests), context)
 
         return around
 
     def _stream(self, behaviour: Callable, call: Call) -> Callable:
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> AsyncIterator:
-            async with self._around(call, context, self._streams):
+            async with self._around(call, context, self._watchers, self._admit_stream):
                 async for response in behaviour(_begun_in_time(requests), context):
                     yield response
 
         return around
 
+    def _check(self, behaviour: Callable, call: Call) -> Callable:
+        async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> Any:
+            async with self._around(call, context, (), self._admit_probe):
+                return await behaviour(await _only(requests), context)
+
+        return around
+
+    def _watch(self, behaviour: Callable, call: Call) -> Callable:
+        async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> AsyncIterator:
+            async with self._around(call, context, (), self._admit_probe):
+                answers = _Answers()
+                telling = asyncio.create_task(behaviour(await _only(requests), answers))
+                try:
+                    while True:
+                        yield await answers.get()
+                finally:
+                    telling.cancel()
+
+        return around
+
+    def _admit_probe(self, call: Call) -> Sequence[Slots]:
+        return (self._probes,)
+
+    def _admit_stream(self, call: Call) -> Sequence[Slots]:
+        return *self._admit(call), self._streams
+
+    def _admit(self, call: Call) -> Sequence[Slots]:
+        call.account = authenticate(call.metadata, self._tokens)
+        if self._draining:
+            raise Draining("the server is shutting down; try another one")
+        return (self._calls,)
+
     @asynccontextmanager
     async def _around(
-        self, call: Call, context: grpc.aio.ServicerContext, slots: Slots | None = None
+        self,
+        call: Call,
+        context: grpc.aio.ServicerContext,
+        watchers: Sequence[Watcher],
+        admit: Callable[[Call], Sequence[Slots]],
     ) -> AsyncIterator[None]:
+        """`admit` raises for a call that may not be, and has what it takes a place of."""
         call.peer = _peer(context)
-        enter(call, self._watchers)
-        for watcher in self._watchers:
+        enter(call, watchers)
+        for watcher in watchers:
             watcher.began(call)
         answer = ((REQUEST_ID, call.request_id),)
         context.set_trailing_metadata(answer)
         try:
-            call.account = authenticate(call.metadata, self._tokens)
-            if self._draining:
-                raise Draining("the server is shutting down; try another one")
-            for limited in (self._calls, slots):
-                if limited is not None:
-                    limited.take()
-                    # Not when the handler is done: the answer still has to travel.
-                    context.add_done_callback(lambda _, limited=limited: limited.give_back())
+            for slots in admit(call):
+                slots.take()
+                # Not when the handler is done: the answer still has to travel.
+                context.add_done_callback(lambda _, slots=slots: slots.give_back())
             yield
             call.code = _own_code(context)
         except grpc.aio.AbortError:
@@ -142,8 +181,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 late = remaining is not None and remaining <= 0.0
                 call.code = grpc.StatusCode.DEADLINE_EXCEEDED if late else call.code or grpc.StatusCode.CANCELLED
             call.seconds = time.perf_counter() - call.started
-            for watcher in self._watchers:
+            for watcher in watchers:
                 watcher.ended(call)
+
+
+class _Answers(asyncio.Queue[Any]):
+    """What the health service writes to in place of its caller: it holds a lock meanwhile, and one caller who does not
+    read would hold up every other, and the server's start and end."""
+
+    async def write(self, answer: Any) -> None:
+        """See `grpc.aio.ServicerContext`."""
+        self.put_nowait(answer)
 
 
 async def _first(requests: AsyncIterator) -> Any:
@@ -153,6 +201,14 @@ async def _first(requests: AsyncIterator) -> Any:
             return await anext(aiter(requests), None)
     except TimeoutError:
         raise DeadlinePassed(f"the call's message has not come within {MESSAGE_SECONDS:g} s") from None
+
+
+async def _only(requests: AsyncIterator) -> Any:
+    """The message of a call that has one; raises as `_first`, and InvalidInput for none."""
+    request = await _first(requests)
+    if request is None:
+        raise InvalidInput("", "the call has no message")
+    return request
 
 
 async def _begun_in_time(requests: AsyncIterator) -> AsyncIterator:

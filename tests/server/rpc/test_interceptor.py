@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 import grpc
 import grpc.aio
 import pytest
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from PIL import Image
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
@@ -29,7 +30,10 @@ from stylewire_server.weights.lite import lite
 STYLIZE = "/stylewire.v1.Stylizer/Stylize"
 STREAM = "/stylewire.v1.Stylizer/StylizeStream"
 
-CALLS, STREAMS = 8, 2
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+WATCH = "/grpc.health.v1.Health/Watch"
+
+CALLS, STREAMS, PROBES = 8, 2, 3
 
 
 class Ended(Watcher):
@@ -50,17 +54,24 @@ class Serving:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self.calls, self.streams = Slots(CALLS, "calls"), Slots(STREAMS, "streams")
+        self.calls, self.streams, self.probes = (
+            Slots(CALLS, "calls"),
+            Slots(STREAMS, "streams"),
+            Slots(PROBES, "probes"),
+        )
         self.ended = Ended()
         self.port = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(30)
 
     async def _start(self) -> int:
         self._scheduler = Scheduler(2, 8)
-        around = CallInterceptor(None, self.calls, self.streams, self._scheduler.check_room, [self.ended])
+        slots = self.calls, self.streams, self.probes
+        around = CallInterceptor(None, *slots, self._scheduler.check_room, [self.ended])
         self._server = grpc.aio.server(interceptors=[around])
         servicer = StylizerServicer(self._scheduler)
         servicer.ready(self._stylizer, pb.Model(edition="lite"))
         stylizer_pb2_grpc.add_StylizerServicer_to_server(servicer, self._server)
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         port = self._server.add_insecure_port("127.0.0.1:0")
         await self._server.start()
         return port
@@ -75,6 +86,10 @@ class Serving:
     def open(self) -> tuple[int, int]:
         """Calls and streams that hold a place."""
         return self.calls.taken, self.streams.taken
+
+    def set_health(self, status: int) -> None:
+        """Of the service named ""; has a second."""
+        asyncio.run_coroutine_threadsafe(self._health.set("", status), self._loop).result(1)
 
     def stop(self) -> None:
         async def stop() -> None:
@@ -256,10 +271,11 @@ def test_a_call_too_many_takes_none_either(serving: Serving, never: Callable[[],
 class Wire:
     """A client of the server's port, frame by frame: what grpcio would do for it when it ends, it leaves (RFC 9113)."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, window: int = 65_535) -> None:
+        """Takes `window` bytes of each answer unless more are granted."""
         self._socket = socket.create_connection(("127.0.0.1", port), 10)
         self._socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        self._send(0x4, 0, 0, b"")
+        self._send(0x4, 0, 0, struct.pack(">HI", 0x4, window))
 
     def _send(self, kind: int, flags: int, stream: int, body: bytes) -> None:
         self._socket.sendall(struct.pack(">I", len(body))[1:] + struct.pack(">BBI", kind, flags, stream) + body)
@@ -352,3 +368,54 @@ def test_a_client_that_vanishes_before_its_deadline_counts_as_one_that_cancels(s
     wire.vanish()
     until(lambda: serving.ended.codes == [grpc.StatusCode.CANCELLED])
     until(lambda: serving.open() == (0, 0))
+
+
+def watch(channel: grpc.Channel) -> grpc.Call:
+    return health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=60)
+
+
+def test_probes_have_places_of_their_own(serving: Serving, never: Callable[[], Iterator[bytes]]) -> None:
+    with serving.channel() as channel:
+        probe, service = health_pb2_grpc.HealthStub(channel), stylizer_pb2_grpc.StylizerStub(channel)
+        watching = [watch(channel) for _ in range(PROBES)]
+        assert [next(each).status for each in watching] == [SERVING] * PROBES
+        for call in (lambda: next(watch(channel)), lambda: probe.Check(health_pb2.HealthCheckRequest(), timeout=60)):
+            with pytest.raises(grpc.RpcError) as caught:
+                call()
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "the limit is 3 probes" in caught.value.details()
+        assert service.GetModel(pb.GetModelRequest(), timeout=60).edition == "lite"
+        assert serving.open() == (0, 0)
+        serving.set_health(NOT_SERVING)
+        assert [next(each).status for each in watching] == [NOT_SERVING] * PROBES
+        for each in watching:
+            each.cancel()
+        until(lambda: serving.probes.taken == 0)
+        calls = [channel.stream_unary(STYLIZE).future(never(), timeout=60) for _ in range(CALLS)]
+        until(lambda: serving.open() == (CALLS, 0))
+        assert probe.Check(health_pb2.HealthCheckRequest(), timeout=60).status == NOT_SERVING
+        for call in calls:
+            call.cancel()
+    assert set(serving.ended.codes) <= {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED}
+
+
+def test_a_probe_that_does_not_read_holds_up_nobody(serving: Serving) -> None:
+    wire = Wire(serving.port, window=0)
+    wire.head(1, WATCH)
+    wire.message(1, b"")
+    until(lambda: serving.probes.taken == 1)
+    time.sleep(0.2)
+    with serving.channel() as channel:
+        watching = watch(channel)
+        assert next(watching).status == SERVING
+        serving.set_health(NOT_SERVING)
+        assert next(watching).status == NOT_SERVING
+        watching.cancel()
+    wire.vanish()
+    until(lambda: serving.probes.taken == 0)
+
+
+def test_a_damaged_probe_is_told_so(serving: Serving) -> None:
+    with serving.channel() as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary("/grpc.health.v1.Health/Check")(b"\xff\xff", timeout=60)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
