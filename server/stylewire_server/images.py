@@ -169,7 +169,7 @@ def check_encoding(size: "Size", encoding: Encoding) -> None:
     limit = _LONGEST_SIDES.get(encoding)
     if limit is not None and max(size) > limit:
         raise InvalidInput(
-            "options.encoding",
+            "content",
             f"the result is {size[0]}x{size[1]} px; a side of a {encoding} file is at most {limit:,} px; ask for PNG",
         )
 

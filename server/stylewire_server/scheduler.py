@@ -170,7 +170,7 @@ class Scheduler:
 
     def _make_room(self, caller: str) -> None:
         newest = self._yielding(caller)
-        refusal = self._refusal(caller)
+        refusal = self._refusal(newest.caller)
         self._withdraw(newest)
         if not newest.done.done():
             newest.done.set_exception(refusal)

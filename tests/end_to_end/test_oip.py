@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from stylewire import Client
+from stylewire.errors import from_rpc_error
 from stylewire.oip import open_inference_pb2 as oip
 from stylewire.oip import open_inference_pb2_grpc
+
+PARAMETERS = {"strength", "preserve_color", "fit"}
 
 Tensor = oip.ModelInferRequest.InferInputTensor
 
@@ -231,10 +234,17 @@ def broken(content: np.ndarray, style: np.ndarray) -> dict[str, tuple[oip.ModelI
         "below 0": (with_value(-0.1), bad, "-0.1"),
         "too small": (raw_request(content[:, :4, :4], style), bad, "at least 16 px"),
         "batches": (raw_request(three, np.repeat(style, 2, axis=0)), bad, "batch of 2"),
-        "strength": (strength(double_param=1.5), bad, "1.5"),
-        "strength nan": (strength(double_param=float("nan")), bad, "nan"),
-        "strength text": (strength(string_param="much"), bad, "'much'"),
-        "strength bool": (strength(bool_param=True), bad, "strength"),
+        "strength": (strength(double_param=1.5), bad, "strength is 1.5; it must be a number from 0 to 1"),
+        "strength nan": (strength(double_param=float("nan")), bad, "strength is nan"),
+        "strength text": (strength(string_param="much"), bad, "strength is 'much'"),
+        "strength bool": (strength(bool_param=True), bad, "strength is True"),
+        "strength unset": (strength(), bad, "strength is None"),
+        "preserve_color": (
+            raw_request(content, style, preserve_color=oip.InferParameter(string_param="yes")),
+            bad,
+            "preserve_color is 'yes'; it must be a bool_param",
+        ),
+        "fit number": (raw_request(content, style, fit=oip.InferParameter(int64_param=7)), bad, "fit is '7'"),
         "fit": (raw_request(content, style, fit=oip.InferParameter(string_param="crop")), bad, "leave it out"),
         "bytes end early": (
             oip.ModelInferRequest(
@@ -272,6 +282,8 @@ def test_what_is_wrong_is_told(stub, content: np.ndarray, style: np.ndarray) -> 
             stub.ModelInfer(request, timeout=20)
         assert caught.value.code().name == code, name
         assert message in caught.value.details(), name
+        if name.split()[0] in PARAMETERS:
+            assert from_rpc_error(caught.value, "").field == f"parameters.{name.split()[0]}"
     assert pixels(stub.ModelInfer(raw_request(content, style), timeout=60)).shape == content.shape
 
 

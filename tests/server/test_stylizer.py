@@ -134,7 +134,7 @@ def test_a_side_that_an_encoding_cannot_hold_is_refused_before_the_work(
             Options(fit=Fit.NATIVE, encoding=encoding),
             checkpoint,
         )
-    assert caught.value.field == "options.encoding"
+    assert caught.value.field == "content"
 
 
 def test_timings_tell_the_stages_apart(photo: Path, style_picture: Path) -> None:

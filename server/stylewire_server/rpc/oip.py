@@ -4,6 +4,7 @@ FP32 contents come back as FP32 at their own size; encoded ones as files of thei
 parameter `fit` says otherwise. The style is encoded or FP32 as it likes; one style goes for a whole batch of contents.
 """
 
+import math
 from collections.abc import Sequence
 
 import grpc.aio
@@ -23,7 +24,6 @@ OUTPUT = "stylized"
 
 _INPUTS = ("content", "style")
 _FITS = {fit.value: fit for fit in Fit}
-_NUMBERS = ("double_param", "int64_param", "uint64_param")
 
 
 class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
@@ -162,7 +162,7 @@ def _options(request: oip.ModelInferRequest, content: Source) -> Options:
     """From the parameters strength, preserve_color and fit; others are somebody else's and are left alone."""
     fit = Fit.CROP_256 if isinstance(content, bytes) else Fit.NATIVE
     if "fit" in request.parameters:
-        name = request.parameters["fit"].string_param
+        name = str(_value(request.parameters["fit"]))
         if not isinstance(content, bytes) and name != Fit.NATIVE.value:
             raise InvalidInput("parameters.fit", f"fit is {name!r}; FP32 contents keep their size: leave it out")
         if name not in _FITS:
@@ -174,23 +174,26 @@ def _options(request: oip.ModelInferRequest, content: Source) -> Options:
 def _strength(request: oip.ModelInferRequest) -> float:
     if "strength" not in request.parameters:
         return 1.0
-    parameter = request.parameters["strength"]
-    kind = parameter.WhichOneof("parameter_choice")
-    if kind in _NUMBERS:
-        return float(getattr(parameter, kind))
+    value = _value(request.parameters["strength"])
     try:
         # Triton's clients had no double_param for years, and wrote numbers as text.
-        return float(parameter.string_param) if kind == "string_param" else float("nan")
+        strength = math.nan if value is None or isinstance(value, bool) else float(value)
     except ValueError:
-        raise InvalidInput(
-            "parameters.strength", f"strength is {parameter.string_param!r}; it must be a number from 0 to 1"
-        ) from None
+        strength = math.nan
+    if not 0.0 <= strength <= 1.0:
+        raise InvalidInput("parameters.strength", f"strength is {value!r}; it must be a number from 0 to 1")
+    return strength
 
 
 def _preserve_color(request: oip.ModelInferRequest) -> bool:
     if "preserve_color" not in request.parameters:
         return False
-    parameter = request.parameters["preserve_color"]
-    if parameter.WhichOneof("parameter_choice") != "bool_param":
-        raise InvalidInput("parameters.preserve_color", "preserve_color must be a bool_param")
-    return parameter.bool_param
+    value = _value(request.parameters["preserve_color"])
+    if not isinstance(value, bool):
+        raise InvalidInput("parameters.preserve_color", f"preserve_color is {value!r}; it must be a bool_param")
+    return value
+
+
+def _value(parameter: oip.InferParameter) -> bool | int | float | str | None:
+    kind = parameter.WhichOneof("parameter_choice")
+    return None if kind is None else getattr(parameter, kind)

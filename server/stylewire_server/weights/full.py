@@ -142,9 +142,14 @@ def _absent(folder: Path) -> str:
             f"python -m stylewire_server fetch --from {folder} --to FOLDER"
         )
     if folder.name == FOLDER:
-        return f"the full model is not in {folder.parent}; get it: python -m stylewire_server fetch"
-    return f"{folder} holds no converted model: it has no {MANIFEST}; python -m stylewire_server fetch --to {folder}"
+        return f"the full model is not in {folder.parent}; get it: {_fetch(folder)}"
+    return f"{folder} holds no converted model: it has no {MANIFEST}; {_fetch(folder)}"
 
 
 def _again(folder: Path) -> str:
-    return f"delete {folder} and fetch it again: python -m stylewire_server fetch"
+    return f"fetch it again: {_fetch(folder)}"
+
+
+def _fetch(folder: Path) -> str:
+    """The command that makes that folder."""
+    return "python -m stylewire_server fetch" + ("" if folder.name == FOLDER else f" --to {folder}")
