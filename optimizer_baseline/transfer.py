@@ -171,6 +171,9 @@ class _Run:
         best: Descent | None = None
         for scale in range(now.scale, len(self.sizes) + 1):
             iterations = self._iterations(scale) - now.done
+            if iterations <= 0 and now.best is not None:
+                # A run that was interrupted between two scales: the next one begins at the best picture, as always.
+                now = replace(now, pixels=now.best)
             if iterations > 0 and not stopped:
                 descent, start = self._descent(scale, now, callback, history)
                 began = time.perf_counter()

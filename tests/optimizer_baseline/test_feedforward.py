@@ -4,11 +4,8 @@ import socket
 
 import numpy as np
 import pytest
-import stylewire
 
 from optimizer_baseline.feedforward import FeedForwardError, feedforward
-
-pytestmark = pytest.mark.skipif(not hasattr(stylewire, "Client"), reason="the client is not in this checkout yet")
 
 
 def test_no_server_there_is_one_clear_error(content, style, monkeypatch):

@@ -174,6 +174,17 @@ def test_a_resumed_run_keeps_its_best(content, style):
     assert rest.costs.total_cost <= first.costs.total_cost
 
 
+def test_a_run_resumed_between_two_scales_goes_on_from_the_best(content, style):
+    options = QUICK | {"optimizer": "adam", "learning_rate": 0.9, "size": 128, "scales": 2, "coarse_iterations": 6}
+    states = []
+    large = content.resize((128, 128))
+    whole = stylize(large, style, iterations=1, callback=lambda p: states.append(p.state()), **options)
+    assert (states[5].scale, states[5].done, states[6].scale) == (1, 6, 2)
+    assert not np.array_equal(states[5].pixels, states[5].best)
+    rest = stylize(large, style, iterations=1, resume=states[5], **options)
+    assert rest.history[0].costs.total_cost == pytest.approx(whole.history[6].costs.total_cost, rel=1e-5)
+
+
 def test_a_flat_style_keeps_the_height_that_the_network_needs(content):
     flat = images.to_image(np.random.default_rng(0).random((1, 20, 160, 3), np.float32))
     options = {"preset": "gatys2016", "weights": "random:1", "precision": "f32", "size": 160, "iterations": 1}
