@@ -1,6 +1,7 @@
 """`video IN -o OUT --style STYLE`: every frame over one stream. Needs PyAV: the extra `video`."""
 
 import argparse
+import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -107,9 +108,19 @@ class _Copy:
         self._rate = self._video.average_rate or Fraction(25)
         self._times: deque[tuple[int | None, Fraction | None]] = deque()
         self._sound = self._open_sound(sound)
+        self._decoding = threading.Lock()
+        self._ended = False
 
     def run(self, client: Client, blend: Any, options: Any) -> int:
-        """Copies everything; returns the number of frames."""
+        """Copies everything; returns the number of frames. After it, however it ends, nobody reads the source."""
+        try:
+            return self._run(client, blend, options)
+        finally:
+            # Frames are decoded in gRPC's thread, and a file that is closed meanwhile takes the process with it.
+            with self._decoding:
+                self._ended = True
+
+    def _run(self, client: Client, blend: Any, options: Any) -> int:
         encoder = None
         with Progress(self._video.frames or None, "frames") as progress:
             for picture in client.stylize_stream(self._frames(), blend, **options):
@@ -127,10 +138,16 @@ class _Copy:
         return progress.done
 
     def _frames(self) -> Iterator[np.ndarray]:
-        for frame in self._source.decode(self._video):
+        frames = self._source.decode(self._video)
+        while (frame := self._next(frames)) is not None:
             self._times.append((frame.pts, frame.time_base))
             # Phones turn the picture by a note in the file, which does not outlive new pictures.
             yield np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
+
+    def _next(self, frames: Iterator[Any]) -> Any:
+        """The next frame, None when there is none or none is wanted."""
+        with self._decoding:
+            return None if self._ended else next(frames, None)
 
     def _open_encoder(self, picture: Image.Image) -> Any:
         encoder = self._target.add_stream(self._target.default_video_codec, rate=self._rate)
