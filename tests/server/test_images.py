@@ -224,6 +224,29 @@ def progressive(scans: int) -> bytes:
     return data[:-2] + last * (scans - own) + data[-2:]
 
 
+def hidden(scans: int) -> bytes:
+    """A JPEG of 7000x7000 px whose scans are where a damaged marker's length would lead past them.
+
+    libjpeg looks for the next marker after damage in a file with restarts (jdmarker.c, jpeg_resync_to_restart).
+    """
+
+    def segment(marker: int, body: bytes) -> bytes:
+        return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+
+    tables = segment(0xDB, b"\0" + b"\1" * 64) + segment(0xC2, struct.pack(">BHHB", 8, 7000, 7000, 1) + b"\1\x11\0")
+    tables += segment(0xC4, b"\0\1" + bytes(15) + b"\0") + segment(0xC4, b"\x10\1" + bytes(15) + b"\xe0")
+    first = segment(0xDA, bytes([1, 1, 0, 0, 0, 0])) + b"\xff\x02\xff\xff"
+    further = segment(0xDA, bytes([1, 1, 0, 1, 63, 0]))
+    return b"\xff\xd8" + tables + segment(0xDD, struct.pack(">H", 60_000)) + first + further * scans + b"\xff\xd9"
+
+
+def test_scans_cannot_be_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pixels(hidden(3), Fit.CROP_256).shape == (256, 256, 3)
+    monkeypatch.setattr(ImageFile.ImageFile, "load_prepare", lambda self: pytest.fail("it was decoded"))
+    with pytest.raises(InvalidInput, match="content is a JPEG file of more than 64 scans"):
+        pixels(hidden(100))
+
+
 @pytest.mark.parametrize("scans", [65, 200, 10_000])
 def test_a_jpeg_of_more_scans_than_any_needs_is_refused_before_it_is_decoded(
     scans: int, monkeypatch: pytest.MonkeyPatch
@@ -253,7 +276,7 @@ def test_what_looks_like_scans_and_is_none_does_not_count(place: str) -> None:
 def test_the_first_of_several_pictures_in_a_file_of_a_camera() -> None:
     """MPO: JPEG with depth, the other eye or a preview behind it."""
     first, other = Image.fromarray(gradient(64, 64)), Image.new("RGB", (64, 64), "red")
-    several = file(first, "MPO", save_all=True, append_images=[other] * 70)
+    several = file(first, "MPO", save_all=True, append_images=[other] * 30)
     decoded = load(several, Fit.NATIVE, LIMITS, "content")
     assert decoded.encoding is Encoding.JPEG
     np.testing.assert_array_equal(decoded.pixels, pixels(file(first, "JPEG")))
