@@ -84,7 +84,7 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
     """
     code, message = error.code(), error.details() or ""
     if code is grpc.StatusCode.INVALID_ARGUMENT:
-        field = _field(_details(error))
+        field = _field(_details(error)).removeprefix("setup.")
         of_image = field == "content" or (field.startswith("styles[") and not field.endswith("weight"))
         return (InvalidImage if of_image else InvalidRequest)(message, field)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:

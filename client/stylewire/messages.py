@@ -266,7 +266,7 @@ def _style_message(style: ImageLike, weight: float | None, field: str) -> pb.Wei
         message = pb.WeightedStyle(image=image_message(style, field))
     if weight is not None:
         if not _is_number(weight):
-            raise InvalidRequest(f"{field}.weight is {weight!r}; it must be a number above 0", f"{field}.weight")
+            raise InvalidRequest(f"{field}.weight is {weight!r}; it must be a finite number above 0", f"{field}.weight")
         message.weight = float(weight)
     return message
 

@@ -9,7 +9,6 @@ from importlib.metadata import version
 import grpc.aio
 import numpy as np
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from stylewire.oip import open_inference_pb2 as oip
 from stylewire.oip import open_inference_pb2_grpc
 from stylewire.v1 import stylizer_pb2 as pb
@@ -30,6 +29,7 @@ from .reload import Reloader
 from .rpc.call import Watcher
 from .rpc.interceptor import CallInterceptor
 from .rpc.oip import OpenInferenceServicer
+from .rpc.reflection import add_reflection
 from .rpc.stylizer import StylizerServicer
 from .scheduler import Scheduler
 from .settings import ServeSettings
@@ -59,6 +59,10 @@ _LEAST_OF_A_CONNECTION = 128
 
 _KEEPALIVE_MS = 60_000
 """Milliseconds of silence after which a connection is asked whether it still lives; half-open ones are closed."""
+
+_LEAST_PING_MS = 1_000
+"""Milliseconds between two pings of a silent client that are taken for care and not for abuse; gRPC's own measure of
+five minutes ends the quiet stream of any client that asks once a minute."""
 
 
 class EngineCrashed(Exception):
@@ -162,8 +166,12 @@ class _Service:
                 # An answer is as large as its picture, which has a limit of its own.
                 ("grpc.max_send_message_length", -1),
                 ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_MS),
                 # A connection that opens more waits at its own end: one alone cannot take all places.
                 ("grpc.max_concurrent_streams", max(_LEAST_OF_A_CONNECTION, settings.max_calls // 4)),
+                # It counts calls that are over and not yet put away, and refuses a client that keeps to the limit.
+                ("grpc.http.overload_protection", 0),
                 # Two servers on one port would share its calls without anybody's knowledge.
                 ("grpc.so_reuseport", int(self._share_port)),
                 ("grpc.enable_channelz", int(settings.channelz)),
@@ -172,13 +180,13 @@ class _Service:
         health_pb2_grpc.add_HealthServicer_to_server(self._checks, server)
         stylizer_pb2_grpc.add_StylizerServicer_to_server(self._stylizer, server)
         open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self._oip, server)
-        services = [SERVICE, OPEN_INFERENCE, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        services = [SERVICE, OPEN_INFERENCE, health.SERVICE_NAME]
         if settings.channelz:
             from grpc_channelz.v1 import channelz
 
             channelz.add_channelz_servicer(server)
             services.append("grpc.channelz.v1.Channelz")
-        reflection.enable_server_reflection(services, server)
+        add_reflection(services, server)
         return server
 
     def _tokens(self) -> TokenFile | None:

@@ -360,7 +360,9 @@ def _check_levels(pixels: np.ndarray, field: str) -> None:
     low, high = float(pixels.min()), float(pixels.max())
     # NaN fails every comparison, and min and max hand it on.
     if not (low >= 0.0 and high <= 1.0):
-        raise InvalidInput(field, f"{field} has values from {low:g} to {high:g}; floating-point pixels are from 0 to 1")
+        raise InvalidInput(
+            field, f"{field} has values from {low:.9g} to {high:.9g}; floating-point pixels are from 0 to 1"
+        )
 
 
 def _resize_floats(pixels: np.ndarray, plan: _Plan) -> np.ndarray:

@@ -20,12 +20,13 @@ def configure(level: str, form: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Json() if form == "json" else _Text("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # Of the calls that are cut off when the grace period is over, each with a trace.
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_cancellation)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_of_this_side)
 
 
-def _is_no_cancellation(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and record.exc_info[0] is asyncio.CancelledError)
+def _is_of_this_side(record: logging.LogRecord) -> bool:
+    """Not of a caller that has gone, or was cut off at the end: gRPC writes a trace for each that it tells of that."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not (issubclass(kind, asyncio.CancelledError) or kind.__name__ == "ExecuteBatchError")
 
 
 class CallLog(Watcher):

@@ -73,7 +73,7 @@ class WeightedStyle:
     def __post_init__(self) -> None:
         if not (np.isfinite(self.weight) and self.weight > 0):
             raise InvalidInput(
-                f"{self.field}.weight", f"{self.field}.weight is {self.weight:g}; it must be a number above 0"
+                f"{self.field}.weight", f"{self.field}.weight is {self.weight:g}; it must be a finite number above 0"
             )
 
 

@@ -1,5 +1,6 @@
 """Limits on what is open at one time, and where they are told."""
 
+import io
 import signal
 import socket
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from PIL import Image
 from stylewire import Client
 from stylewire.errors import ServerBusy, from_rpc_error
 from stylewire.v1 import stylizer_pb2 as pb
@@ -48,31 +50,25 @@ def busy(caught) -> ServerBusy:
     return error
 
 
-def test_more_streams_than_the_limit_are_refused_until_one_ends(limited) -> None:
-    ends = [threading.Event() for _ in range(2)]
+def test_reflection_takes_no_place_of_a_stream(limited, photo: Path, style_picture: Path) -> None:
+    end = threading.Event()
 
-    def requests(end: threading.Event) -> Iterator[object]:
+    def questions() -> Iterator[object]:
         yield reflection_pb2.ServerReflectionRequest(list_services="")
-        end.wait(30)
+        end.wait(60)
 
     with grpc.insecure_channel(limited.target) as channel:
         ask = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
-        streams = [ask(requests(end), timeout=60) for end in ends]
-        for stream in streams:
+        asking = [ask(questions(), timeout=60) for _ in range(3)]
+        for stream in asking:
             next(stream)
-        with pytest.raises(grpc.RpcError) as caught:
-            next(ask(requests(threading.Event()), timeout=20))
-        assert "2 streams are open; the limit is 2 streams" in str(busy(caught))
-        ends[0].set()
-        assert list(streams[0]) == []
-        done = threading.Event()
-        done.set()
-        assert len(list(ask(requests(done), timeout=20))) == 1
-        ends[1].set()
-        assert list(streams[1]) == []
+        with Client(limited.target, timeout=60) as client:
+            assert len(list(client.stylize_stream([photo], style_picture))) == 1
+        end.set()
+        assert [list(stream) for stream in asking] == [[], [], []]
 
 
-def test_stylize_stream_counts_as_one(limited, photo: Path, style_picture: Path) -> None:
+def test_more_streams_than_the_limit_are_refused_until_one_ends(limited, photo: Path, style_picture: Path) -> None:
     end = threading.Event()
     setup = pb.StreamSetup(styles=[pb.WeightedStyle(image=pb.Image(encoded=style_picture.read_bytes()))])
 
@@ -88,7 +84,7 @@ def test_stylize_stream_counts_as_one(limited, photo: Path, style_picture: Path)
             next(stream)
         with pytest.raises(grpc.RpcError) as caught:
             next(stub.StylizeStream(requests(False), timeout=20))
-        assert "the limit is 2 streams" in str(busy(caught))
+        assert "2 streams are open; the limit is 2 streams" in str(busy(caught))
         end.set()
         assert [list(stream) for stream in streams] == [[], []]
         assert len(list(stub.StylizeStream(requests(False), timeout=60))) == 1
@@ -162,4 +158,26 @@ def test_a_picture_that_still_uploads_when_the_server_drains_is_seen_through(
             time.sleep(0.02)
         send.set()
         assert pb.StylizeResponse.FromString(call.result(30)).width == 256
+    assert running.stop() == 0
+
+
+def test_a_connection_that_keeps_to_its_share_of_the_calls_is_never_refused(server) -> None:
+    """More than its share of 256 at once: the others wait at this end."""
+    with grpc.insecure_channel(server.target, [("grpc.enable_retries", 0)]) as channel:
+        ask = stylizer_pb2_grpc.StylizerStub(channel).GetModel.future
+        for _ in range(3):
+            calls = [ask(pb.GetModelRequest(), timeout=60) for _ in range(1000)]
+            assert {call.result().edition for call in calls} == {"lite"}
+
+
+def test_an_answer_has_no_limit_of_bytes(start_server, style_picture: Path) -> None:
+    """But for that on its pixels: a photograph that fits into a message may come back as a PNG that would not."""
+    running = start_server("--model", "lite", "--max-message-bytes", "1000000")
+    with Client(running.target, timeout=60) as client:
+        assert client.stylize(style_picture, style_picture, fit="native", encoding="raw").size == (512, 512)
+        size = 700, 600
+        with Image.open(style_picture) as image:
+            file = io.BytesIO()
+            image.resize(size).save(file, "JPEG")
+        assert client.stylize(file.getvalue(), style_picture, fit="native", encoding="raw").size == size
     assert running.stop() == 0

@@ -233,6 +233,11 @@ def broken(content: np.ndarray, style: np.ndarray) -> dict[str, tuple[oip.ModelI
         "above 1": (with_value(255.0), bad, "from 0 to 1"),
         "below 0": (with_value(-0.1), bad, "-0.1"),
         "too small": (raw_request(content[:, :4, :4], style), bad, "at least 16 px"),
+        "second of a batch": (
+            raw_request(np.concatenate([content, content + 1.5]), style),
+            bad,
+            "picture 1 of the batch: content has values from 1.5",
+        ),
         "batches": (raw_request(three, np.repeat(style, 2, axis=0)), bad, "batch of 2"),
         "strength": (strength(double_param=1.5), bad, "strength is 1.5; it must be a number from 0 to 1"),
         "strength nan": (strength(double_param=float("nan")), bad, "strength is nan"),

@@ -101,8 +101,12 @@ def test_a_second_setup_is_refused(server: Any, style_picture: Path, photo: Path
 
 
 def test_bad_options_are_told_before_any_frame(either_client: Any, photo: Path, style_picture: Path) -> None:
-    with pytest.raises(InvalidRequest, match="strength is 2"):
+    with pytest.raises(InvalidRequest, match="strength is 2") as caught:
         list(either_client.stylize_stream([photo], style_picture, strength=2.0))
+    assert caught.value.field == "options.strength"
+    with pytest.raises(InvalidImage, match=r"styles\[0\] is not a JPEG") as damaged:
+        list(either_client.stylize_stream([photo], b"text"))
+    assert damaged.value.field == "styles[0]"
 
 
 class Watched:
@@ -271,3 +275,19 @@ def test_a_frame_that_finds_the_queue_full_waits(start_server: Any, photo: Path,
             assert len(list(client.stylize_stream([photo] * 40, style_picture))) == 40
     finally:
         assert server.stop() == 0
+
+
+def test_a_quiet_stream_of_a_client_that_pings_lives(server: Any, photo: Path, style_picture: Path) -> None:
+    """Six pings without a byte between them; gRPC's own measure ends the connection at the third."""
+    eager = [("grpc.keepalive_time_ms", 1_200), ("grpc.http2.max_pings_without_data", 0)]
+    frame = pb.StylizeStreamRequest(content=pb.Image(encoded=photo.read_bytes()))
+
+    def requests() -> Iterator[pb.StylizeStreamRequest]:
+        setup = pb.StreamSetup(styles=[pb.WeightedStyle(image=pb.Image(encoded=style_picture.read_bytes()))])
+        yield pb.StylizeStreamRequest(setup=setup)
+        yield frame
+        time.sleep(8)
+        yield frame
+
+    with grpc.insecure_channel(server.target, eager) as channel:
+        assert len(list(stylizer_pb2_grpc.StylizerStub(channel).StylizeStream(requests(), timeout=60))) == 2

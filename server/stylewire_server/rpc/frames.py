@@ -52,11 +52,15 @@ class Frames:
         first = await anext(self._requests, None)
         if first is None or first.WhichOneof("kind") != "setup":
             raise InvalidInput("setup", "the first message has no setup; give styles and options before the frames")
-        styles = convert.weighted_styles(first.setup.styles)
-        options = convert.options(first.setup.options)
         # The first frame tells what the set-up took.
         setup = Timings()
-        vector = await self._run(lambda ticket: self._stylizer.style_vector(styles, setup), convert.STYLES)
+        try:
+            styles = convert.weighted_styles(first.setup.styles)
+            options = convert.options(first.setup.options)
+            vector = await self._run(lambda ticket: self._stylizer.style_vector(styles, setup), convert.STYLES)
+        except InvalidInput as error:
+            error.field = f"setup.{error.field}"
+            raise
 
         async def work(index: int, request: pb.StylizeStreamRequest) -> pb.StylizeResponse:
             try:

@@ -32,8 +32,13 @@ QUEUED = frozenset(
 )
 """Methods whose every call is a job in the queue."""
 
+STREAM = "/stylewire.v1.Stylizer/StylizeStream"
+"""The method whose calls are counted as streams."""
+
 MESSAGE_SECONDS = 120.0
 """From a call's head to the end of its message, or of a stream's first one: 64 MiB at 5 Mbit/s."""
+
+_MOMENT_SECONDS = 0.1
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -109,7 +114,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _stream(self, behaviour: Callable, call: Call) -> Callable:
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> AsyncIterator:
-            async with self._around(call, context, self._watchers, self._admit_stream):
+            admit = self._admit_stream if call.method == STREAM else self._admit
+            async with self._around(call, context, self._watchers, admit):
                 async for response in behaviour(_begun_in_time(requests), context):
                     yield response
 
@@ -207,6 +213,8 @@ async def _only(requests: AsyncIterator) -> Any:
     """The message of a call that has one; raises as `_first`, and InvalidInput for none."""
     request = await _first(requests)
     if request is None:
+        # A message that was cut off or too large looks like none, and gRPC ends the call itself a moment later.
+        await asyncio.sleep(_MOMENT_SECONDS)
         raise InvalidInput("", "the call has no message")
     return request
 

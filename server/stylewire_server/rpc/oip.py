@@ -118,7 +118,12 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
         for index, content in enumerate(contents):
             ticket.check()
             style = WeightedStyle(styles[index % len(styles)], 1.0, "style")
-            made.append(stylizer.stylize(content, [style], options, ticket.check))
+            try:
+                made.append(stylizer.stylize(content, [style], options, ticket.check))
+            except InvalidInput as error:
+                if len(contents) > 1:
+                    error.args = (f"picture {index} of the batch: {error}",)
+                raise
         shape = [len(made)]
         if not isinstance(contents[0], bytes):
             shape += [made[0].height, made[0].width, 3]

@@ -309,6 +309,10 @@ class Wire:
             while self._socket.recv(65_536):
                 pass
 
+    def cancel(self, stream: int) -> None:
+        """Ends a call early (RFC 9113, 7: CANCEL)."""
+        self._send(0x3, 0, stream, struct.pack(">I", 8))
+
     def vanish(self) -> None:
         """As a host does that has crashed."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -419,3 +423,33 @@ def test_a_damaged_probe_is_told_so(serving: Serving) -> None:
     with serving.channel() as channel, pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary("/grpc.health.v1.Health/Check")(b"\xff\xff", timeout=60)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def large(size: int) -> pb.Image:
+    return pb.Image(encoded=bytes(size))
+
+
+@pytest.mark.parametrize("method", [STYLIZE, STREAM])
+def test_a_message_too_large_counts_as_none_that_was_read(serving: Serving, method: str) -> None:
+    """gRPC's own limit of 4 MiB; it answers itself, and says so to its caller alone."""
+    with serving.channel() as channel:
+        stub = stylizer_pb2_grpc.StylizerStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            if method == STREAM:
+                later = [pb.StylizeStreamRequest(content=large(5_000_000))]
+                list(stub.StylizeStream(iter([*frames(2), *later]), timeout=60))
+            else:
+                stub.Stylize(pb.StylizeRequest(content=large(5_000_000)), timeout=60)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        until(lambda: serving.open() == (0, 0))
+        until(lambda: serving.ended.codes == [grpc.StatusCode.CANCELLED])
+
+
+def test_a_cancel_while_the_message_comes_counts_as_one(serving: Serving) -> None:
+    wire = Wire(serving.port)
+    wire.head(1, STYLIZE)
+    wire.message(1, request(512).SerializeToString(), 0.5)
+    until(lambda: serving.calls.taken == 1)
+    wire.cancel(1)
+    until(lambda: serving.ended.codes == [grpc.StatusCode.CANCELLED])
+    wire.vanish()
