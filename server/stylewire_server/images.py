@@ -4,6 +4,9 @@ import io
 import logging
 import math
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -72,6 +75,16 @@ _ENCODINGS = {
 _LONGEST_SIDES = {Encoding.JPEG: 65_500, Encoding.WEBP: 16_383}
 """Pixels, by libjpeg's and libwebp's own limits."""
 
+_LARGE = 8_000_000
+"""Pixels of a picture, as the decoder makes it, of which several at a time would be too much for a small machine."""
+
+_one_large = threading.Lock()
+
+_FILTER = Image.Resampling.LANCZOS
+
+_PLAIN = frozenset({"L", "RGB", "CMYK", "RGBA"})
+"""Modes that need no conversion before they are brought to size."""
+
 _SIGNATURES = {
     Encoding.JPEG: re.compile(rb"\xff\xd8\xff"),
     Encoding.PNG: re.compile(rb"\x89PNG\r\n\x1a\n"),
@@ -127,28 +140,8 @@ def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) 
             return Picture(source, Encoding.RAW_PIXELS)
         return Picture(np.asarray(_resize(Image.fromarray(source), plan)), Encoding.RAW_PIXELS)
     image, encoding = _open(source, limits, field)
-    orientation = _orientation(image)
-    turned = orientation in _TURNED
-    plan = _plan(_flip(image.size) if turned else image.size, fit, limits, field)
-    if turned:
-        plan = plan.turned()
-    try:
-        if encoding is Encoding.JPEG:
-            # libjpeg decodes at 1/2, 1/4 and 1/8 of the size for a fraction of the time.
-            image.draft(None, plan.least_size(image.size))
-        profile = image.info.get("icc_profile")
-        image = to_srgb(_resize(_plain(image), plan), profile)
-        if orientation in _TRANSPOSE:
-            image = image.transpose(_TRANSPOSE[orientation])
-        return Picture(np.asarray(image), encoding)
-    except MemoryError:
-        raise
-    except Exception as error:
-        # Pillow's decoders raise many kinds of errors on damaged files, and every one of them means the same.
-        log.info("%s does not decode: %r", field, error)
-        raise InvalidInput(
-            field, f"{field} is a truncated or damaged {encoding} file of {len(source):,} bytes"
-        ) from None
+    with _room_for(image):
+        return Picture(_decode(image, encoding, len(source), fit, limits, field), encoding)
 
 
 def target_pixels(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) -> int:
@@ -172,6 +165,47 @@ def check_encoding(size: "Size", encoding: Encoding) -> None:
             "content",
             f"the result is {size[0]}x{size[1]} px; a side of a {encoding} file is at most {limit:,} px; ask for PNG",
         )
+
+
+def _decode(
+    image: Image.Image, encoding: Encoding, length: int, fit: Fit, limits: ImageLimits, field: str
+) -> np.ndarray:
+    """Pixels [H,W,3] of a file of that many bytes that `_open` has opened; raises as `load`."""
+    orientation = _orientation(image)
+    turned = orientation in _TURNED
+    plan = _plan(_flip(image.size) if turned else image.size, fit, limits, field)
+    if turned:
+        plan = plan.turned()
+    try:
+        if encoding is Encoding.JPEG:
+            # libjpeg decodes at 1/2, 1/4 and 1/8 of the size for a fraction of the time.
+            image.draft(None, plan.least_size(image.size))
+        profile = image.info.get("icc_profile")
+        # Small before it is composed on white: each step on the whole picture is a copy of it.
+        image = to_srgb(_on_white(_resize(_plain(image), plan)), profile)
+        if orientation in _TRANSPOSE:
+            image = image.transpose(_TRANSPOSE[orientation])
+        return np.asarray(image)
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Pillow's decoders raise many kinds of errors on damaged files, and every one of them means the same.
+        log.info("%s does not decode: %r", field, error)
+        raise _damaged(encoding, length, field) from None
+
+
+@contextmanager
+def _room_for(image: Image.Image) -> Iterator[None]:
+    """Lets large pictures be decoded one at a time: each takes up to 16 bytes a pixel for as long as that lasts.
+
+    Not a JPEG that is made smaller row by row, as cameras write them; a progressive one is whole in memory first.
+    """
+    by_rows = image.format in {"JPEG", "MPO"} and "progressive" not in image.info
+    if by_rows or image.width * image.height <= _LARGE:
+        yield
+    else:
+        with _one_large:
+            yield
 
 
 def squash(pixels: np.ndarray) -> np.ndarray:
@@ -290,7 +324,7 @@ def _open(data: bytes, limits: ImageLimits, field: str) -> tuple[Image.Image, En
     except Exception:
         for encoding, signature in _SIGNATURES.items():
             if signature.match(data):
-                raise _damaged(encoding, data, field) from None
+                raise _damaged(encoding, len(data), field) from None
         head = " ".join(f"{byte:02x}" for byte in data[:8])
         raise InvalidInput(
             field, f"{field} is not a JPEG, PNG or WebP picture: {len(data):,} bytes that begin with {head}"
@@ -301,8 +335,8 @@ def _open(data: bytes, limits: ImageLimits, field: str) -> tuple[Image.Image, En
     return image, encoding
 
 
-def _damaged(encoding: Encoding, data: bytes, field: str) -> InvalidInput:
-    return InvalidInput(field, f"{field} is a truncated or damaged {encoding} file of {len(data):,} bytes")
+def _damaged(encoding: Encoding, length: int, field: str) -> InvalidInput:
+    return InvalidInput(field, f"{field} is a truncated or damaged {encoding} file of {length:,} bytes")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -318,24 +352,31 @@ def _flip(size: Size) -> Size:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """The same in mode L, RGB or CMYK: 8 bits, no palette, alpha composed on white."""
+    """The same in mode L, RGB, CMYK or RGBA: 8 bits, no palette."""
     if image.mode.startswith("I"):
         return _plain_of_16_bits(image)
-    if image.has_transparency_data:
-        colour = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), colour).convert("RGB")
-    if image.mode in {"L", "RGB", "CMYK"}:
+    if image.mode in _PLAIN and "transparency" not in image.info:
         image.load()
         return image
+    if image.has_transparency_data:
+        return image.convert("RGBA")
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode != "RGBA":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image).convert("RGB")
+
+
 def _plain_of_16_bits(image: Image.Image) -> Image.Image:
-    levels = np.asarray(image)
-    plain = np.clip(np.rint(levels * np.float32(255.0 / 65535.0)), 0, 255).astype(np.uint8)
-    clear = image.info.get("transparency")
-    if isinstance(clear, int):
-        plain[levels == clear] = 255
+    levels, clear = np.asarray(image), image.info.get("transparency")
+    plain = np.empty(levels.shape, np.uint8)
+    # Row by row: the numbers on the way take eight times the room of what they become.
+    for source, row in zip(levels, plain, strict=True):
+        np.clip(np.rint(source * np.float32(255.0 / 65535.0)), 0, 255, out=row, casting="unsafe")
+        if isinstance(clear, int):
+            row[source == clear] = 255
     return Image.fromarray(plain)
 
 
@@ -353,7 +394,10 @@ def _resize(image: Image.Image, plan: _Plan) -> Image.Image:
     box = (left, top, image.width - left, image.height - top)
     if image.size == plan.target and not (left or top):
         return image
-    return image.resize(plan.target, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+    if image.mode == "RGBA":
+        # What is transparent has no colour to blend with its neighbours'.
+        return image.convert("RGBa").resize(plan.target, _FILTER, box, reducing_gap=3.0).convert("RGBA")
+    return image.resize(plan.target, _FILTER, box, reducing_gap=3.0)
 
 
 def _check_levels(pixels: np.ndarray, field: str) -> None:
