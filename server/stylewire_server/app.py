@@ -15,12 +15,13 @@ from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 
 from . import exits, tracing
-from .binding import bind, shown
+from .binding import BindError, bind, shown
 from .blobs import below, open_blobs
 from .engine.base import Engine
 from .engine.start import start
 from .engine.watched import WatchedEngine
 from .folder import load_folder
+from .front import Front
 from .images import SIDE
 from .logs import CallLog
 from .memory import pass_over_what_stays
@@ -65,8 +66,8 @@ _LEAST_PING_MS = 1_000
 five minutes ends the quiet stream of any client that asks once a minute."""
 
 
-class EngineCrashed(Exception):
-    """The engine does not work any more; only a fresh process can help."""
+class Crashed(Exception):
+    """Something does not work any more that only a fresh process can help."""
 
 
 async def serve(settings: ServeSettings, share_port: bool = False) -> None:
@@ -87,7 +88,7 @@ async def serve(settings: ServeSettings, share_port: bool = False) -> None:
         TlsError, TokenFileError: A file of theirs cannot be used.
         MetricsError: The port of the metrics cannot be bound.
         TracingError: Traces are wanted and the extra `otel` is missing.
-        EngineCrashed: While serving.
+        Crashed: While serving.
     """
     await _Service(settings, share_port).run()
 
@@ -101,7 +102,7 @@ class _Service:
         self._loop = asyncio.get_running_loop()
         self._is_serving = False
         self._ending = asyncio.Event()
-        self._crashed = False
+        self._crashed = ""
         self._reloader = Reloader()
         self._reloading: set[asyncio.Task[None]] = set()
         self._checks = health.aio.HealthServicer()
@@ -112,19 +113,23 @@ class _Service:
         self._oip = OpenInferenceServicer(self._scheduler, settings.max_pixels)
         self._calls = Slots(settings.max_calls, "calls")
         self._interceptor = self._call_interceptor()
-        self._server = self._grpc_server()
+        tls = self._tls()
+        self._front = Front(
+            self._grpc_server, lambda server, port: bind(server, settings.model_copy(update={"port": port}), tls)
+        )
 
     async def run(self) -> None:
         """See `serve`."""
         settings = self._settings
         self._on_signals()
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        port = bind(self._server, settings, self._tls())
+        port = self._front.bind(settings.port)
         listener = None
         if settings.metrics_port is not None:
             listener = self._metrics.listen(settings.metrics_host, settings.metrics_port)
             log.info("metrics on http://%s:%d/metrics", settings.metrics_host, listener.port)
-        await self._server.start()
+        await self._front.start()
+        tending = asyncio.create_task(self._tend())
         try:
             network, engine = await asyncio.to_thread(_open, settings, self._engine_crashed)
             stylizer = await asyncio.to_thread(_stylizer, network, engine, settings)
@@ -138,7 +143,8 @@ class _Service:
             await self._ending.wait()
             await self._drain()
         finally:
-            await self._server.stop(_FLUSH_SECONDS)
+            await self._front.stop(_FLUSH_SECONDS)
+            await tending
             self._scheduler.close()
             if listener is not None:
                 await asyncio.to_thread(listener.close)
@@ -147,7 +153,7 @@ class _Service:
             self._ignore_signals()
         log.info("stopped")
         if self._crashed:
-            raise EngineCrashed("the engine has crashed; start the server again")
+            raise Crashed(f"{self._crashed}; start the server again")
 
     def _call_interceptor(self) -> CallInterceptor:
         watchers: list[Watcher] = [self._metrics, CallLog()]
@@ -230,8 +236,15 @@ class _Service:
 
     def _engine_crashed(self) -> None:
         """From the thread of a call."""
-        self._crashed = True
+        self._crashed = "the engine has crashed"
         self._loop.call_soon_threadsafe(self._ending.set)
+
+    async def _tend(self) -> None:
+        try:
+            await self._front.tend()
+        except BindError as error:
+            self._crashed = f"the gRPC server has fallen, and {error}"
+            self._ending.set()
 
     def _ready(self, network: Network, engine: WatchedEngine, stylizer: Stylizer) -> None:
         model = _model(network, engine, self._settings)

@@ -54,7 +54,7 @@ def _serve(settings: ServeSettings, share_port: bool, errors: TextIO | None) -> 
     except _REFUSALS as error:
         print(f"stylewire_server: {error}", file=errors or sys.stderr)
         return REFUSED
-    except app.EngineCrashed as error:
+    except app.Crashed as error:
         print(f"stylewire_server: {error}", file=errors or sys.stderr)
         return CRASHED
     return 0

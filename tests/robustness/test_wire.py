@@ -202,3 +202,48 @@ def test_a_slow_reader_gets_its_picture_and_keeps_nobody_waiting(own_server, sti
         for call in calls:
             assert len(call.result().image.pixels.rgb) == 512 * 512 * 3
     relay.close()
+
+
+def call_of(path: bytes) -> bytes:
+    """The head of a call of that method, in literals without indexing (RFC 7541, 6.2.2)."""
+    fields = {
+        b":method": b"POST",
+        b":scheme": b"http",
+        b":path": path,
+        b":authority": b"localhost",
+        b"te": b"trailers",
+        b"content-type": b"application/grpc",
+    }
+    head = b"".join(b"\0" + bytes([len(k)]) + k + bytes([len(v)]) + v for k, v in fields.items())
+    return PREFACE + SETTINGS + struct.pack(">I", len(head))[1:] + b"\x01\x04" + struct.pack(">I", 1) + head
+
+
+def test_a_method_that_is_no_text_shuts_nobody_out(start_server, still_serves, job: pb.StylizeRequest) -> None:
+    """gRPC's accept loop falls over it. Streams go on, and new calls come in."""
+    running = start_server("--model", "lite", "--log-level", "warning")
+    more = threading.Semaphore(0)
+
+    def requests() -> Iterator[pb.StylizeStreamRequest]:
+        yield pb.StylizeStreamRequest(setup=pb.StreamSetup(styles=job.styles))
+        for _ in range(4):
+            more.acquire(timeout=60)
+            yield pb.StylizeStreamRequest(content=job.content)
+
+    with grpc.insecure_channel(running.target) as channel:
+        frames = channel.stream_stream(
+            "/stylewire.v1.Stylizer/StylizeStream",
+            pb.StylizeStreamRequest.SerializeToString,
+            pb.StylizeResponse.FromString,
+        )(requests(), timeout=120)
+        more.release()
+        assert next(frames).width == 256
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", running.port), 10) as connection:
+                connection.sendall(call_of(b"/\xff"))
+                time.sleep(0.5)
+            still_serves(running.target)
+            more.release()
+            assert next(frames).width == 256
+        assert list(frames) == []
+    assert running.stop() == 0
+    assert sum("has fallen, and is put up again" in line for line in running.log) == 3
