@@ -9,6 +9,10 @@ import signal
 import sys
 import threading
 
+if __name__ == "__main__":
+    # Before the imports, which take half a second: a server that is still starting has nothing to read again.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
 from .memory import keep_memory_flat
 from .settings import ServeSettings
 

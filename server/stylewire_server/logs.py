@@ -20,11 +20,16 @@ def configure(level: str, form: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Json() if form == "json" else _Text("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # Of what Pillow thinks of a stranger's file.
+    logging.captureWarnings(True)
     logging.getLogger("grpc._cython.cygrpc").addFilter(_is_of_this_side)
 
 
 def _is_of_this_side(record: logging.LogRecord) -> bool:
-    """Not of a caller that has gone, or was cut off at the end: gRPC writes a trace for each that it tells of that."""
+    """Not of a caller that has gone, was cut off at the end, or sends what is no text; gRPC writes a trace for each,
+    and in the last case what was sent, which may be a token."""
+    if str(record.msg).startswith("Invalid encoding"):
+        return False
     kind = record.exc_info[0] if record.exc_info else None
     return kind is None or not (issubclass(kind, asyncio.CancelledError) or kind.__name__ == "ExecuteBatchError")
 

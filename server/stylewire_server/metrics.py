@@ -18,6 +18,10 @@ _BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
 """Upper bounds in seconds: from a stage of a small picture to a large one behind a full queue."""
 
 
+_REQUEST_SECONDS = 10.0
+"""In which a request has to come; each one that is awaited holds a thread."""
+
+
 class MetricsError(Exception):
     """The port of the metrics cannot be bound."""
 
@@ -88,9 +92,11 @@ class Metrics(Watcher):
             MetricsError: The address cannot be bound.
         """
         try:
-            return Listener(*start_http_server(port, host, self.registry))
+            server, thread = start_http_server(port, host, self.registry)
         except OSError as error:
             raise MetricsError(f"cannot bind {host}:{port} for the metrics: {error.strerror}") from None
+        server.RequestHandlerClass.timeout = _REQUEST_SECONDS
+        return Listener(server, thread)
 
 
 class Listener:

@@ -15,6 +15,9 @@ from .binding import BindError, reserve
 from .exits import CRASHED, REFUSED
 from .settings import ServeSettings
 
+_AFTER_GRACE_SECONDS = 8.0
+"""That a process which ends in order may take beyond its grace period; one that hangs is killed then."""
+
 
 def serve(settings: ServeSettings) -> int:
     """Serves in `effective_processes` processes until SIGTERM or SIGINT; returns the exit code: 0, or one of `exits`.
@@ -34,6 +37,7 @@ class _Parent:
 
     def __init__(self, settings: ServeSettings, port: int) -> None:
         self._count = settings.effective_processes
+        self._grace = settings.grace
         self._shares = [settings.share(index, port) for index in range(self._count)]
         self._children: list[Process] = []
         self._serving = 0
@@ -85,6 +89,8 @@ class _Parent:
             self._all_serve.set()
 
     def _end(self) -> None:
+        if not self._ending:
+            asyncio.get_running_loop().call_later(self._grace + _AFTER_GRACE_SECONDS, self._signal, signal.SIGKILL)
         self._ending = True
         self._signal(signal.SIGTERM)
 

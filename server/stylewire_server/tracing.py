@@ -6,11 +6,14 @@ The exporter, its address and the service's name come from OpenTelemetry's own e
 
 import os
 import time
+from threading import Thread
 from typing import Any
 
 import grpc
 
 from .rpc.call import Call, Watcher
+
+_CLOSE_SECONDS = 2.0
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
@@ -41,7 +44,8 @@ class Tracing(Watcher):
         except ImportError as error:
             raise TracingError(f"{error}; traces need the extra `otel`: pip install 'stylewire[otel]'") from None
         resource = Resource.create({"service.name": "stylewire"}).merge(OTELResourceDetector().detect())
-        self._provider = TracerProvider(resource=resource)
+        # Its own end at the interpreter's waits for a collector that is away, as long as it likes.
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("stylewire_server")
         self._trace = trace
@@ -82,8 +86,10 @@ class Tracing(Watcher):
         span.end(_wall(call.started + call.seconds))
 
     def close(self) -> None:
-        """Sends what is left."""
-        self._provider.shutdown()
+        """Sends what is left, as far as that can be done in a moment."""
+        sending = Thread(target=self._provider.shutdown, name="traces", daemon=True)
+        sending.start()
+        sending.join(_CLOSE_SECONDS)
 
 
 def _wall(seconds: float) -> int:
