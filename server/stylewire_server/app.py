@@ -17,6 +17,7 @@ from stylewire.v1 import stylizer_pb2_grpc
 from . import exits, tracing
 from .binding import BindError, bind, shown
 from .blobs import below, open_blobs
+from .bounded import BoundedBlobs
 from .engine.base import Engine
 from .engine.start import start
 from .engine.watched import WatchedEngine
@@ -301,7 +302,7 @@ def _try(engine: Engine) -> None:
 
 
 def _stylizer(network: Network, engine: Engine, settings: ServeSettings) -> Stylizer:
-    store = StyleStore(open_blobs(below(settings.data_dir, "styles")))
+    store = StyleStore(BoundedBlobs(open_blobs(below(settings.data_dir, "styles"))))
     edition = Edition(network.edition, network.sha256)
     limits = settings.image_limits
     stylizer = Stylizer(engine, limits, settings.max_styles, settings.cache_bytes, edition, store)

@@ -40,6 +40,9 @@ _TRANSPOSE = {
 }
 """EXIF orientation -> what makes the picture upright (Exif 2.32, table 6)."""
 
+Size = tuple[int, int]
+"""Width and height in pixels, in Pillow's order."""
+
 _TURNED = range(5, 9)
 """EXIF orientations that swap width and height."""
 
@@ -149,15 +152,23 @@ def target_pixels(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, fie
 
     Without the orientation: it changes no number of pixels, and Pillow decodes a whole PNG to look for it.
     """
-    if isinstance(source, np.ndarray):
-        size = (source.shape[1], source.shape[0])
-    else:
-        size = _open(source, limits, field)[0].size
-    width, height = _plan(size, fit, limits, field).target
+    width, height = _plan(_size(source, limits, field), fit, limits, field).target
     return width * height
 
 
-def check_encoding(size: "Size", encoding: Encoding) -> None:
+def source_pixels(source: bytes | np.ndarray, limits: ImageLimits, field: str) -> int:
+    """Pixels of the picture as it comes, by the header alone; raises as `load`."""
+    width, height = _size(source, limits, field)
+    return width * height
+
+
+def _size(source: bytes | np.ndarray, limits: ImageLimits, field: str) -> Size:
+    if isinstance(source, np.ndarray):
+        return source.shape[1], source.shape[0]
+    return _open(source, limits, field)[0].size
+
+
+def check_encoding(size: Size, encoding: Encoding) -> None:
     """Raises InvalidInput where a file of that encoding cannot hold a picture of that size."""
     limit = _LONGEST_SIDES.get(encoding)
     if limit is not None and max(size) > limit:
@@ -241,10 +252,6 @@ def encode(pixels: np.ndarray, encoding: Encoding, quality: int = 90) -> bytes:
     else:
         image.save(out, "WEBP", quality=quality, method=0)
     return out.getvalue()
-
-
-Size = tuple[int, int]
-"""Width and height in pixels, in Pillow's order."""
 
 
 @dataclass(frozen=True)

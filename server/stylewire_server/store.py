@@ -43,6 +43,12 @@ def check_name(name: str, field: str = "name") -> None:
         )
 
 
+def damaged(name: str, why: str) -> StyleDamaged:
+    """The error for a style whose file is not as it was written; why goes to the log."""
+    log.error("style %r is damaged: %s", name, why)
+    return StyleDamaged(f"style {name!r} is damaged; delete it, or create it again with overwrite")
+
+
 class StyleStore:
     """Styles under their names. Safe to call from several threads; every method may wait for a disk or a network.
 
@@ -89,8 +95,7 @@ class StyleStore:
         except FileNotFoundError:
             raise StyleNotFound(f"no style is called {name!r}") from None
         except DamagedFile as error:
-            log.error("style %r is damaged: %s", name, error)
-            raise StyleDamaged(f"style {name!r} is damaged; delete it, or create it again with overwrite") from None
+            raise damaged(name, str(error)) from None
 
     def __contains__(self, name: str) -> bool:
         """Whether the name is taken, by a damaged style too; raises as `get`."""

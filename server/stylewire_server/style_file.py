@@ -20,6 +20,9 @@ FORMAT = 1
 _FLOATS = np.dtype("<f4")
 
 
+_MOST_OF_A_THUMBNAIL = 64 * 1024
+"""Bytes; those made here have some 6 kB, and a page of a list has up to a thousand."""
+
 _UNREADABLE = (
     zipfile.BadZipFile,
     EOFError,
@@ -91,7 +94,7 @@ def parse(name: str, data: bytes) -> KeptStyle:
             return KeptStyle(
                 name=name,
                 vector=_vector(archive.read("vector.f32")),
-                thumbnail=archive.read("thumbnail.jpg"),
+                thumbnail=_thumbnail(archive.read("thumbnail.jpg")),
                 origin_sha256=_text(facts["origin_sha256"]),
                 edition=Edition(_text(facts["model"]), _text(facts["weights_sha256"])),
                 create_time=datetime.fromisoformat(facts["create_time"]).astimezone(UTC),
@@ -104,6 +107,12 @@ def _text(value: object) -> str:
     """A fact that can be told in a message: json reads halves of surrogate pairs, which no encoding takes."""
     str(value).encode()
     return str(value)
+
+
+def _thumbnail(data: bytes) -> bytes:
+    if len(data) > _MOST_OF_A_THUMBNAIL:
+        raise ValueError(f"its thumbnail has {len(data):,} bytes; the limit is {_MOST_OF_A_THUMBNAIL:,} bytes")
+    return data
 
 
 def _vector(data: bytes) -> np.ndarray:

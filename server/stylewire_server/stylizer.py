@@ -13,7 +13,7 @@ from .color import preserve_color
 from .engine.base import Engine
 from .errors import InvalidInput, StyleExists, StyleMismatch, StyleNotFound
 from .images import Encoding, Fit, ImageLimits, Picture
-from .store import StyleStore, check_name
+from .store import StyleStore, check_name, damaged
 from .style_file import KeptStyle
 from .styles import Edition
 
@@ -233,6 +233,21 @@ class Stylizer:
         """Whether the style was made by this network, so that it can be used here."""
         return style.edition == self._edition
 
+    def check_decoding(self, contents: Sequence[Source], batch: Sequence[Source]) -> None:
+        """Whether these pictures, by their headers, are no more than a content and its styles may be.
+
+        Raises:
+            InvalidInput: They are, or one of them cannot be used.
+        """
+        pixels = sum(images.source_pixels(each, self._limits, "content") for each in contents)
+        pixels += sum(images.source_pixels(each, self._limits, "style") for each in batch)
+        limit = (1 + self._max_styles) * self._limits.max_decode_pixels
+        if pixels > limit:
+            raise InvalidInput(
+                "content",
+                f"the batch is {pixels / 1e6:,.1f} Mpx to decode, styles included; the limit is {limit / 1e6:,.1f} Mpx",
+            )
+
     def batch_pixels(self, contents: Sequence[Source], fit: Fit) -> int:
         """Pixels that the network would compute for these contents, by their headers; raises as `stylize`."""
         return sum(images.target_pixels(content, fit, self._limits, "content") for content in contents)
@@ -301,12 +316,21 @@ class Stylizer:
             raise StyleMismatch(
                 f"style {name!r} was made by model {_told(made)}, and this server runs {_told(own)}; create it again"
             )
+        if style.vector.size != self._engine.style_dimension:
+            raise damaged(name, f"its vector has {style.vector.size} numbers")
         return style
 
     def _thumbnail(self, style: WeightedStyle) -> np.ndarray:
         if isinstance(style.source, str):
-            return thumbnails.load(self.store.get(style.source).thumbnail)
+            return self._kept_thumbnail(style.source)
         return thumbnails.shrink(images.load(style.source, Fit.CROP_256, self._limits, style.field).pixels)
+
+    def _kept_thumbnail(self, name: str) -> np.ndarray:
+        try:
+            return thumbnails.load(self.store.get(name).thumbnail)
+        except Exception as error:
+            # As Pillow raises many kinds of errors.
+            raise damaged(name, f"its thumbnail does not read: {error}") from None
 
     def _predict(self, style: np.ndarray) -> np.ndarray:
         return self._engine.predict(style[np.newaxis])[0]

@@ -1,11 +1,14 @@
 """Named styles through what happens to servers: restarts, kill -9, a second server, a full disk, another edition."""
 
 import itertools
+import os
 import resource
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +118,47 @@ def test_a_damaged_style_is_told(start_server: Callable, tmp_path: Path, photo: 
                 call()
         assert client.styles.list() == []
         client.styles.delete("wave")
+
+
+def test_a_file_that_is_whole_and_no_style_is_damaged_too(
+    start_server: Callable, tmp_path: Path, photo: Path, style_picture: Path
+) -> None:
+    """Of the right network, with a vector of another length, or with a thumbnail that is none or far too large."""
+    with serving(start_server, tmp_path) as (server, client):
+        client.styles.create("wave", style_picture)
+        path = tmp_path / "styles" / "wave.style"
+        whole = parse("wave", path.read_bytes())
+        path.write_bytes(dump(replace(whole, vector=whole.vector[:5])))
+        with pytest.raises(StylewireError, match="DATA_LOSS: style 'wave' is damaged"):
+            client.stylize(photo, "wave")
+        path.write_bytes(dump(replace(whole, thumbnail=b"none")))
+        with pytest.raises(StylewireError, match="DATA_LOSS: style 'wave' is damaged"):
+            client.styles.create("blend", {"wave": 1, style_picture: 1})
+        path.write_bytes(dump(replace(whole, thumbnail=bytes(1_000_000))))
+        with pytest.raises(StylewireError, match="DATA_LOSS: style 'wave' is damaged"):
+            client.styles.get("wave")
+        assert client.styles.list() == []
+        assert server.stop() == 0
+        assert "Traceback" not in "\n".join(server.log)
+
+
+def test_a_storage_that_does_not_answer_holds_up_nobody(
+    start_server: Callable, tmp_path: Path, photo: Path, style_picture: Path
+) -> None:
+    """Reading a pipe that nobody writes to waits as a lost disk does."""
+    with serving(start_server, tmp_path) as (server, client):
+        (tmp_path / "styles").mkdir()
+        os.mkfifo(tmp_path / "styles" / "lost.style")
+        with ThreadPoolExecutor(6) as threads:
+            calls = [threads.submit(client.styles.get, "lost") for _ in range(2)]
+            calls += [threads.submit(client.stylize, photo, "lost") for _ in range(4)]
+            for call in calls:
+                with pytest.raises(StylewireError, match=r"FAILED_PRECONDITION: .* its storage does not answer"):
+                    call.result(60)
+        assert client.stylize(photo, style_picture).size == (256, 256)
+        client.styles.create("wave", style_picture)
+        assert client.stylize(photo, "wave").size == (256, 256)
+        assert server.stop() == 0
 
 
 def test_a_full_disk_is_told_and_leaves_nothing_behind(

@@ -1,5 +1,6 @@
 """Spans, sent to a real collector's socket."""
 
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from stylewire import Client
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 
@@ -96,3 +98,18 @@ def test_a_call_is_a_span_with_its_stages_in_it_and_the_callers_trace_around_it(
         assert good.start_time_unix_nano - slack <= span.start_time_unix_nano <= span.end_time_unix_nano
         assert span.end_time_unix_nano <= good.end_time_unix_nano + slack
     assert bad.status.code == 2
+
+
+def test_a_collector_that_is_silent_does_not_hold_the_end_up(start_server, photo: Path, style_picture: Path) -> None:
+    """One that takes connections and never answers; OpenTelemetry would wait as long as an export may take."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        collector_of = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "300",
+        }
+        running = start_server("--model", "lite", env=collector_of)
+        with Client(running.target, timeout=60) as client:
+            client.stylize(photo, style_picture)
+        assert running.stop(timeout=30) == 0

@@ -5,15 +5,18 @@ import io
 import json
 import os
 import threading
+import time
 import uuid
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from stylewire_server.blobs import BlobsError, below, open_blobs
+from stylewire_server.bounded import BoundedBlobs
 from stylewire_server.errors import InvalidInput, ServiceError, StoreFailed, StyleDamaged, StyleExists, StyleNotFound
 from stylewire_server.store import SUFFIX, StyleStore
 from stylewire_server.style_file import KeptStyle
@@ -297,3 +300,28 @@ def test_a_storage_that_does_not_answer_is_told_without_its_words() -> None:
 def test_a_url_that_nothing_here_opens_is_told(url: str) -> None:
     with pytest.raises(BlobsError, match=url):
         open_blobs(url)
+
+
+def test_a_storage_that_does_not_answer_is_told_in_time(tmp_path: Path) -> None:
+    store = StyleStore(BoundedBlobs(open_blobs(str(tmp_path)), 0.2))
+    store.put(style("wave", 1), overwrite=False)
+    assert store.get("wave").vector[0] == 1
+    with pytest.raises(StyleNotFound):
+        store.get("other")
+    lost = tmp_path / ("lost" + SUFFIX)
+    os.mkfifo(lost)
+    for _ in range(20):
+        with pytest.raises(StoreFailed, match="its storage does not answer"):
+            store.get("lost")
+    # As many as may wait do so; nothing more is asked of it.
+    with pytest.raises(StoreFailed, match="its storage does not answer"):
+        store.get("wave")
+    # Who waits in `open` is let go by a writer, reads nothing, and gives its place back.
+    os.close(os.open(lost, os.O_WRONLY))
+    for _ in range(100):
+        with suppress(StoreFailed):
+            assert store.get("wave").vector[0] == 1
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("no place came back")

@@ -18,10 +18,12 @@ class Engine(Protocol):
     Attributes:
         name: "openvino" or "tensorflow".
         precision: What the transformer computes in: "f32", "bf16" or "int8".
+        style_dimension: Length D of a style vector.
     """
 
     name: str
     precision: str
+    style_dimension: int
 
     def predict(self, style: np.ndarray) -> np.ndarray:
         """Style [N,256,256,3], float32 in 0..1 or uint8, to style vectors, float32 [N,D]."""

@@ -58,6 +58,7 @@ class OpenVinoEngine:
         adaptive: bool = False,
         kept: Path | None = None,
     ) -> None:
+        self.style_dimension = network.style_dimension
         core = ov.Core()
         transformer, quantised = network.transformer, False
         if precision == "int8" and network.int8 is not None:

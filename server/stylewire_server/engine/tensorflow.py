@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from ..weights.frozen import CONTENT, PICTURE, STYLE, VECTOR
+from ..weights.full import STYLE_DIMENSION
 from ..weights.network import Frozen
 from .base import pad_to_multiple
 
@@ -22,6 +23,7 @@ class TensorFlowEngine:
 
     name = "tensorflow"
     precision = "f32"
+    style_dimension = STYLE_DIMENSION
 
     def __init__(self, frozen: Frozen, threads: int = 0) -> None:
         if threads:

@@ -38,6 +38,7 @@ class WatchedEngine:
         self._dead = False
         self.name = engine.name
         self.precision = engine.precision
+        self.style_dimension = engine.style_dimension
         self.busy_seconds = 0.0
 
     def predict(self, style: np.ndarray) -> np.ndarray:

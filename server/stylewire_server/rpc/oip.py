@@ -113,7 +113,7 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
                 "style", f"style is a batch of {len(styles)}, content one of {len(contents)}; it must be as many, or 1"
             )
         options = _options(request, contents[0])
-        self._check_batch(stylizer, contents, options.fit)
+        self._check_batch(stylizer, contents, styles, options.fit)
         made = []
         for index, content in enumerate(contents):
             ticket.check()
@@ -146,9 +146,11 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
             raise ModelNotFound(f"there is no version {version!r} of {MODEL!r}; this server has {model.edition!r}")
         return stylizer, model
 
-    def _check_batch(self, stylizer: Stylizer, contents: Sequence[Source], fit: Fit) -> None:
+    def _check_batch(self, stylizer: Stylizer, contents: Sequence[Source], styles: Sequence[Source], fit: Fit) -> None:
         if len(contents) == 1:
             return
+        # As they come, contents and styles of a batch are no more work to decode than those of one call may be.
+        stylizer.check_decoding(contents, styles)
         pixels = stylizer.batch_pixels(contents, fit)
         if pixels > self._max_pixels:
             raise InvalidInput(
