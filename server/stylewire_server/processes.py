@@ -78,9 +78,13 @@ class _Parent:
                 said = text
         code = await child.wait()
         if not self._ending:
-            print(said or f"stylewire_server: {self._obituary(number, code)}", file=sys.stderr)  # noqa: T201
+            told = f"{self._obituary(number, code)}; the others finish their calls; start the server again"
+            print(said or f"stylewire_server: {told}", file=sys.stderr)  # noqa: T201
             self._code = REFUSED if said and code == REFUSED else CRASHED
             self._end()
+        elif code == -signal.SIGKILL:
+            print(f"stylewire_server: {self._obituary(number, code)}: it did not end by itself", file=sys.stderr)  # noqa: T201
+            self._code = CRASHED
 
     def _serves(self, line: str) -> None:
         self._serving += 1
@@ -113,4 +117,4 @@ class _Parent:
 
     def _obituary(self, number: int, code: int) -> str:
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return f"process {number} of {self._count} {how}; the others finish their calls; start the server again"
+        return f"process {number} of {self._count} {how}"

@@ -283,6 +283,14 @@ def test_a_killed_process_ends_the_others_when_their_calls_are_done(
     ]
 
 
+def test_a_process_that_hangs_is_killed_after_the_grace(family: Callable[..., Family]) -> None:
+    running = family("--grace", 0)
+    running.children[1].suspend()
+    running.parent.terminate()
+    assert running.end() == 70
+    assert "of 2 was ended by SIGKILL: it did not end by itself" in running.log
+
+
 def test_a_killed_parent_ends_them_when_their_calls_are_done(
     watched: Watched, photo: Path, style_picture: Path
 ) -> None:
