@@ -38,7 +38,8 @@ STREAM = "/stylewire.v1.Stylizer/StylizeStream"
 MESSAGE_SECONDS = 120.0
 """From a call's head to the end of its message, or of a stream's first one: 64 MiB at 5 Mbit/s."""
 
-_MOMENT_SECONDS = 0.1
+_MOMENT_SECONDS, _INSTANT_SECONDS = 0.1, 0.005
+"""In which gRPC tells that a call whose messages have ended was cut off: at leisure for an error, soon for a stream."""
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -225,6 +226,8 @@ async def _begun_in_time(requests: AsyncIterator) -> AsyncIterator:
         yield first
         async for request in requests:
             yield request
+        # A caller that has gone looks like one that has nothing more to send.
+        await asyncio.sleep(_INSTANT_SECONDS)
 
 
 async def _end(call: Call, context: grpc.aio.ServicerContext, error: Exception, answer: tuple) -> None:

@@ -388,8 +388,8 @@ def test_probes_have_places_of_their_own(serving: Serving, never: Callable[[], I
                 call()
             assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             assert "the limit is 3 probes" in caught.value.details()
-        assert service.GetModel(pb.GetModelRequest(), timeout=60).edition == "lite"
         assert serving.open() == (0, 0)
+        assert service.GetModel(pb.GetModelRequest(), timeout=60).edition == "lite"
         serving.set_health(NOT_SERVING)
         assert [next(each).status for each in watching] == [NOT_SERVING] * PROBES
         for each in watching:
