@@ -1,7 +1,9 @@
 """Metrics for Prometheus, over HTTP."""
 
+import logging
 from collections.abc import Iterator
 from threading import Thread
+from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
@@ -13,6 +15,8 @@ from .engine.watched import WatchedEngine
 from .rpc.call import Call, Watcher
 from .scheduler import Scheduler
 from .styles import StyleCache
+
+log = logging.getLogger(__name__)
 
 _BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Upper bounds in seconds: from a stage of a small picture to a large one behind a full queue."""
@@ -96,7 +100,13 @@ class Metrics(Watcher):
         except OSError as error:
             raise MetricsError(f"cannot bind {host}:{port} for the metrics: {error.strerror}") from None
         server.RequestHandlerClass.timeout = _REQUEST_SECONDS
+        # Its own way is a trace on stderr, whatever the log's format.
+        server.handle_error = _note  # type: ignore[method-assign]
         return Listener(server, thread)
+
+
+def _note(request: Any, address: Any) -> None:
+    log.info("a request for metrics was given up", exc_info=log.isEnabledFor(logging.DEBUG))
 
 
 class Listener:
