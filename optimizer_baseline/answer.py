@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from optimizer_baseline.errors import InvalidOption
+from optimizer_baseline.wording import number, seconds
 
 AFTER, AT_ONCE, NEVER = "after", "at once", "never"
 
@@ -48,18 +49,18 @@ class Answer:
     @property
     def sentence(self) -> str:
         """The answer in words."""
-        first = f"One pass of {self.pass_ms:.3g} ms"
+        first = f"One pass of {seconds(self.pass_ms / 1e3)}"
         if self.reached == AT_ONCE:
             head = f"{first} does not get below the cost that L-BFGS starts from, the content picture itself"
         elif self.reached == NEVER:
             head = (
                 f"{first} reaches a cost that L-BFGS does not reach in {self.total_evaluations} evaluations and "
-                f"{self.total_seconds:.3g} s"
+                f"{seconds(self.total_seconds)}"
             )
         else:
             head = (
                 f"{first} reaches the cost that L-BFGS reaches after {self.evaluations} evaluations and "
-                f"{self.seconds:.3g} s: {self.speedup:.3g} times faster"
+                f"{seconds(self.seconds)}: {number(self.speedup)} times faster"
             )
         lower = self.final_lower_percent
         return f"{head}; the optimiser's final cost is {abs(lower):.3g} % {'lower' if lower >= 0 else 'higher'}."

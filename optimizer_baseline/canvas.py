@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 PAPER, INK, MUTED = "#faf8f4", "#1d1b18", "#6b665e"
 MARGIN, GAP = 24, 8
 TITLE, HEADING, CAPTION = 24, 17, 12
+# Pixels that a picture smaller than its caption is given at most.
+MOST_FOR_CAPTION = 200
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,8 @@ class Sheet:
             tallest = max((tile.picture.height for tile in tiles), default=0)
             for tile in tiles:
                 sheet.paste(tile.picture, (x, y + (tallest - tile.picture.height) // 2))
-                caption = _fitted(tile.caption, tile.picture.width + GAP)
-                draw.text((x, y + tallest + 3), caption, MUTED, _font(CAPTION))
-                x += tile.picture.width + GAP
+                draw.text((x, y + tallest + 3), _fitted(tile.caption, _cell(tile)), MUTED, _font(CAPTION))
+                x += _cell(tile) + GAP
             y += self._height(row) + GAP
         return sheet
 
@@ -64,7 +65,7 @@ class Sheet:
         text, size, tiles = row
         if text:
             return round(_font(size).getlength(text))
-        return sum(tile.picture.width for tile in tiles) + GAP * (len(tiles) - 1)
+        return sum(map(_cell, tiles)) + GAP * (len(tiles) - 1)
 
     @staticmethod
     def _height(row: tuple[str, int, Sequence[Tile]]) -> int:
@@ -77,6 +78,11 @@ class Sheet:
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
+
+
+def _cell(tile: Tile) -> int:
+    """Pixels that a tile is wide: a small picture has room for what it is called."""
+    return max(tile.picture.width, min(round(_font(CAPTION).getlength(tile.caption)), MOST_FOR_CAPTION))
 
 
 def _fitted(text: str, width: int) -> str:

@@ -31,7 +31,6 @@ from optimizer_baseline.similarity import PerceptualDistance, ssim
 log = logging.getLogger(__name__)
 
 SCHEMA = "stylewire-comparison/1"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 SCORED = ("magenta", "gatys2016")
 # The predictor looks at a style of 256x256 px: sending it less would blur what it sees.
 STYLE_SIDE = 256
@@ -116,26 +115,6 @@ class Progress:
 Callback = Callable[[Progress], None]
 
 
-def picture_files(sources: Sequence[str | Path]) -> list[Path]:
-    """Files as they are, folders as their pictures (.png .jpg .jpeg .webp) by name.
-
-    Raises:
-        InvalidOption: nothing there, or a folder without a picture.
-    """
-    found: list[Path] = []
-    for source in map(Path, sources):
-        if source.is_dir():
-            inside = sorted(p for p in source.iterdir() if p.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise InvalidOption(f"no picture in {source}; looked for {' '.join(SUFFIXES)}")
-            found += inside
-        elif source.exists():
-            found.append(source)
-        else:
-            raise InvalidOption(f"no file or folder {source}")
-    return found
-
-
 def compare(
     plan: Plan,
     feedforward: FeedForward,
@@ -186,7 +165,7 @@ def compare(
                 report(plan.iterations, "restored")
             done.append({**kept, "content": _relative(content, out), "style": _relative(style, out)})
         except (BaselineError, OSError) as error:
-            log.warning("%s: %s", name, error)
+            log.info("%s: %s", name, error)
             failures.append({"content": _relative(content, out), "style": _relative(style, out), "error": str(error)})
             report(0, "failed", str(error))
         # A compiled graph and its tensors hang in reference cycles: unasked, gigabytes of them wait for a collection.

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from optimizer_baseline.wording import number
+
 WIDTH, HEIGHT = 460.0, 280.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 14.0, 16.0, 40.0
 
@@ -47,7 +49,7 @@ def cost_curve(traces: Sequence[Trace]) -> str:
             parts.append(_line("gap", x(trace.pass_seconds), y(1.0), x(trace.meets), y(1.0)))
             middle = (x(trace.pass_seconds) + x(trace.meets)) / 2
             speedup = trace.meets / trace.pass_seconds
-            parts.append(_text(middle, y(1.0) - 7, f"× {speedup:.3g}", "middle", "factor"))
+            parts.append(_text(middle, y(1.0) - 7, f"× {number(speedup)}", "middle", "factor"))
         if trace.meets is not None:
             parts.append(_dot("meets", x(trace.meets), y(1.0), 4 if single else 3, trace.name))
         parts.append(_dot("pass", x(trace.pass_seconds), y(1.0), 6 if single else 4, f"{trace.name}: one pass"))

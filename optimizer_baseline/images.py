@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 Pixels: TypeAlias = NDArray[np.float32]
 Picture: TypeAlias = "str | Path | bytes | Image.Image | NDArray[Any]"
 
+# Of the files that are written, and of those that are looked for in a folder.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 # Largest picture that is decoded at all, and largest that is optimised (see docs/baseline.md for the memory it takes).
 MAX_DECODED_PIXELS = 64_000_000
 MAX_PIXELS = 4_000_000
@@ -41,6 +43,10 @@ def load(picture: Picture, what: str = "picture", background: str = "white") -> 
     """
     if isinstance(picture, np.ndarray):
         return _from_array(picture, what)
+    if not isinstance(picture, (str, Path, bytes, Image.Image)):
+        raise InvalidImage(
+            f"{what} is {type(picture).__name__}; expected a path, the bytes of a file, a PIL image or an array"
+        )
     name = "the bytes given" if isinstance(picture, bytes) else str(picture)
     try:
         if isinstance(picture, Image.Image):
@@ -67,7 +73,7 @@ def load(picture: Picture, what: str = "picture", background: str = "white") -> 
         raise InvalidImage(f"{what}: {error}") from None
     except UnidentifiedImageError:
         raise InvalidImage(f"{what}: {name} is not a picture in a format that can be read") from None
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise InvalidImage(f"{what}: cannot read {name}: {error}") from None
 
 
@@ -107,8 +113,28 @@ def _from_array(array: NDArray[Any], what: str) -> Image.Image:
     if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
         raise InvalidImage(f"{what} is an array of {array.dtype}; expected uint8, or finite floats in 0..1")
     if array.min() < 0 or array.max() > 1:
-        raise InvalidImage(f"{what} has values in {array.min():.3g}..{array.max():.3g}; floats are in 0..1")
+        raise InvalidImage(f"{what} has values in {array.min():.9g}..{array.max():.9g}; floats are in 0..1")
     return to_image(array[None].astype(np.float32))
+
+
+def files(sources: Sequence[str | Path]) -> list[Path]:
+    """Files as they are, folders as their pictures (.png .jpg .jpeg .webp) by name.
+
+    Raises:
+        InvalidOption: nothing there, or a folder without a picture.
+    """
+    found: list[Path] = []
+    for source in map(Path, sources):
+        if source.is_dir():
+            inside = sorted(p for p in source.iterdir() if p.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise InvalidOption(f"no picture in {source}; looked for {' '.join(SUFFIXES)}")
+            found += inside
+        elif source.exists():
+            found.append(source)
+        else:
+            raise InvalidOption(f"no file or folder {source}")
+    return found
 
 
 def as_list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
@@ -191,8 +217,8 @@ def load_mask(mask: Picture, width: int, height: int) -> Pixels:
     Raises:
         InvalidImage: unreadable, or black all over.
     """
-    if isinstance(mask, np.ndarray) and mask.ndim == 2:
-        mask = np.repeat(mask[..., None], 3, axis=2)
+    if isinstance(mask, np.ndarray) and (mask.ndim == 2 or mask.shape[2:] == (1,)):
+        mask = np.repeat(mask.reshape(*mask.shape[:2], 1), 3, axis=2)
     grey = load(mask, "mask", background="black").convert("L").resize((width, height), Image.Resampling.BOX)
     values: Pixels = np.asarray(grey, np.float32)[None, :, :, None] / np.float32(255.0)
     if values.max() == 0.0:

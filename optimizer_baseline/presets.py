@@ -85,7 +85,12 @@ class Preset:
         """
         if unknown := changes.keys() - {field.name for field in dataclasses.fields(self)}:
             raise InvalidOption(f"a preset has no field {sorted(unknown)[0]!r}")
-        changed = dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+        try:
+            changed = dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+        except (TypeError, ValueError) as error:
+            raise InvalidOption(
+                f"a preset's weights are numbers and its layers a mapping of names to them: {error}"
+            ) from None
         if "name" in changes or changed.definition == self.definition or self.name.endswith(_CHANGED):
             return changed
         return dataclasses.replace(changed, name=f"{self.name}{_CHANGED}")

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from optimizer_baseline import costs, vgg
+from optimizer_baseline.errors import InvalidOption
 from optimizer_baseline.presets import Preset
 from optimizer_baseline.weights import Weights
 
@@ -144,7 +145,11 @@ class Program:
         terms.append(costs.total_variation(pixels, preset.variation))
         custom = 0.0
         if self._custom:
-            custom = self._custom.function({name: tf.cast(x, tf.float32) for name, x in features.items()})
+            custom = tf.convert_to_tensor(
+                self._custom.function({name: tf.cast(x, tf.float32) for name, x in features.items()})
+            )
+            if custom.shape.num_elements() not in (1, None):
+                raise InvalidOption(f"the custom cost has shape {tuple(custom.shape)}; it is one number")
         terms.append(tf.reshape(tf.cast(custom, tf.float32), ()))
         return terms
 

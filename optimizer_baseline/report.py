@@ -13,6 +13,7 @@ from PIL import Image
 
 from optimizer_baseline.canvas import Sheet, Tile
 from optimizer_baseline.curve import Trace, cost_curve
+from optimizer_baseline.wording import number, seconds
 
 # Data URIs are what the page weighs; at this quality WebP is a tenth of PNG and looks like it.
 WEBP_QUALITY = 90
@@ -80,22 +81,6 @@ def data_uri(path: Path) -> str:
     with Image.open(path) as image:
         image.convert("RGB").save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Three significant digits without an exponent where that is short; a dash for None."""
-    if value is None:
-        return "–"
-    if 1000 <= abs(value) < 1e6:
-        return f"{value:,.0f}".replace(",", "\u202f")
-    return f"{value:.{digits}g}"
-
-
-def seconds(value: float | None) -> str:
-    """Seconds with their unit, as milliseconds under one second."""
-    if value is None:
-        return "–"
-    return f"{number(value * 1e3)} ms" if value < 1 else f"{number(value)} s"
 
 
 def _view(pair: Mapping[str, Any], index: int) -> dict[str, Any]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from optimizer_baseline import precision, presets
 from optimizer_baseline.errors import InvalidOption
@@ -17,6 +20,7 @@ DEFAULT_PRESET = "gatys2016"
 # Ratio of neighbouring scales, as in crowsonkb/style-transfer-pytorch.
 SCALE_STEP = math.sqrt(2.0)
 SMALLEST_SCALE = 64
+_MAY_BE_NONE = frozenset({"size", "style_size", "coarse_iterations", "evaluations"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +65,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         cost = presets.preset(self.preset) if isinstance(self.preset, str) else self.preset
+        if not isinstance(cost, Preset):
+            raise InvalidOption(f"preset is {self.preset!r}; it is a name or a Preset")
+        if isinstance(self.rescale, (str, bytes, Path)):
+            raise InvalidOption(f"rescale is {self.rescale!r}; it is a list of pictures")
         object.__setattr__(self, "cost", cost)
         for name, least, unit in (
             ("size", 16, "px"),
@@ -72,7 +80,11 @@ class Settings:
             ("seed", 0, ""),
         ):
             value = getattr(self, name)
-            if value is not None and value < least:
+            if value is None and name in _MAY_BE_NONE:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise InvalidOption(f"{name.replace('_', ' ')} is {value!r}; it is a whole number")
+            if value < least:
                 raise InvalidOption(f"{name.replace('_', ' ')} is {value}; the least is {least} {unit}".rstrip())
         if not 0.0 <= self.noise <= 1.0:
             raise InvalidOption(f"noise is {self.noise}; it is a share of 0..1")

@@ -107,7 +107,8 @@ def stylize(
         callback: called with a `Progress` after each iteration; may raise `StopRun` to end the run.
         server: HOST:PORT of a stylewire server, for init="feedforward".
         resume: where an earlier run with the same pictures and settings stood. L-BFGS and Adam begin with an empty
-            memory there, so the costs of a resumed run differ a little from those of an uninterrupted one.
+            memory there, and gradient descent with its first step, so the costs of a resumed run differ a little from
+            those of an uninterrupted one.
 
     Raises:
         BaselineError: InvalidImage, InvalidOption, WeightsError, or Diverged before anything was gained.
@@ -155,7 +156,7 @@ class _Run:
         if not pictures:
             raise InvalidOption("no style picture; at least one is needed")
         self.shares = _one_each(style_weights, pictures, "style weights", 1.0)
-        self.masks = _one_each(masks, pictures, "masks", None)
+        self.masks = _one_each(None if masks is None else images.as_list(masks), pictures, "masks", None)  # type: ignore[arg-type]
         self.style_sources = [images.load(p, "style") for p in pictures]
         self.precision = precision.resolve(settings.precision)
         self.weights = weights.load(settings.cost.network, settings.weights, settings.rescale, settings.cost.pooling)
@@ -184,7 +185,7 @@ class _Run:
                 except StopRun as stop:
                     stopped = str(stop) or "stopped"
                 except Diverged as error:
-                    if descent.iterations == 0:
+                    if descent.iterations == 0 and best is None:
                         raise
                     stopped = str(error)
                     log.warning("%s; keeping the best picture so far", error)
@@ -203,10 +204,12 @@ class _Run:
         width, height = self.sizes[-1]
         pixels = images.resize_pixels(now.pixels, height, width)
         final = self._coloured(pixels, width, height)
+        # A run that ended at a coarser scale has measured the picture there, and not the enlarged one.
+        costs = best.best_costs if pixels is now.pixels else self._objective(len(self.sizes))[0].costs(pixels)
         return Result(
             images.to_image(final),
             final,
-            best.best_costs,
+            costs,
             tuple(history),
             now.evaluations,
             now.seconds,
@@ -225,13 +228,7 @@ class _Run:
         """The descent at `scale`, and the picture it starts from."""
         settings = self.settings
         width, height = self.sizes[scale - 1]
-        content = images.to_pixels(images.resize(self.content, width, height))
-        styles = self._styles(width, height, content)
-        if settings.preserve_color:
-            content = images.luminance(content)
-        objective = Objective(
-            content, styles, settings.cost, self.weights, bfloat16=self.precision == "bf16", custom=self.custom
-        )
+        objective, content, styles = self._objective(scale)
         total = now.iteration - now.done + sum(map(self._iterations, range(scale, len(self.sizes) + 1)))
 
         def report(step: Step) -> None:
@@ -268,6 +265,17 @@ class _Run:
         budget = None if settings.evaluations is None else settings.evaluations - now.evaluations
         descent = Descent(objective, report, budget, now.best)
         return descent, self._start(now, content, styles)
+
+    def _objective(self, scale: int) -> tuple[Objective, Pixels, list[Style]]:
+        """The cost at `scale`, and the content and styles that it compares with."""
+        width, height = self.sizes[scale - 1]
+        content = images.to_pixels(images.resize(self.content, width, height))
+        styles = self._styles(width, height, content)
+        if self.settings.preserve_color:
+            content = images.luminance(content)
+        bfloat16 = self.precision == "bf16"
+        objective = Objective(content, styles, self.settings.cost, self.weights, bfloat16=bfloat16, custom=self.custom)
+        return objective, content, styles
 
     def _start(self, now: State, content: Pixels, styles: Sequence[Style]) -> Pixels:
         """Where a scale begins: at the very start, where a resumed run stood, or at what the coarser scale found."""

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from optimizer_baseline import vgg
+from optimizer_baseline import images, vgg
 from optimizer_baseline.cli.options import add_common_options
 
 
@@ -37,7 +37,6 @@ def _activations(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from optimizer_baseline.activations.look import View, look
-    from optimizer_baseline.compare import picture_files
 
     views = [
         View(
@@ -52,7 +51,7 @@ def _activations(arguments: argparse.Namespace) -> int:
         )
         for layer in arguments.layer
     ]
-    files = picture_files(arguments.images)
+    files = images.files(arguments.images)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with Console(stderr=True).status("…") as status:
         for view in views:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from optimizer_baseline import presets, vgg
+from optimizer_baseline import images, presets, vgg
 from optimizer_baseline.cli.options import FAILURE, add_common_options
 from optimizer_baseline.precision import PRECISIONS
 
@@ -81,7 +81,7 @@ def _calm_tensorflow(verbose: bool) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from optimizer_baseline.compare import Plan, compare, picture_files
+    from optimizer_baseline.compare import Plan, compare
     from optimizer_baseline.passes import FeedForward
     from optimizer_baseline.report import write_report
     from optimizer_baseline.serving import LocalServer, local_server
@@ -89,8 +89,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     _calm_tensorflow(arguments.verbose)
     _end_on_sigterm()
     plan = Plan(
-        contents=picture_files(arguments.content),
-        styles=picture_files(arguments.style),
+        contents=images.files(arguments.content),
+        styles=images.files(arguments.style),
         size=arguments.size,
         iterations=arguments.iterations,
         preset=arguments.preset,
@@ -165,7 +165,7 @@ def _bar(quiet: bool) -> Iterator[Callable[[Any], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bar(*columns, console=Console(stderr=True), disable=quiet) as bar:
         pairs = bar.add_task("pairs", total=None)
         inside = bar.add_task("preparing", total=None)
@@ -174,7 +174,8 @@ def _bar(quiet: bool) -> Iterator[Callable[[Any], None]]:
             over = progress.state != "running"
             bar.update(pairs, completed=progress.number - (not over), total=progress.pairs)
             bar.update(inside, description=progress.name, completed=progress.done, total=progress.iterations)
-            if over:
-                bar.console.print(f"{progress.name}: {progress.message or progress.state}", highlight=False)
+            if over and not quiet:
+                told = f"{progress.name}: {progress.message or progress.state}"
+                bar.console.print(told, highlight=False, markup=False)
 
         yield show

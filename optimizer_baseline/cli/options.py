@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from optimizer_baseline import presets, vgg
@@ -14,9 +15,9 @@ FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def add_cost_options(command: argparse.ArgumentParser, precision: str = "auto") -> None:
-    """Adds them to `command`; `precision` is the one that it takes unless told."""
+    """Adds them to `command`, without values for what is not given; `precision` is the one that it takes then."""
     group = command.add_argument_group("cost")
-    group.add_argument("--preset", choices=tuple(presets.PRESETS), default=DEFAULT_PRESET, help=f"({DEFAULT_PRESET})")
+    group.add_argument("--preset", choices=tuple(presets.PRESETS), help=f"({DEFAULT_PRESET})")
     group.add_argument("--network", choices=tuple(vgg.NETWORKS), help="in place of the preset's own")
     group.add_argument("--pooling", choices=vgg.POOLINGS, help="in place of the preset's own")
     group.add_argument("--content-layers", metavar="NAME[=W],…", help="e.g. relu4_2 or relu3_3=0.5,relu4_2=1")
@@ -24,21 +25,19 @@ def add_cost_options(command: argparse.ArgumentParser, precision: str = "auto") 
     group.add_argument("--content-weight", type=float, metavar="W", help="alpha")
     group.add_argument("--style-weight", type=float, metavar="W", help="beta")
     group.add_argument("--variation-weight", type=float, metavar="W", help="of total variation")
-    group.add_argument(
-        "--weights", default="auto", metavar="FROM", help=".h5 or .npz file, auto, keras, offline, random"
-    )
-    group.add_argument("--rescale", nargs="+", default=[], metavar="PICTURE", help="rescale the network on these")
-    group.add_argument("--precision", choices=PRECISIONS, default=precision, help=f"of the convolutions ({precision})")
+    group.add_argument("--weights", metavar="FROM", help=".h5 or .npz file, auto, keras, offline, random (auto)")
+    group.add_argument("--rescale", nargs="+", metavar="PICTURE", help="rescale the network on these")
+    group.add_argument("--precision", choices=PRECISIONS, help=f"of the convolutions ({precision})")
 
 
 def add_common_options(command: argparse.ArgumentParser) -> None:
     """Adds what every command has."""
-    command.add_argument("--threads", type=int, metavar="N", help="processor cores to use (all)")
-    command.add_argument("--verbose", action="store_true", help="log what happens")
+    command.add_argument("--threads", type=int, default=None, metavar="N", help="processor cores to use (all)")
+    command.add_argument("--verbose", action="store_true", default=False, help="log what happens")
 
 
-def preset_of(arguments: argparse.Namespace) -> presets.Preset:
-    """The preset that was asked for, with the numbers that were asked for.
+def preset_of(given: Mapping[str, Any]) -> presets.Preset:
+    """The preset that was asked for, with the numbers that were asked for; None is not asked.
 
     Raises:
         InvalidOption: a weight that is no number, or what `Preset.replace` refuses.
@@ -46,12 +45,12 @@ def preset_of(arguments: argparse.Namespace) -> presets.Preset:
     changes: dict[str, Any] = {
         name: value
         for name in ("network", "pooling", "content_weight", "style_weight", "variation_weight")
-        if (value := getattr(arguments, name)) is not None
+        if (value := given.get(name)) is not None
     }
     for name in ("content_layers", "style_layers"):
-        if (text := getattr(arguments, name)) is not None:
+        if (text := given.get(name)) is not None:
             changes[name] = _layer_weights(text)
-    return presets.preset(arguments.preset).replace(**changes)
+    return presets.preset(given.get("preset") or DEFAULT_PRESET).replace(**changes)
 
 
 def _layer_weights(text: str) -> dict[str, float]:

@@ -22,7 +22,7 @@ def register(commands: Any) -> None:
     for name in ("content", "style", "picture"):
         one.add_argument(name, metavar=name.upper())
     add_cost_options(one, precision="f32")
-    one.add_argument("--size", type=int, default=256, metavar="PX", help="longer side at which to compare (256)")
+    one.add_argument("--size", type=int, metavar="PX", help="longer side at which to compare (256)")
     one.add_argument("--json", action="store_true", help="print one JSON object")
     add_common_options(one)
 
@@ -30,15 +30,13 @@ def register(commands: Any) -> None:
 def _score(arguments: argparse.Namespace) -> int:
     from optimizer_baseline.scoring import score
 
+    asked = {name: getattr(arguments, name) for name in ("size", "weights", "rescale", "precision")}
     outcome = score(
         arguments.content,
         arguments.style,
         arguments.picture,
-        preset=preset_of(arguments),
-        size=arguments.size,
-        weights=arguments.weights,
-        rescale=arguments.rescale,
-        precision=arguments.precision,
+        preset=preset_of(vars(arguments)),
+        **{name: value for name, value in asked.items() if value is not None},
     )
     if arguments.json:
         sys.stdout.write(json.dumps(outcome.as_dict(), indent=2) + "\n")

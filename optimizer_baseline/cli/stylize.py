@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from optimizer_baseline import images
 from optimizer_baseline.cli.options import INTERRUPTED, add_common_options, add_cost_options, preset_of
 from optimizer_baseline.errors import InvalidOption, StopRun
 from optimizer_baseline.optimize import OPTIMIZERS
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _WIDE = 100  # columns of a terminal in which the bar has room for every cost
 
 
@@ -36,38 +37,43 @@ def register(commands: Any) -> None:
         help="optimise a picture: content of one, style of others",
         description="Optimise the pixels of a picture until its VGG features have the content of CONTENT and the style "
         "of STYLE. Ctrl-C keeps the best picture so far.",
+        # A resumed run keeps what is not given, so what is given has to be known, the usual value too.
+        argument_default=argparse.SUPPRESS,
     )
-    one.set_defaults(run_command=lambda arguments: _stylize(arguments, vars(one.parse_args([]))))
+    one.set_defaults(run_command=lambda arguments: _stylize(vars(arguments)))
+    usual = _USUAL
     one.add_argument("content", nargs="?", metavar="CONTENT", help="picture whose content is kept")
     one.add_argument("style", nargs="*", metavar="STYLE", help="picture, or several, whose style is taken")
-    one.add_argument("-o", "--out", type=Path, metavar="OUT", help=f"result, one of {' '.join(PICTURE_SUFFIXES)}")
+    one.add_argument("-o", "--out", metavar="OUT", help=f"result, one of {' '.join(images.SUFFIXES)}")
     add_cost_options(one)
     group = one.add_argument_group("pictures")
-    group.add_argument("--size", type=int, default=512, metavar="PX", help="longer side of the result (512)")
+    group.add_argument("--size", type=int, metavar="PX", help=f"longer side of the result ({usual['size']})")
     group.add_argument("--style-size", type=int, metavar="PX", help="longer side of the styles (as --size)")
     group.add_argument("--style-weights", type=float, nargs="+", metavar="W", help="share of each style")
     group.add_argument("--masks", nargs="+", metavar="GREY", help="for each style where it goes (white), or - for all")
     group.add_argument("--preserve-color", action="store_true", help="keep the content's colours (luminance only, YIQ)")
     group = one.add_argument_group("optimisation")
-    group.add_argument("--optimizer", choices=OPTIMIZERS, default="lbfgs")
-    group.add_argument("--iterations", type=int, metavar="N", help="at the finest scale (300)")
+    group.add_argument("--optimizer", choices=OPTIMIZERS, help=f"({usual['optimizer']})")
+    group.add_argument("--iterations", type=int, metavar="N", help=f"at the finest scale ({usual['iterations']})")
     group.add_argument("--coarse-iterations", type=int, metavar="N", help="at each coarser scale (as --iterations)")
     group.add_argument("--evaluations", type=int, metavar="N", help="stop after so many evaluations of the cost")
     group.add_argument("--learning-rate", type=float, metavar="R", help="largest change of a pixel a step (0.02)")
-    group.add_argument("--scales", type=int, default=1, metavar="N", help="sizes, coarse to fine by sqrt(2) (1)")
-    group.add_argument("--init", default="content", metavar="START", help=f"{', '.join(INITS)}, or a picture (content)")
-    group.add_argument("--noise", type=float, default=0.5, metavar="0..1", help="share of it in content+noise (0.5)")
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (0)")
+    group.add_argument("--scales", type=int, metavar="N", help=f"sizes, coarse to fine by sqrt(2) ({usual['scales']})")
+    group.add_argument("--init", metavar="START", help=f"{', '.join(INITS)}, or a picture ({usual['init']})")
+    group.add_argument("--noise", type=float, metavar="0..1", help=f"share of it in content+noise ({usual['noise']})")
+    group.add_argument("--seed", type=int, metavar="N", help=f"of the noise ({usual['seed']})")
     group.add_argument("--server", metavar="HOST:PORT", help="stylewire server for --init feedforward")
     group = one.add_argument_group("progress")
     group.add_argument("--run", type=Path, metavar="DIR", help="new folder for snapshots, history, curves and film")
     group.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
-    group.add_argument("--snapshot-every", type=int, default=50, metavar="N", help="iterations between snapshots (50)")
-    group.add_argument("--film", choices=("webp", "gif"), default="webp", help="format of the animation (webp)")
+    group.add_argument("--snapshot-every", type=int, metavar="N", help=f"iterations between snapshots ({_EVERY})")
+    group.add_argument("--film", choices=("webp", "gif"), help=f"format of the animation ({_FILM})")
     group.add_argument("--quiet", action="store_true", help="no progress bar")
     add_common_options(one)
 
 
+_USUAL = {field.name: field.default for field in dataclasses.fields(Settings) if field.init}
+_EVERY, _FILM = 50, "webp"
 # What a run's folder does not remember, because it is the new command's to say when the run is resumed.
 _TRANSIENT = {"run_command", "run", "resume", "snapshot_every", "film", "quiet", "threads", "verbose", "server"}
 # What may be asked for anew: more of it, and another file for the result.
@@ -76,13 +82,13 @@ _PATHS = ("content", "out")
 _PATH_LISTS = ("style", "rescale", "masks")
 
 
-def _remember(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of a run for its folder, with absolute paths: it may be resumed from elsewhere."""
-    table = {name: value for name, value in vars(arguments).items() if name not in _TRANSIENT}
+def _remember(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run does, for its folder, with absolute paths: it may be resumed from elsewhere."""
+    table = {name: value for name, value in {**_USUAL, **given}.items() if name not in _TRANSIENT}
     for name in _PATHS:
         table[name] = str(Path(table[name]).absolute())
     for name in _PATH_LISTS:
-        if table[name]:
+        if table.get(name):
             table[name] = [p if p == "-" else str(Path(p).absolute()) for p in table[name]]
     for name, words in (("init", INITS), ("weights", ("auto", "keras", "offline"))):
         if table[name] not in words and Path(table[name]).exists():
@@ -90,92 +96,77 @@ def _remember(arguments: argparse.Namespace) -> dict[str, Any]:
     return table
 
 
-def _recall(arguments: argparse.Namespace, unasked: dict[str, Any], remembered: dict[str, Any]) -> None:
-    """Puts into `arguments` what the resumed run has, where nothing else was asked for.
+def _recall(given: Mapping[str, Any], remembered: Mapping[str, Any]) -> dict[str, Any]:
+    """What the resumed run has, and what is asked for beyond it.
 
     Raises:
         InvalidOption: Something else was asked for that a run keeps.
     """
-    for name, value in remembered.items():
-        given = getattr(arguments, name)
-        if given == unasked[name]:
-            setattr(arguments, name, value)
-        elif name not in _RENEWABLE and given != value:
+    for name, value in given.items():
+        if name in remembered and name not in _RENEWABLE and remembered[name] != value:
             flag = f"--{name.replace('_', '-')}"
-            raise InvalidOption(f"{flag} is {given}; the run to resume has {value}, and keeps it")
+            raise InvalidOption(f"{flag} is {value}; the run to resume has {remembered[name]}, and keeps it")
+    return {**remembered, **given}
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
-    return Settings(
-        preset=preset_of(arguments),
-        weights=arguments.weights,
-        rescale=tuple(arguments.rescale),
-        precision=arguments.precision,
-        size=arguments.size,
-        style_size=arguments.style_size,
-        optimizer=arguments.optimizer,
-        iterations=300 if arguments.iterations is None else arguments.iterations,
-        coarse_iterations=arguments.coarse_iterations,
-        evaluations=arguments.evaluations,
-        learning_rate=arguments.learning_rate,
-        init=arguments.init,
-        noise=arguments.noise,
-        seed=arguments.seed,
-        scales=arguments.scales,
-        preserve_color=arguments.preserve_color,
-    )
+def _settings(given: Mapping[str, Any]) -> Settings:
+    asked = {name: given[name] for name in _USUAL if given.get(name) is not None}
+    return Settings(**asked | {"preset": preset_of(given)})
 
 
-def _stylize(arguments: argparse.Namespace, unasked: dict[str, Any]) -> int:
-    """`unasked` has the value of every option that is not given."""
+def _stylize(given: Mapping[str, Any]) -> int:
+    """`given` has what was given, and nothing else."""
     from optimizer_baseline.runs import RunFolder
     from optimizer_baseline.transfer import stylize
 
     folder = None
     state = None
-    if arguments.resume is not None:
-        if arguments.content or arguments.run:
+    resume = given.get("resume")
+    if resume is not None:
+        if "content" in given or "run" in given:
             raise InvalidOption("--resume takes its pictures and its folder from the run; give neither")
-        folder = RunFolder(arguments.resume)
+        folder = RunFolder(resume)
         remembered, state = folder.open()
-        _recall(arguments, unasked, remembered)
-    elif not arguments.content or not arguments.style or arguments.out is None:
+        given = _recall(given, remembered)
+    elif not given.get("content") or not given.get("style") or "out" not in given:
         raise InvalidOption("stylize needs CONTENT, at least one STYLE, and -o OUT (or --resume DIR)")
-    if arguments.snapshot_every < 1:
-        raise InvalidOption(f"--snapshot-every is {arguments.snapshot_every}; the least is 1 iteration")
-    out = Path(arguments.out)
-    if out.suffix.lower() not in PICTURE_SUFFIXES:
-        raise InvalidOption(f"{out} has suffix {out.suffix!r}; a result is one of {' '.join(PICTURE_SUFFIXES)}")
-    _check_writable(out, [arguments.content, *arguments.style, *(arguments.masks or []), arguments.init])
-    settings = _settings(arguments)
-    if arguments.resume is not None and folder is not None:
-        folder.remember(_remember(arguments))
-    if arguments.run is not None:
-        folder = RunFolder(arguments.run)
-        folder.create(_remember(arguments))
+    every, masks = given.get("snapshot_every", _EVERY), given.get("masks")
+    if every < 1:
+        raise InvalidOption(f"--snapshot-every is {every}; the least is 1 iteration")
+    out = Path(given["out"])
+    if out.suffix.lower() not in images.SUFFIXES:
+        raise InvalidOption(f"{out} has suffix {out.suffix!r}; a result is one of {' '.join(images.SUFFIXES)}")
+    settings = _settings(given)
+    _check_writable(out, [given["content"], *given["style"], *(masks or []), settings.init])
+    if "run" in given:
+        folder = RunFolder(given["run"])
+        folder.create(_remember(given))
 
-    with _bar(arguments.quiet) as show, _interruptible() as interrupted:
+    with _bar("quiet" in given) as show, _interruptible() as interrupted:
         latest: list[Progress] = []
 
         def on_iteration(progress: Progress) -> None:
             show(progress)
-            latest[:] = [progress]
             if folder is not None:
+                if resume is not None and not latest:
+                    # It goes on: from now on with what was asked for anew.
+                    folder.remember(_remember(given))
                 folder.add(progress)
                 at_end = interrupted.is_set() or progress.iteration == progress.iterations
-                if at_end or progress.iteration % arguments.snapshot_every == 0:
+                if at_end or progress.iteration % every == 0:
                     _snapshot(folder, progress)
+            latest[:] = [progress]
             if interrupted.is_set():
                 raise StopRun("interrupted")
 
         result = stylize(
-            arguments.content,
-            arguments.style,
+            given["content"],
+            given["style"],
             settings=settings,
-            style_weights=arguments.style_weights,
-            masks=None if arguments.masks is None else [None if m == "-" else m for m in arguments.masks],
+            style_weights=given.get("style_weights"),
+            masks=None if masks is None else [None if m == "-" else m for m in masks],
             callback=on_iteration,
-            server=arguments.server,
+            server=given.get("server"),
             resume=state,
         )
         result.picture.save(out, quality=95)
@@ -183,7 +174,7 @@ def _stylize(arguments: argparse.Namespace, unasked: dict[str, Any]) -> int:
             # A run that ended early for another reason (evaluations, divergence) has its last iterations unsaved.
             if latest and not (folder.snapshots / f"{latest[0].iteration:06d}.png").exists():
                 _snapshot(folder, latest[0])
-            folder.finish(arguments.film)
+            folder.finish(given.get("film", _FILM))
     sys.stderr.write(
         f"{out}: cost {result.costs.total_cost:.6g} after {result.evaluations} evaluations, {result.seconds:.1f} s, "
         f"{result.precision}{f' ({result.stopped})' if result.stopped else ''}\n"

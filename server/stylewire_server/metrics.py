@@ -101,7 +101,7 @@ class Metrics(Watcher):
             raise MetricsError(f"cannot bind {host}:{port} for the metrics: {error.strerror}") from None
         server.RequestHandlerClass.timeout = _REQUEST_SECONDS
         # Its own way is a trace on stderr, whatever the log's format.
-        server.handle_error = _note  # type: ignore[method-assign]
+        server.handle_error = _note
         return Listener(server, thread)
 
 

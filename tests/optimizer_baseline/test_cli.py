@@ -96,8 +96,17 @@ def test_a_resumed_run_keeps_its_settings_and_remembers_new_ones(files, capfd):
     capfd.readouterr()
     assert main(["stylize", "--resume", str(run), "--size", "99"]) == 2
     assert capfd.readouterr().err == "error: --size is 99; the run to resume has 40, and keeps it\n"
-    assert main(["stylize", "--resume", str(run), "--iterations", "4", "--quiet"]) == 0
-    assert json.loads((run / "run.json").read_text())["iterations"] == 4
+    # The value that it would have by itself is asked for too.
+    for flag, usual in (("--preset", "gatys2016"), ("--size", "512"), ("--precision", "auto")):
+        assert main(["stylize", "--resume", str(run), flag, usual]) == 2
+        assert capfd.readouterr().err.startswith(f"error: {flag} is {usual}; the run to resume has ")
+    assert main(["stylize", "--resume", str(run), "--iterations", "4", "--size", "40", "--quiet"]) == 0
+    kept = (run / "run.json").read_text()
+    assert json.loads(kept)["iterations"] == 4
+    # A run that does not go on is left as it is.
+    assert main(["stylize", "--resume", str(run), "--iterations", "3", "-o", str(files / "x.png"), "--quiet"]) == 2
+    assert "the run is complete" in capfd.readouterr().err
+    assert (run / "run.json").read_text() == kept
 
 
 def test_the_result_is_tried_before_the_work(files, capfd):

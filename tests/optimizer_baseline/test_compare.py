@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import optimizer_baseline
-from optimizer_baseline import cli
-from optimizer_baseline.compare import Plan, picture_files
+from optimizer_baseline import cli, images
+from optimizer_baseline.compare import Plan
 from optimizer_baseline.errors import InvalidOption
 from optimizer_baseline.feedforward import FeedForwardError
 from optimizer_baseline.serving import local_server
@@ -182,7 +182,7 @@ def test_pairs_have_to_differ(tmp_path):
 
 def test_a_folder_without_pictures(tmp_path):
     with pytest.raises(InvalidOption, match="no picture in"):
-        picture_files([tmp_path])
+        images.files([tmp_path])
 
 
 def test_a_server_that_cannot_start_says_why():

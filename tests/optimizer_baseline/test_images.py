@@ -151,3 +151,15 @@ def test_masks():
     painted = Image.new("RGBA", (4, 2))
     painted.paste("white", (0, 0, 2, 2))
     np.testing.assert_array_equal(images.load_mask(painted, 4, 2)[0, :, :, 0], [[1, 1, 0, 0]] * 2)
+
+
+@pytest.mark.parametrize("nothing", [None, 7, ["a.png"], bytearray(b"x")])
+def test_what_is_no_picture_is_named(nothing):
+    with pytest.raises(InvalidImage, match=f"content is {type(nothing).__name__}; expected a path, the bytes"):
+        images.load(nothing, "content")
+
+
+def test_a_mask_may_have_an_axis_of_one(content):
+    mask = np.zeros((10, 12, 1), np.uint8)
+    mask[:, :6] = 255
+    np.testing.assert_array_equal(images.load_mask(mask, 12, 10), images.load_mask(mask[..., 0], 12, 10))

@@ -112,6 +112,14 @@ def test_any_number_can_be_replaced_and_is_checked():
         base.replace(content_layers={}, style_layers={})
 
 
+@pytest.mark.parametrize(
+    "change", [{"content_weight": "3"}, {"style_weight": None}, {"style_layers": ["relu3_3"]}, {"content_layers": 3}]
+)
+def test_what_is_no_number_is_told(change):
+    with pytest.raises(InvalidOption, match="a preset's weights are numbers and its layers a mapping"):
+        preset("magenta").replace(**change)
+
+
 def test_presets_cannot_be_changed_in_place():
     with pytest.raises(dataclasses.FrozenInstanceError):
         preset("coursera").style_weight = 1.0

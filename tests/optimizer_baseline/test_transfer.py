@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from optimizer_baseline import CustomCost, Diverged, InvalidOption, Settings, StopRun, images, stylize
+from optimizer_baseline import (
+    BaselineError,
+    CustomCost,
+    Diverged,
+    InvalidOption,
+    Settings,
+    StopRun,
+    images,
+    score,
+    stylize,
+)
 from optimizer_baseline.presets import preset
 
 QUICK = {
@@ -183,6 +193,55 @@ def test_a_run_resumed_between_two_scales_goes_on_from_the_best(content, style):
     assert not np.array_equal(states[5].pixels, states[5].best)
     rest = stylize(large, style, iterations=1, resume=states[5], **options)
     assert rest.history[0].costs.total_cost == pytest.approx(whole.history[6].costs.total_cost, rel=1e-5)
+
+
+COARSE = {"size": 128, "scales": 2, "iterations": 6}
+
+
+def test_a_run_that_ends_at_a_coarse_scale_tells_the_cost_of_what_it_returns(content, style):
+    large = content.resize((128, 128))
+    result = stylize(large, style, evaluations=4, **QUICK | COARSE)
+    assert result.history[-1].scale == 1
+    settings = {name: QUICK[name] for name in ("preset", "weights", "precision")}
+    measured = score(large, style, result.picture, size=128, **settings).costs.total_cost
+    assert result.costs.total_cost == pytest.approx(measured, rel=5e-3)
+    assert result.costs.content_cost > 1.5 * result.history[-1].costs.content_cost
+
+
+def test_nan_at_a_finer_scale_keeps_the_coarser_one(content, style):
+    factor = tf.Variable(1.0)
+    custom = CustomCost(["relu1_1"], lambda features: factor * tf.reduce_mean(features["relu1_1"]))
+
+    def spoil(progress):
+        if progress.iteration == 6:
+            factor.assign(np.nan)
+
+    result = stylize(content.resize((128, 128)), style, custom=custom, callback=spoil, **QUICK | COARSE)
+    assert "nan" in result.stopped
+    assert len(result.history) == 6
+    assert result.picture.size == (128, 128)
+
+
+def test_a_custom_cost_is_one_number(content, style):
+    custom = CustomCost(["relu1_1"], lambda features: features["relu1_1"][0, 0, 0])
+    with pytest.raises(InvalidOption, match=r"the custom cost has shape \(64,\); it is one number"):
+        stylize(content, style, custom=custom, iterations=1, **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"iterations": 2.5}, "iterations is 2.5; it is a whole number"),
+        ({"size": "64"}, "size is '64'; it is a whole number"),
+        ({"scales": None}, "scales is None; it is a whole number"),
+        ({"preset": None}, "preset is None; it is a name or a Preset"),
+        ({"rescale": "a.png"}, "rescale is 'a.png'; it is a list of pictures"),
+        ({"masks": "mask.png"}, "mask: no file mask.png"),
+    ],
+)
+def test_what_a_setting_cannot_be_is_told(content, style, wrong, message):
+    with pytest.raises(BaselineError, match=message):
+        stylize(content, style, **QUICK | wrong)
 
 
 def test_a_flat_style_keeps_the_height_that_the_network_needs(content):
