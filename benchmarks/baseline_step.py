@@ -114,7 +114,7 @@ def worker(engine, network, threads):
             began = time.perf_counter()
             cost = step()
             seconds.append(time.perf_counter() - began)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
         print(json.dumps({"seconds": seconds, "cost": cost, "peak_mb": round(peak)}), flush=True)
 
 

@@ -12,7 +12,7 @@ import openvino as ov
 from common import interleaved, summary, table, write
 from openvino import opset13 as op
 from stylewire_server.engine.openvino import OpenVinoEngine
-from stylewire_server.weights.lite import _locate, lite
+from stylewire_server.weights.lite import lite, locate
 
 SIDES = (256, 512, 1024)
 ROUNDS = {256: 120, 512: 40, 1024: 12}
@@ -34,7 +34,7 @@ def matrix_product(precision: str) -> ov.InferRequest:
 def as_it_comes(side: int) -> ov.InferRequest:
     """The ONNX transformer for that size, compiled with OpenVINO's defaults."""
     core = ov.Core()
-    model = core.read_model(_locate("arbitrary_transform.onnx"))
+    model = core.read_model(locate("arbitrary_transform.onnx"))
     content, vector = model.inputs
     model.reshape({content: [1, side, side, 3], vector: [1, 1, 1, 100]})
     return core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()

@@ -33,7 +33,7 @@ def peak(model: str, precision: str, side: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Prints a table and writes results/memory.json."""
+    """Prints a table and writes results/memory_MODEL_PRECISION.json."""
     model, precision = [*sys.argv[1:], *("full", "auto")[len(sys.argv) - 1 :]][:2]
     rows = []
     for side in SIDES:

@@ -16,7 +16,7 @@ import openvino as ov
 from PIL import Image
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
-from stylewire_server.weights.lite import _locate
+from stylewire_server.weights.lite import locate
 
 SIDE = 256
 
@@ -34,8 +34,8 @@ class PlainServicer(stylizer_pb2_grpc.StylizerServicer):
         core = ov.Core()
         config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
         self._own = threading.local()
-        self._predict = core.compile_model(_locate("arbitrary_predict.onnx"), "CPU", config)
-        transform = core.read_model(_locate("arbitrary_transform.onnx"))
+        self._predict = core.compile_model(locate("arbitrary_predict.onnx"), "CPU", config)
+        transform = core.read_model(locate("arbitrary_transform.onnx"))
         content, vector = transform.inputs
         transform.reshape({content: [1, SIDE, SIDE, 3], vector: [1, 1, 1, 100]})
         self._transform = core.compile_model(transform, "CPU", config)

@@ -21,6 +21,7 @@ from stylewire.v1 import stylizer_pb2_grpc
 from stylewire_server.logs import CallLog
 from stylewire_server.metrics import Metrics
 from stylewire_server.rpc.interceptor import CallInterceptor
+from stylewire_server.rpc.loaded import Loaded
 from stylewire_server.rpc.stylizer import StylizerServicer
 from stylewire_server.scheduler import Scheduler
 from stylewire_server.slots import Slots
@@ -43,7 +44,7 @@ async def ours() -> tuple[grpc.aio.Server, asyncio.Task]:
     slots = Slots(4096, "calls"), Slots(64, "streams"), Slots(64, "probes")
     interceptor = CallInterceptor(None, *slots, scheduler.check_room, watchers)
     made = grpc.aio.server(interceptors=[interceptor])
-    stylizer_pb2_grpc.add_StylizerServicer_to_server(StylizerServicer(scheduler), made)
+    stylizer_pb2_grpc.add_StylizerServicer_to_server(StylizerServicer(scheduler, Loaded()), made)
     return made, occupied
 
 

@@ -1,9 +1,6 @@
 """The stylewire server: neural style transfer over gRPC."""
 
 import sys
-from importlib.metadata import version
-
-__version__ = version("stylewire")
 
 # `import openvino` alone would report itself to its makers, from a forked copy of this process. Where this module
 # cannot be imported openvino falls back to a stub that reports nothing.

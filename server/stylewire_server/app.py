@@ -3,47 +3,37 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
-from importlib.metadata import version
 
 import grpc.aio
-import numpy as np
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from stylewire.oip import open_inference_pb2 as oip
 from stylewire.oip import open_inference_pb2_grpc
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 
-from . import exits, tracing
+from . import exits, loading, tracing
 from .binding import BindError, bind, shown
-from .blobs import below, open_blobs
-from .bounded import BoundedBlobs
-from .engine.base import Engine
-from .engine.start import start
 from .engine.watched import WatchedEngine
 from .folder import load_folder
 from .front import Front
-from .images import SIDE
 from .logs import CallLog
 from .memory import pass_over_what_stays
 from .metrics import Metrics
 from .reload import Reloader
 from .rpc.call import Watcher
 from .rpc.interceptor import CallInterceptor
+from .rpc.loaded import Loaded
 from .rpc.oip import OpenInferenceServicer
 from .rpc.reflection import add_reflection
 from .rpc.stylizer import StylizerServicer
 from .scheduler import Scheduler
 from .settings import ServeSettings
 from .slots import Slots
-from .store import StyleStore
-from .styles import Edition
 from .stylizer import Stylizer
 from .tls import TlsFiles
 from .tokens import TokenFile
 from .unsent import unsent_bytes
 from .weights.network import Network
-from .weights.select import open_network
 
 log = logging.getLogger(__name__)
 
@@ -110,8 +100,9 @@ class _Service:
         self._scheduler = Scheduler(settings.workers, settings.queue_size)
         self._metrics = Metrics(self._scheduler)
         self._tracing = tracing.Tracing() if tracing.wanted() else None
-        self._stylizer = StylizerServicer(self._scheduler)
-        self._oip = OpenInferenceServicer(self._scheduler, settings.max_pixels)
+        self._loaded = Loaded()
+        self._stylizer = StylizerServicer(self._scheduler, self._loaded)
+        self._oip = OpenInferenceServicer(self._scheduler, self._loaded, settings.max_pixels)
         self._calls = Slots(settings.max_calls, "calls")
         self._interceptor = self._call_interceptor()
         tls = self._tls()
@@ -132,13 +123,13 @@ class _Service:
         await self._front.start()
         tending = asyncio.create_task(self._tend())
         try:
-            network, engine = await asyncio.to_thread(_open, settings, self._engine_crashed)
-            stylizer = await asyncio.to_thread(_stylizer, network, engine, settings)
+            network, engine = await asyncio.to_thread(loading.open_engine, settings, self._engine_crashed)
+            stylizer = await asyncio.to_thread(loading.make_stylizer, network, engine, settings)
             self._ready(network, engine, stylizer)
             pass_over_what_stays()
             self._is_serving = True
             await self._set_health(health_pb2.HealthCheckResponse.SERVING)
-            log.info("model %s on %s in %s%s", network.edition, engine.name, engine.precision, _advice(network))
+            log.info("model %s on %s in %s%s", network.edition, engine.name, engine.precision, loading.advice(network))
             address = shown(settings.host, port)
             print(f"serving on {address} model={network.edition} precision={engine.precision}", flush=True)  # noqa: T201
             await self._ending.wait()
@@ -248,10 +239,9 @@ class _Service:
             self._ending.set()
 
     def _ready(self, network: Network, engine: WatchedEngine, stylizer: Stylizer) -> None:
-        model = _model(network, engine, self._settings)
+        model = loading.describe(network, engine, self._settings)
         self._metrics.serving(model, stylizer.cache, engine)
-        self._stylizer.ready(stylizer, model)
-        self._oip.ready(stylizer, model)
+        self._loaded.put(stylizer, model)
         if (folder := self._settings.styles) is not None:
             self._reloader.add("styles", lambda: load_folder(stylizer, folder))
 
@@ -278,63 +268,3 @@ class _Service:
     async def _set_health(self, status: int) -> None:
         for name in ("", SERVICE, OPEN_INFERENCE):
             await self._checks.set(name, status)
-
-
-def _open(settings: ServeSettings, crashed: Callable[[], None]) -> tuple[Network, WatchedEngine]:
-    """The network in an engine that has run once, so that no caller pays for first touches."""
-    network = open_network(settings.model, settings.cache)
-    engine = start(
-        network,
-        settings.engine,
-        settings.precision,
-        settings.effective_threads,
-        settings.effective_streams,
-        adaptive=not settings.streams,
-        kept=settings.compiled,
-    )
-    _try(engine)
-    return network, WatchedEngine(engine, _try, crashed)
-
-
-def _try(engine: Engine) -> None:
-    picture = np.zeros((1, SIDE, SIDE, 3), np.uint8)
-    engine.transform(picture, engine.predict(picture))
-
-
-def _stylizer(network: Network, engine: Engine, settings: ServeSettings) -> Stylizer:
-    store = StyleStore(BoundedBlobs(open_blobs(below(settings.data_dir, "styles"))))
-    edition = Edition(network.edition, network.sha256)
-    limits = settings.image_limits
-    stylizer = Stylizer(engine, limits, settings.max_styles, settings.cache_bytes, edition, store)
-    if settings.styles is not None:
-        load_folder(stylizer, settings.styles)
-    return stylizer
-
-
-def _advice(network: Network) -> str:
-    """How to get what is better than this network, if anything is."""
-    if network.edition == "lite":
-        return "; the full model, 20 times the arithmetic, comes with: python -m stylewire_server fetch"
-    return "" if network.verified else "; its files are not the published ones"
-
-
-def _model(network: Network, engine: Engine, settings: ServeSettings) -> pb.Model:
-    return pb.Model(
-        edition=network.edition,
-        engine=engine.name,
-        precision=engine.precision,
-        style_dimension=network.style_dimension,
-        weights_sha256=network.sha256,
-        version=version("stylewire"),
-        verified=network.verified,
-        limits=pb.Limits(
-            max_pixels=settings.max_pixels,
-            max_encoded_bytes=settings.max_encoded_bytes,
-            max_styles=settings.max_styles,
-            queue_size=settings.queue_size,
-            max_decode_pixels=settings.max_decode_pixels,
-            min_side=settings.image_limits.min_side,
-            max_message_bytes=settings.max_message_bytes,
-            max_streams=settings.max_streams,
-        ),
-    )

@@ -37,7 +37,7 @@ class StyleExists(ServiceError):
 
 
 class StyleMismatch(ServiceError):
-    """The style was made by another edition of the network."""
+    """The style was made by another network: another edition, or other weights of the same."""
 
 
 class StyleDamaged(ServiceError):
@@ -45,7 +45,7 @@ class StyleDamaged(ServiceError):
 
 
 class StoreFailed(ServiceError):
-    """The folder of the named styles cannot be read or written."""
+    """The storage of the named styles cannot be read or written."""
 
 
 class Exhausted(ServiceError):

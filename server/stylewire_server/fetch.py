@@ -10,11 +10,11 @@ import openvino as ov
 
 from .engine.openvino import OpenVinoEngine, computes_bf16
 from .quality import psnr
-from .staging import staging, sync
 from .weights.download import Progress, parts, resolve, unpack
 from .weights.full import BOTH, F32_DB, FOLDER, Manifest, as_network, read_manifest
 from .weights.network import STYLE_SIDE, WeightsError, needing
 from .weights.published import FILES, HANDLE, differences, sha256
+from .weights.staging import staging, sync
 
 _PROBES = 3
 

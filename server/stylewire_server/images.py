@@ -2,7 +2,6 @@
 
 import io
 import logging
-import math
 import re
 import threading
 from collections.abc import Iterator
@@ -15,15 +14,14 @@ from PIL import ExifTags, Image
 
 from . import jpeg, png
 from .errors import InvalidInput
+from .fit import Fit, Size, flip, plan_for, resize, resize_floats
+from .limits import ImageLimits, above
 from .profiles import to_srgb
 
 log = logging.getLogger(__name__)
 
 # The limit below is checked from the header, with a message of our own.
 Image.MAX_IMAGE_PIXELS = None
-
-SIDE = 256
-"""Side in pixels that the network was trained at."""
 
 _DECODERS = ("JPEG", "PNG", "WEBP")
 
@@ -40,20 +38,8 @@ _TRANSPOSE = {
 }
 """EXIF orientation -> what makes the picture upright (Exif 2.32, table 6)."""
 
-Size = tuple[int, int]
-"""Width and height in pixels, in Pillow's order."""
-
 _TURNED = range(5, 9)
 """EXIF orientations that swap width and height."""
-
-
-class Fit(StrEnum):
-    """How a content picture reaches the network."""
-
-    CROP_256 = "crop"
-    SQUASH_256 = "squash"
-    KEEP_256 = "keep"
-    NATIVE = "native"
 
 
 class Encoding(StrEnum):
@@ -83,8 +69,6 @@ _LARGE = 8_000_000
 
 _one_large = threading.Lock()
 
-_FILTER = Image.Resampling.LANCZOS
-
 _PLAIN = frozenset({"L", "RGB", "CMYK", "RGBA"})
 """Modes that need no conversion before they are brought to size."""
 
@@ -93,23 +77,6 @@ _SIGNATURES = {
     Encoding.PNG: re.compile(rb"\x89PNG\r\n\x1a\n"),
     Encoding.WEBP: re.compile(rb"RIFF....WEBP", re.DOTALL),
 }
-
-
-@dataclass(frozen=True)
-class ImageLimits:
-    """What a picture may be.
-
-    Args:
-        max_pixels: Of the picture that reaches the network.
-        max_decode_pixels: Of any picture as its header states it.
-        max_encoded_bytes: Of an encoded picture.
-        min_side: Shortest side in pixels.
-    """
-
-    max_pixels: int = 4_194_304
-    max_decode_pixels: int = 50_000_000
-    max_encoded_bytes: int = 16 * 2**20
-    min_side: int = 16
 
 
 @dataclass(frozen=True)
@@ -135,13 +102,13 @@ def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) 
     if isinstance(source, np.ndarray):
         size = (source.shape[1], source.shape[0])
         _check_size(size, limits, field)
-        plan = _plan(size, fit, limits, field)
+        plan = plan_for(size, fit, limits, field)
         if source.dtype == np.float32:
             _check_levels(source, field)
-            return Picture(_resize_floats(source, plan), Encoding.RAW_FLOATS)
+            return Picture(resize_floats(source, plan), Encoding.RAW_FLOATS)
         if plan.target == size:
             return Picture(source, Encoding.RAW_PIXELS)
-        return Picture(np.asarray(_resize(Image.fromarray(source), plan)), Encoding.RAW_PIXELS)
+        return Picture(np.asarray(resize(Image.fromarray(source), plan)), Encoding.RAW_PIXELS)
     image, encoding = _open(source, limits, field)
     with _room_for(image):
         return Picture(_decode(image, encoding, len(source), fit, limits, field), encoding)
@@ -152,7 +119,7 @@ def target_pixels(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, fie
 
     Without the orientation: it changes no number of pixels, and Pillow decodes a whole PNG to look for it.
     """
-    width, height = _plan(_size(source, limits, field), fit, limits, field).target
+    width, height = plan_for(_size(source, limits, field), fit, limits, field).target
     return width * height
 
 
@@ -184,7 +151,7 @@ def _decode(
     """Pixels [H,W,3] of a file of that many bytes that `_open` has opened; raises as `load`."""
     orientation = _orientation(image)
     turned = orientation in _TURNED
-    plan = _plan(_flip(image.size) if turned else image.size, fit, limits, field)
+    plan = plan_for(flip(image.size) if turned else image.size, fit, limits, field)
     if turned:
         plan = plan.turned()
     try:
@@ -193,7 +160,7 @@ def _decode(
             image.draft(None, plan.least_size(image.size))
         profile = image.info.get("icc_profile")
         # Small before it is composed on white: each step on the whole picture is a copy of it.
-        image = to_srgb(_on_white(_resize(_plain(image), plan)), profile)
+        image = to_srgb(_on_white(resize(_plain(image), plan)), profile)
         if orientation in _TRANSPOSE:
             image = image.transpose(_TRANSPOSE[orientation])
         return np.asarray(image)
@@ -217,17 +184,6 @@ def _room_for(image: Image.Image) -> Iterator[None]:
     else:
         with _one_large:
             yield
-
-
-def squash(pixels: np.ndarray) -> np.ndarray:
-    """Pixels [H,W,3], uint8 or float32, brought to 256x256, as the style predictor takes them."""
-    if pixels.shape[:2] == (SIDE, SIDE):
-        return pixels
-    size = (pixels.shape[1], pixels.shape[0])
-    plan = _Plan(size, (0, 0), (SIDE, SIDE))
-    if pixels.dtype == np.float32:
-        return _resize_floats(pixels, plan)
-    return np.asarray(_resize(Image.fromarray(pixels), plan))
 
 
 def encode(pixels: np.ndarray, encoding: Encoding, quality: int = 90) -> bytes:
@@ -254,65 +210,16 @@ def encode(pixels: np.ndarray, encoding: Encoding, quality: int = 90) -> bytes:
     return out.getvalue()
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """Part of a picture of that size, left out as equal margins, and the size that the rest is brought to."""
-
-    size: Size
-    margin: tuple[float, float]
-    target: Size
-
-    def turned(self) -> "_Plan":
-        """The same for the picture turned by a quarter."""
-        return _Plan(_flip(self.size), (self.margin[1], self.margin[0]), _flip(self.target))
-
-    def least_size(self, size: Size) -> Size:
-        """The whole picture's size at which the part that is used has just the target's size."""
-        used = [side - 2 * margin for side, margin in zip(self.size, self.margin, strict=True)]
-        return (
-            min(size[0], math.ceil(size[0] * self.target[0] / used[0])),
-            min(size[1], math.ceil(size[1] * self.target[1] / used[1])),
-        )
-
-
-def _plan(size: Size, fit: Fit, limits: ImageLimits, field: str) -> _Plan:
-    width, height = size
-    shorter = min(size)
-    match fit:
-        case Fit.CROP_256:
-            return _Plan(size, ((width - shorter) / 2, (height - shorter) / 2), (SIDE, SIDE))
-        case Fit.SQUASH_256:
-            return _Plan(size, (0, 0), (SIDE, SIDE))
-        case Fit.KEEP_256:
-            target = (round(width * SIDE / shorter), round(height * SIDE / shorter))
-        case Fit.NATIVE:
-            target = size
-    pixels = target[0] * target[1]
-    if pixels > limits.max_pixels:
-        brought = "" if target == size else f", brought to {target[0]}x{target[1]} px by this fit"
-        raise InvalidInput(
-            field,
-            f"{field} is {width}x{height} px{brought} {_above(pixels, limits.max_pixels)}; "
-            "make it smaller, or use a fit that does",
-        )
-    return _Plan(size, (0, 0), target)
-
-
 def _check_size(size: Size, limits: ImageLimits, field: str) -> None:
     width, height = size
     pixels = width * height
     if pixels > limits.max_decode_pixels:
         raise InvalidInput(
             field,
-            f"{field} is {width}x{height} px {_above(pixels, limits.max_decode_pixels)}",
+            f"{field} is {width}x{height} px {above(pixels, limits.max_decode_pixels)}",
         )
     if min(size) < limits.min_side:
         raise InvalidInput(field, f"{field} is {width}x{height} px; each side must be at least {limits.min_side} px")
-
-
-def _above(pixels: int, limit: int) -> str:
-    digits = 1 if round(pixels / 1e6, 1) > round(limit / 1e6, 1) > 0 else 6
-    return f"= {pixels / 1e6:,.{digits}f} Mpx; the limit is {limit / 1e6:,.{digits}f} Mpx"
 
 
 def _open(data: bytes, limits: ImageLimits, field: str) -> tuple[Image.Image, Encoding]:
@@ -354,10 +261,6 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _flip(size: Size) -> Size:
-    return size[1], size[0]
-
-
 def _plain(image: Image.Image) -> Image.Image:
     """The same in mode L, RGB, CMYK or RGBA: 8 bits, no palette."""
     if image.mode.startswith("I"):
@@ -394,19 +297,6 @@ def _correct_transparency(image: Image.Image, encoding: Encoding, data: bytes) -
         image.info["transparency"] = clear * 255 // (2**bits - 1)
 
 
-def _resize(image: Image.Image, plan: _Plan) -> Image.Image:
-    # The decoder may have made the picture smaller than the plan knows it.
-    scale = (image.width / plan.size[0], image.height / plan.size[1])
-    left, top = plan.margin[0] * scale[0], plan.margin[1] * scale[1]
-    box = (left, top, image.width - left, image.height - top)
-    if image.size == plan.target and not (left or top):
-        return image
-    if image.mode == "RGBA":
-        # What is transparent has no colour to blend with its neighbours'.
-        return image.convert("RGBa").resize(plan.target, _FILTER, box, reducing_gap=3.0).convert("RGBA")
-    return image.resize(plan.target, _FILTER, box, reducing_gap=3.0)
-
-
 def _check_levels(pixels: np.ndarray, field: str) -> None:
     low, high = float(pixels.min()), float(pixels.max())
     # NaN fails every comparison, and min and max hand it on.
@@ -414,11 +304,3 @@ def _check_levels(pixels: np.ndarray, field: str) -> None:
         raise InvalidInput(
             field, f"{field} has values from {low:.9g} to {high:.9g}; floating-point pixels are from 0 to 1"
         )
-
-
-def _resize_floats(pixels: np.ndarray, plan: _Plan) -> np.ndarray:
-    if plan.target == plan.size:
-        return pixels
-    planes = [np.asarray(_resize(Image.fromarray(pixels[..., plane]), plan)) for plane in range(3)]
-    # Lanczos overshoots at edges.
-    return np.clip(np.stack(planes, axis=-1), 0.0, 1.0)

@@ -17,14 +17,15 @@ import openvino as ov
 
 from .engine.openvino import OpenVinoEngine
 from .errors import InvalidInput
-from .images import Fit, ImageLimits, load
+from .fit import Fit
+from .folder import SUFFIXES
+from .images import load
+from .limits import ImageLimits
 from .quality import psnr
-from .staging import staging, sync
 from .weights.download import Progress
 from .weights.full import INT8_DB, TRANSFORMER_INT8, Manifest, as_network, read_manifest
 from .weights.network import WeightsError, needing
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+from .weights.staging import staging, sync
 
 LEAST = 3
 """Pictures of each kind that it takes: one to check on and two to calibrate on."""

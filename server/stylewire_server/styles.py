@@ -71,7 +71,6 @@ class StyleCache:
     Attributes:
         hits: Vectors that were there.
         misses: Vectors that were not.
-        computed: Times that `compute` ran: misses that did not wait for another's.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -82,7 +81,6 @@ class StyleCache:
         self._pending: dict[str, Future[np.ndarray]] = {}
         self.hits = 0
         self.misses = 0
-        self.computed = 0
 
     def get(self, key: str, compute: Callable[[], np.ndarray]) -> tuple[np.ndarray, bool]:
         """The vector under that key, and whether it was there already; `compute` makes one that was not.
@@ -97,14 +95,11 @@ class StyleCache:
             self.misses += 1
             pending = self._pending.get(key)
             if pending is None:
-                self.computed += 1
                 mine = self._pending[key] = Future()
         if pending is not None:
             try:
                 return pending.result(), False
             except Exception:
-                with self._lock:
-                    self.computed += 1
                 return compute(), False
         try:
             vector = compute()

@@ -11,16 +11,16 @@ import numpy as np
 from . import images, stages, styles, thumbnails
 from .color import preserve_color
 from .engine.base import Engine
-from .errors import InvalidInput, StyleExists, StyleMismatch, StyleNotFound
-from .images import Encoding, Fit, ImageLimits, Picture
+from .errors import InvalidInput, StyleExists, StyleMismatch
+from .fit import Fit, squash
+from .images import Encoding, Picture
+from .limits import ImageLimits
 from .store import StyleStore, check_name, damaged
 from .style_file import KeptStyle
 from .styles import Edition
 
 Source = bytes | np.ndarray
 """A picture: a JPEG, PNG or WebP file, or pixels [H,W,3], uint8 or float32 in 0..1."""
-
-UNNAMED = Edition("unnamed", "")
 
 Checkpoint = Callable[[], None]
 """Called between the stages of a job; raises when the job is no longer wanted."""
@@ -128,7 +128,7 @@ class Stylizer:
         max_styles: Styles that one request may blend.
         cache_bytes: Of style vectors kept for pictures that come again.
         edition: The network that the engine runs.
-        store: The named styles; None for a server that keeps none.
+        store: The named styles.
     """
 
     def __init__(
@@ -137,14 +137,14 @@ class Stylizer:
         limits: ImageLimits,
         max_styles: int,
         cache_bytes: int,
-        edition: Edition = UNNAMED,
-        store: StyleStore | None = None,
+        edition: Edition,
+        store: StyleStore,
     ) -> None:
         self._engine = engine
         self._limits = limits
         self._max_styles = max_styles
         self._edition = edition
-        self._store = store
+        self.store = store
         self.cache = styles.StyleCache(cache_bytes)
 
     def stylize(
@@ -199,8 +199,7 @@ class Stylizer:
         """
         check_name(name)
         self._check_number(blend)
-        store = self.store
-        if not overwrite and name in store:
+        if not overwrite and name in self.store:
             # Before any work is spent; `put` decides between two callers that get past this.
             raise StyleExists(f"style {name!r} exists; delete it first, or overwrite it")
         found = self._find(blend, Timings())
@@ -215,19 +214,8 @@ class Stylizer:
             create_time=datetime.now(UTC),
         )
         checkpoint()
-        store.put(style, overwrite)
+        self.store.put(style, overwrite)
         return style
-
-    @property
-    def store(self) -> StyleStore:
-        """The named styles.
-
-        Raises:
-            StyleNotFound: This server keeps none.
-        """
-        if self._store is None:
-            raise StyleNotFound("this server keeps no named styles")
-        return self._store
 
     def is_own(self, style: KeptStyle) -> bool:
         """Whether the style was made by this network, so that it can be used here."""
@@ -270,7 +258,7 @@ class Stylizer:
     ) -> Stylized:
         if options.strength < 1.0:
             with timings.measure("predict"):
-                own = self._predict(images.squash(picture.pixels))
+                own = self._predict(squash(picture.pixels))
             vector = styles.dose(own, vector, options.strength)
         checkpoint()
         with timings.measure("transform"):

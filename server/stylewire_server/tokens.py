@@ -120,9 +120,6 @@ class TokenFile:
         if not accounts:
             log.warning("the token file has no entries: every call will be refused")
 
-    def __len__(self) -> int:
-        return len(self._accounts)
-
     def account(self, token: str) -> Account | None:
         """The account that the token opens; None for a wrong one.
 

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image, ImageCms, ImageFile
 from stylewire_server import profiles
 from stylewire_server.errors import InvalidInput
-from stylewire_server.images import Encoding, Fit, ImageLimits, encode, load, squash
+from stylewire_server.fit import Fit, squash
+from stylewire_server.images import Encoding, encode, load
+from stylewire_server.limits import ImageLimits
 
 LIMITS = ImageLimits()
 

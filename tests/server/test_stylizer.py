@@ -1,14 +1,20 @@
 """The domain, with the real lite network and real pictures."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from stylewire_server.blobs import open_blobs
 from stylewire_server.engine.openvino import OpenVinoEngine
 from stylewire_server.errors import InvalidInput
-from stylewire_server.images import Encoding, Fit, ImageLimits
+from stylewire_server.fit import Fit
+from stylewire_server.images import Encoding
+from stylewire_server.limits import ImageLimits
+from stylewire_server.store import StyleStore
+from stylewire_server.styles import Edition
 from stylewire_server.stylizer import Options, Stylized, Stylizer, WeightedStyle
 from stylewire_server.weights.lite import lite
 
@@ -16,8 +22,15 @@ RAW = Options(encoding=Encoding.RAW_PIXELS)
 
 
 @pytest.fixture(scope="module")
-def stylizer() -> Stylizer:
-    return Stylizer(OpenVinoEngine(lite()), ImageLimits(), max_styles=4, cache_bytes=1 << 20)
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Stylizer]:
+    """Makes one whose cache is empty."""
+    store = StyleStore(open_blobs(str(tmp_path_factory.mktemp("styles"))))
+    return lambda: Stylizer(OpenVinoEngine(lite()), ImageLimits(), 4, 1 << 20, Edition("lite", ""), store)
+
+
+@pytest.fixture(scope="module")
+def stylizer(fresh: Callable[[], Stylizer]) -> Stylizer:
+    return fresh()
 
 
 def pixels(result: Stylized) -> np.ndarray:
@@ -137,8 +150,8 @@ def test_a_side_that_an_encoding_cannot_hold_is_refused_before_the_work(
     assert caught.value.field == "content"
 
 
-def test_timings_tell_the_stages_apart(photo: Path, style_picture: Path) -> None:
-    stylizer = Stylizer(OpenVinoEngine(lite()), ImageLimits(), max_styles=4, cache_bytes=1 << 20)
+def test_timings_tell_the_stages_apart(fresh: Callable[[], Stylizer], photo: Path, style_picture: Path) -> None:
+    stylizer = fresh()
     style = [WeightedStyle(style_picture.read_bytes())]
     first = stylizer.stylize(photo.read_bytes(), style, Options()).timings
     second = stylizer.stylize(photo.read_bytes(), style, Options()).timings

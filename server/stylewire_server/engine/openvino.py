@@ -16,7 +16,6 @@ from . import compiled
 from .base import pad_to_multiple
 
 U8 = np.dtype(np.uint8)
-F32 = np.dtype(np.float32)
 
 _KERNELS = 32
 """Compiled kernels that each stream keeps for sizes that come again: those of the last size or two.

@@ -6,7 +6,8 @@ import numpy as np
 from stylewire.v1 import stylizer_pb2 as pb
 
 from ..errors import InvalidInput
-from ..images import Encoding, Fit
+from ..fit import Fit
+from ..images import Encoding
 from ..store import check_name
 from ..style_file import KeptStyle
 from ..stylizer import QUALITY, Options, Source, Stylized, WeightedStyle

@@ -12,12 +12,13 @@ from stylewire.oip import open_inference_pb2 as oip
 from stylewire.oip import open_inference_pb2_grpc
 from stylewire.v1 import stylizer_pb2 as pb
 
-from ..errors import InvalidInput, ModelNotFound, NotReady
-from ..images import Fit
+from ..errors import InvalidInput, ModelNotFound
+from ..fit import Fit
 from ..scheduler import Scheduler, Ticket
 from ..stylizer import Options, Source, Stylizer, WeightedStyle
 from . import tensors
 from .call import caller, deadline
+from .loaded import Loaded
 
 MODEL = "stylewire"
 OUTPUT = "stylized"
@@ -31,18 +32,15 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
 
     Args:
         scheduler: The queue in front of the domain.
+        loaded: The domain.
         max_pixels: Of all pictures of a batch together.
     """
 
-    def __init__(self, scheduler: Scheduler, max_pixels: int) -> None:
+    def __init__(self, scheduler: Scheduler, loaded: Loaded, max_pixels: int) -> None:
         self._scheduler = scheduler
+        self._loaded = loaded
         self._max_pixels = max_pixels
-        self._loaded: tuple[Stylizer, pb.Model] | None = None
         self._draining = False
-
-    def ready(self, stylizer: Stylizer, model: pb.Model) -> None:
-        """From now on pictures are made, by that stylizer."""
-        self._loaded = stylizer, model
 
     def drain(self) -> None:
         """From now on the server is not ready."""
@@ -64,7 +62,7 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
         self, request: oip.ModelReadyRequest, context: grpc.aio.ServicerContext
     ) -> oip.ModelReadyResponse:
         """Whether the model takes calls."""
-        if self._loaded is not None:
+        if self._loaded:
             self._find(request.name, request.version)
         return oip.ModelReadyResponse(ready=self._is_ready)
 
@@ -72,7 +70,7 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
         self, request: oip.ServerMetadataRequest, context: grpc.aio.ServicerContext
     ) -> oip.ServerMetadataResponse:
         """Name and version of the server."""
-        return oip.ServerMetadataResponse(name=MODEL, version=self._serving()[1].version)
+        return oip.ServerMetadataResponse(name=MODEL, version=self._loaded.get()[1].version)
 
     async def ModelMetadata(  # noqa: N802
         self, request: oip.ModelMetadataRequest, context: grpc.aio.ServicerContext
@@ -131,15 +129,10 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
 
     @property
     def _is_ready(self) -> bool:
-        return self._loaded is not None and not self._draining
-
-    def _serving(self) -> tuple[Stylizer, pb.Model]:
-        if self._loaded is None:
-            raise NotReady("the model is still loading; watch the health service, or wait for ready")
-        return self._loaded
+        return bool(self._loaded) and not self._draining
 
     def _find(self, name: str, version: str) -> tuple[Stylizer, pb.Model]:
-        stylizer, model = self._serving()
+        stylizer, model = self._loaded.get()
         if name != MODEL:
             raise ModelNotFound(f"there is no model {name!r}; this server has {MODEL!r}")
         if version not in ("", model.edition):

@@ -8,33 +8,30 @@ from google.protobuf import empty_pb2
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 
-from ..errors import NotReady
 from ..scheduler import Scheduler, Ticket
 from ..style_file import KeptStyle
-from ..stylizer import Stylized, Stylizer
+from ..stylizer import Stylized
 from . import convert
 from .call import caller, deadline
 from .frames import Frames
+from .loaded import Loaded
 
 
 class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
-    """Decodes messages, queues the work, encodes what comes of it. Until `ready`, every call is refused.
+    """Decodes messages, queues the work, encodes what comes of it.
 
     Args:
         scheduler: The queue in front of the domain.
+        loaded: The domain; every call is refused as long as it is not there.
     """
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, loaded: Loaded) -> None:
         self._scheduler = scheduler
-        self._loaded: tuple[Stylizer, pb.Model] | None = None
-
-    def ready(self, stylizer: Stylizer, model: pb.Model) -> None:
-        """From now on calls are served: by that stylizer, and GetModel answers that model."""
-        self._loaded = stylizer, model
+        self._loaded = loaded
 
     async def Stylize(self, request: pb.StylizeRequest, context: grpc.aio.ServicerContext) -> pb.StylizeResponse:  # noqa: N802
         """One picture in one or several styles."""
-        stylizer, model = self._serving()
+        stylizer, model = self._loaded.get()
         content = convert.source(request.content, "content")
         styles = convert.weighted_styles(request.styles)
         options = convert.options(request.options)
@@ -50,7 +47,7 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         self, requests: AsyncIterator[pb.StylizeStreamRequest], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.StylizeResponse]:
         """Frames in one style, in order."""
-        stylizer, model = self._serving()
+        stylizer, model = self._loaded.get()
         frames = Frames(requests, stylizer, self._scheduler, caller(context), deadline(context), model.edition)
         # A generator that waits in its yield does not hear of a call's end before it is collected.
         context.add_done_callback(lambda _: frames.cancel())
@@ -59,7 +56,7 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
 
     async def CreateStyle(self, request: pb.CreateStyleRequest, context: grpc.aio.ServicerContext) -> pb.Style:  # noqa: N802
         """Keeps a picture or a blend under a name."""
-        stylizer, _ = self._serving()
+        stylizer, _ = self._loaded.get()
         styles = convert.weighted_styles(request.styles)
 
         def work(ticket: Ticket) -> KeptStyle:
@@ -69,28 +66,23 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
 
     async def GetStyle(self, request: pb.GetStyleRequest, context: grpc.aio.ServicerContext) -> pb.Style:  # noqa: N802
         """One named style."""
-        stylizer, _ = self._serving()
+        stylizer, _ = self._loaded.get()
         return convert.style(await asyncio.to_thread(stylizer.store.get, request.name))
 
     async def ListStyles(  # noqa: N802
         self, request: pb.ListStylesRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListStylesResponse:
         """A page of the named styles."""
-        stylizer, _ = self._serving()
+        stylizer, _ = self._loaded.get()
         styles, token = await asyncio.to_thread(stylizer.store.page, request.page_size, request.page_token)
         return pb.ListStylesResponse(styles=[convert.style(style) for style in styles], next_page_token=token)
 
     async def DeleteStyle(self, request: pb.DeleteStyleRequest, context: grpc.aio.ServicerContext) -> empty_pb2.Empty:  # noqa: N802
         """Forgets a named style."""
-        stylizer, _ = self._serving()
+        stylizer, _ = self._loaded.get()
         await asyncio.to_thread(stylizer.store.delete, request.name)
         return empty_pb2.Empty()
 
     async def GetModel(self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext) -> pb.Model:  # noqa: N802
         """What is being served, and its limits."""
-        return self._serving()[1]
-
-    def _serving(self) -> tuple[Stylizer, pb.Model]:
-        if self._loaded is None:
-            raise NotReady("the model is still loading; watch the health service, or wait for ready")
-        return self._loaded
+        return self._loaded.get()[1]

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..staging import sync
 from .network import Frozen, Network, WeightsError
+from .staging import sync
 
 FOLDER = "full"
 """Of the converted model, in the cache folder."""

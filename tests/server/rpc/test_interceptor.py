@@ -16,14 +16,18 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from PIL import Image
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
+from stylewire_server.blobs import open_blobs
 from stylewire_server.engine.openvino import OpenVinoEngine
-from stylewire_server.images import ImageLimits
+from stylewire_server.limits import ImageLimits
 from stylewire_server.rpc import interceptor
 from stylewire_server.rpc.call import Call, Watcher
 from stylewire_server.rpc.interceptor import CallInterceptor
+from stylewire_server.rpc.loaded import Loaded
 from stylewire_server.rpc.stylizer import StylizerServicer
 from stylewire_server.scheduler import Scheduler
 from stylewire_server.slots import Slots
+from stylewire_server.store import StyleStore
+from stylewire_server.styles import Edition
 from stylewire_server.stylizer import Stylizer
 from stylewire_server.weights.lite import lite
 
@@ -67,8 +71,9 @@ class Serving:
         slots = self.calls, self.streams, self.probes
         around = CallInterceptor(None, *slots, self._scheduler.check_room, [self.ended])
         self._server = grpc.aio.server(interceptors=[around])
-        servicer = StylizerServicer(self._scheduler)
-        servicer.ready(self._stylizer, pb.Model(edition="lite"))
+        loaded = Loaded()
+        loaded.put(self._stylizer, pb.Model(edition="lite"))
+        servicer = StylizerServicer(self._scheduler, loaded)
         stylizer_pb2_grpc.add_StylizerServicer_to_server(servicer, self._server)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -103,8 +108,9 @@ class Serving:
 
 
 @pytest.fixture(scope="module")
-def stylizer() -> Stylizer:
-    return Stylizer(OpenVinoEngine(lite()), ImageLimits(), max_styles=4, cache_bytes=1 << 20)
+def stylizer(tmp_path_factory: pytest.TempPathFactory) -> Stylizer:
+    store = StyleStore(open_blobs(str(tmp_path_factory.mktemp("styles"))))
+    return Stylizer(OpenVinoEngine(lite()), ImageLimits(), 4, 1 << 20, Edition("lite", ""), store)
 
 
 @pytest.fixture

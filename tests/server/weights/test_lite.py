@@ -89,7 +89,7 @@ def test_the_network_says_what_it_is() -> None:
 def test_a_changed_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     damaged = tmp_path / "arbitrary_predict.onnx"
     damaged.write_bytes(b"not the published file")
-    monkeypatch.setattr(lite_module, "_locate", lambda name: damaged)
+    monkeypatch.setattr(lite_module, "locate", lambda name: damaged)
     with pytest.raises(WeightsError, match=r"arbitrary_predict.onnx .* sha256 .* expected d832a92a"):
         lite()
 
