@@ -1,6 +1,6 @@
 """The picture that one pass of the feed-forward network makes: a start for the optimiser, and what it is compared with.
 
-The pass runs in a stylewire server, through the client. This is the only place that knows how to get it.
+The pass runs in a stylewire server, through the client; `passes` has the same way for many pictures, timed.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def describe() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": cores,
-        "memory_gb": None if memory is None else round(memory / 2**20, 1),
+        "memory_gb": None if memory is None else round(memory * 1024 / 1e9, 1),
         "system": f"{platform.system()} {platform.machine()}",
     }
 

@@ -57,9 +57,10 @@ class AsyncClient:
         self.target = target or default_target()
         self.timeout = usable_timeout(timeout)
         self._owned = channel is None
-        if channel is not None:
+        if channel is None:
+            self._open = partial(open_async_channel, self.target, tls and tls.credentials(), usable_token(token))
+        else:
             check_own_channel(tls, token)
-        self._open = partial(open_async_channel, self.target, tls and tls.credentials(), usable_token(token))
         self._channel = channel
         self._stub: stylizer_pb2_grpc.StylizerStub | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 
 from .errors import InvalidRequest
-from .token import AsyncBearer, Bearer
+from .token import Bearer, async_bearers
 
 DEFAULT_TARGET = "localhost:50051"
 
@@ -122,7 +122,7 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None, token
 
 def open_async_channel(target: str, credentials: grpc.ChannelCredentials | None, token: str | None) -> grpc.aio.Channel:
     """A channel for `AsyncClient`, of the event loop that runs; the token goes with every call."""
-    bearers = AsyncBearer.all(token) if token else []
+    bearers = async_bearers(token) if token else []
     if credentials is None:
         return grpc.aio.insecure_channel(target, _OPTIONS, interceptors=bearers)
     return grpc.aio.secure_channel(target, credentials, _OPTIONS, interceptors=bearers)

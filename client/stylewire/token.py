@@ -28,14 +28,10 @@ class Bearer(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientIntercepto
         return continuation(_with(client_call_details, self._entry), request_iterator)
 
 
-class AsyncBearer:
-    """The same for asyncio, which sorts each interceptor under one kind of call."""
-
-    @staticmethod
-    def all(token: str) -> list[grpc.aio.ClientInterceptor]:
-        """The interceptors of a channel."""
-        entry = (KEY, f"Bearer {token}")
-        return [_AsyncUnary(entry), _AsyncStream(entry)]
+def async_bearers(token: str) -> list[grpc.aio.ClientInterceptor]:
+    """The same for a channel of asyncio, which sorts each interceptor under one kind of call."""
+    entry = (KEY, f"Bearer {token}")
+    return [_AsyncUnary(entry), _AsyncStream(entry)]
 
 
 class _AsyncUnary(grpc.aio.UnaryUnaryClientInterceptor):

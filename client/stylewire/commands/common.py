@@ -1,6 +1,7 @@
 """What several commands share: flags, style arguments, files."""
 
 import argparse
+import io
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -101,9 +102,10 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def save_picture(path: Path, picture: Image.Image) -> None:
-    """Writes a picture in the format of the file's suffix."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, format_of(path).upper(), quality=90, optimize=True)
+    """Writes a picture in the format of the file's suffix, as `write_file` does."""
+    out = io.BytesIO()
+    picture.save(out, format_of(path).upper(), quality=90, optimize=True)
+    write_file(path, out.getvalue())
 
 
 def refuse_to_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> None:
