@@ -16,11 +16,14 @@ from .binding import BindError
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.1
 """Between two looks at whether it stands."""
 
+_AGAIN_SECONDS = 0.05
+"""Between two tries to bind the port again."""
+
 _TRIES = 200
-"""To bind the port again: the server that fell lets go of it in its own time."""
+"""The server that fell lets go of the port in its own time."""
 
 
 class Front:
@@ -84,7 +87,7 @@ class Front:
             except BindError:
                 if not left:
                     raise
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_AGAIN_SECONDS)
             else:
                 await server.start()
                 self._server = server

@@ -11,9 +11,10 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from ..errors import DeadlinePassed, Draining, InvalidInput, ServiceError
+from ..errors import Draining, ServiceError
 from ..slots import Slots
 from ..tokens import TokenFile
+from . import incoming
 from .auth import authenticate
 from .call import REQUEST_ID, Call, Watcher, enter, request_id
 from .status import code_of, trailing_metadata
@@ -34,12 +35,6 @@ QUEUED = frozenset(
 
 STREAM = "/stylewire.v1.Stylizer/StylizeStream"
 """The method whose calls are counted as streams."""
-
-MESSAGE_SECONDS = 120.0
-"""From a call's head to the end of its message, or of a stream's first one: 64 MiB at 5 Mbit/s."""
-
-_MOMENT_SECONDS, _INSTANT_SECONDS = 0.1, 0.005
-"""In which gRPC tells that a call whose messages have ended was cut off: at leisure for an error, soon for a stream."""
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -109,7 +104,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 if call.method in QUEUED:
                     # To read a message costs half as much as to refuse a call for good.
                     self._check_room(call.caller)
-                return await behaviour(await _only(requests), context)
+                return await behaviour(await incoming.only(requests), context)
 
         return around
 
@@ -117,7 +112,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> AsyncIterator:
             admit = self._admit_stream if call.method == STREAM else self._admit
             async with self._around(call, context, self._watchers, admit):
-                async for response in behaviour(_begun_in_time(requests), context):
+                async for response in behaviour(incoming.begun_in_time(requests), context):
                     yield response
 
         return around
@@ -125,7 +120,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _check(self, behaviour: Callable, call: Call) -> Callable:
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> Any:
             async with self._around(call, context, (), self._admit_probe):
-                return await behaviour(await _only(requests), context)
+                return await behaviour(await incoming.only(requests), context)
 
         return around
 
@@ -133,7 +128,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> AsyncIterator:
             async with self._around(call, context, (), self._admit_probe):
                 answers = _Answers()
-                telling = asyncio.create_task(behaviour(await _only(requests), answers))
+                telling = asyncio.create_task(behaviour(await incoming.only(requests), answers))
                 try:
                     while True:
                         yield await answers.get()
@@ -199,35 +194,6 @@ class _Answers(asyncio.Queue[Any]):
     async def write(self, answer: Any) -> None:
         """See `grpc.aio.ServicerContext`."""
         self.put_nowait(answer)
-
-
-async def _first(requests: AsyncIterator) -> Any:
-    """A call's first message, None for none. The wait is bounded: what never comes would hold its place for good."""
-    try:
-        async with asyncio.timeout(MESSAGE_SECONDS):
-            return await anext(aiter(requests), None)
-    except TimeoutError:
-        raise DeadlinePassed(f"the call's message has not come within {MESSAGE_SECONDS:g} s") from None
-
-
-async def _only(requests: AsyncIterator) -> Any:
-    """The message of a call that has one; raises as `_first`, and InvalidInput for none."""
-    request = await _first(requests)
-    if request is None:
-        # A message that was cut off or too large looks like none, and gRPC ends the call itself a moment later.
-        await asyncio.sleep(_MOMENT_SECONDS)
-        raise InvalidInput("", "the call has no message")
-    return request
-
-
-async def _begun_in_time(requests: AsyncIterator) -> AsyncIterator:
-    first = await _first(requests)
-    if first is not None:
-        yield first
-        async for request in requests:
-            yield request
-        # A caller that has gone looks like one that has nothing more to send.
-        await asyncio.sleep(_INSTANT_SECONDS)
 
 
 async def _end(call: Call, context: grpc.aio.ServicerContext, error: Exception, answer: tuple) -> None:
