@@ -36,6 +36,7 @@ class Reference:
 
     @property
     def name(self) -> str:
+        """As `compare` calls the pair."""
         return f"{self.content.stem}--{self.style.stem}"
 
 

@@ -52,6 +52,7 @@ class Costs:
 
     @property
     def total_cost(self) -> float:
+        """J(G): what is minimised."""
         return (
             self.weighted_content_cost
             + self.weighted_style_cost

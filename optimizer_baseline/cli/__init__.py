@@ -44,6 +44,7 @@ def _fail(error: Exception | str, code: int) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
+    """Of the whole command line; what a command does is its `run_command`."""
     top = argparse.ArgumentParser(
         prog="python -m optimizer_baseline", description="Neural style transfer by optimising pixels (Gatys et al.)."
     )

@@ -64,6 +64,9 @@ class WeightedStyle:
         source: Its picture, or the name of a kept style.
         weight: Its share, above 0.
         field: Its name in the request, for messages.
+
+    Raises:
+        InvalidInput: The weight is not a finite number above 0.
     """
 
     source: Source | str
