@@ -10,8 +10,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Parameters of glibc's mallopt(3)."""
 
 _MAPPED = 256 * 1024
-"""Bytes from which a block is mapped on its own, and unmapped when it is freed. A larger number spares page faults, at 4
-MiB a twentieth of the time of a 512x512 px picture; but pictures of ever new sizes leave holes that no other fits."""
+"""Bytes from which a block is mapped on its own, and unmapped when it is freed. A larger number spares page faults (at
+4 MiB a twentieth of the time of a 512x512 px picture), but pictures of ever new sizes leave holes that fit no other."""
 
 _FREE = 64 * 1024**2
 """Bytes of free memory that an arena keeps at its end."""
