@@ -16,5 +16,4 @@ def has_too_many_scans(data: bytes) -> bool:
     Wherever they stand: damaged files can hide a scan from everybody who follows the lengths of their segments, and a
     decoder that looks for the next marker finds it.
     """
-    scans = _SCAN.finditer(data)
-    return next((True for number, _ in enumerate(scans, 1) if number > MAX_SCANS), False)
+    return any(number > MAX_SCANS for number, _ in enumerate(_SCAN.finditer(data), 1))
