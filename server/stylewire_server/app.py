@@ -11,7 +11,7 @@ from stylewire.oip import open_inference_pb2_grpc
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 
-from . import exits, loading, tracing
+from . import exits, loading, supervisor, tracing
 from .binding import BindError, bind, shown
 from .engine.watched import WatchedEngine
 from .folder import load_folder
@@ -131,7 +131,9 @@ class _Service:
             await self._set_health(health_pb2.HealthCheckResponse.SERVING)
             log.info("model %s on %s in %s%s", network.edition, engine.name, engine.precision, loading.advice(network))
             address = shown(settings.host, port)
-            print(f"serving on {address} model={network.edition} precision={engine.precision}", flush=True)  # noqa: T201
+            banner = f"serving on {address} model={network.edition} precision={engine.precision}"
+            print(banner, flush=True)  # noqa: T201
+            supervisor.ready(banner)
             await self._ending.wait()
             await self._drain()
         finally:
@@ -246,6 +248,7 @@ class _Service:
             self._reloader.add("styles", lambda: load_folder(stylizer, folder))
 
     async def _drain(self) -> None:
+        supervisor.stopping()
         log.info("draining: %d calls running, %d waiting", self._scheduler.running, self._scheduler.waiting)
         self._interceptor.drain()
         self._oip.drain()

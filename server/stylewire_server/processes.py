@@ -11,6 +11,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from contextlib import suppress
 
+from . import supervisor
 from .binding import BindError, reserve
 from .exits import CRASHED, REFUSED
 from .settings import ServeSettings
@@ -63,6 +64,8 @@ class _Parent:
             stdout=PIPE,
             # Ctrl-C in a terminal goes to a whole group: here to the parent alone, which says it once.
             process_group=0,
+            # What a supervisor is told of all of them it is told here.
+            env={name: value for name, value in os.environ.items() if name != supervisor.VARIABLE},
         )
         assert child.stdin is not None and child.stdout is not None
         self._children.append(child)
@@ -89,11 +92,14 @@ class _Parent:
     def _serves(self, line: str) -> None:
         self._serving += 1
         if self._serving == self._count and not self._ending:
-            print(f"{line} processes={self._count}", flush=True)  # noqa: T201
+            banner = f"{line} processes={self._count}"
+            print(banner, flush=True)  # noqa: T201
+            supervisor.ready(banner)
             self._all_serve.set()
 
     def _end(self) -> None:
         if not self._ending:
+            supervisor.stopping()
             asyncio.get_running_loop().call_later(self._grace + _AFTER_GRACE_SECONDS, self._signal, signal.SIGKILL)
         self._ending = True
         self._signal(signal.SIGTERM)

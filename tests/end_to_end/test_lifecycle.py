@@ -4,6 +4,7 @@ import contextlib
 import io
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -288,6 +289,41 @@ def test_a_job_that_outlasts_the_grace_does_not_hold_the_process(start_server, s
         for call in calls:
             assert isinstance(call.exception(), grpc.RpcError)
     assert any("calls did not finish within 0.5 s" in line for line in running.log)
+
+
+@pytest.fixture
+def notices(tmp_path: Path) -> Iterator[socket.socket]:
+    """The socket of a supervisor, which sees who writes to it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        listening.bind(str(tmp_path / "notify"))
+        listening.settimeout(60)
+        yield listening
+
+
+def notice(listening: socket.socket) -> tuple[int, dict[str, str]]:
+    """The next one: the sender's process, and what it says."""
+    message, ((_, _, credentials),), _, _ = listening.recvmsg(4096, socket.CMSG_SPACE(12))
+    return struct.unpack("iII", credentials)[0], dict(line.split("=", 1) for line in message.decode().splitlines())
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_supervisor_hears_of_readiness_and_of_the_end(start_server, notices: socket.socket, processes: int) -> None:
+    environment = {"NOTIFY_SOCKET": notices.getsockname()}
+    running = start_server("--model", "lite", "--processes", processes, env=environment)
+    main = running.process.pid
+    assert notice(notices) == (main, {"READY": "1", "STATUS": running.banner})
+    assert running.stop() == 0
+    assert notice(notices) == (main, {"STOPPING": "1"})
+    notices.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        notice(notices)
+
+
+def test_a_supervisor_that_is_not_there_holds_nothing_up(start_server) -> None:
+    running = start_server("--model", "lite", env={"NOTIFY_SOCKET": "@stylewire nobody listens"})
+    assert running.stop() == 0
+    assert any("the supervisor cannot be told READY=1: " in line for line in running.log)
 
 
 def test_a_taken_port_is_one_clear_line(server) -> None:
