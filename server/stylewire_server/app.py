@@ -102,7 +102,7 @@ class _Service:
         self._tracing = tracing.Tracing() if tracing.wanted() else None
         self._loaded = Loaded()
         self._stylizer = StylizerServicer(self._scheduler, self._loaded)
-        self._oip = OpenInferenceServicer(self._scheduler, self._loaded, settings.max_pixels)
+        self._oip = OpenInferenceServicer(self._scheduler, self._loaded)
         self._calls = Slots(settings.max_calls, "calls")
         self._interceptor = self._call_interceptor()
         tls = self._tls()

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import re
 import threading
 from collections.abc import Iterator
@@ -114,25 +115,16 @@ def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) 
         return Picture(_decode(image, encoding, len(source), fit, limits, field), encoding)
 
 
-def target_pixels(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) -> int:
-    """Pixels that `load` would bring to the network, by the header alone; raises as `load`.
+def sizes(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) -> tuple[int, int]:
+    """Pixels of the picture as it comes, and as `load` would bring it to the network, by its header; raises as `load`.
 
     Without the orientation: it changes no number of pixels, and Pillow decodes a whole PNG to look for it.
     """
-    width, height = plan_for(_size(source, limits, field), fit, limits, field).target
-    return width * height
-
-
-def source_pixels(source: bytes | np.ndarray, limits: ImageLimits, field: str) -> int:
-    """Pixels of the picture as it comes, by the header alone; raises as `load`."""
-    width, height = _size(source, limits, field)
-    return width * height
-
-
-def _size(source: bytes | np.ndarray, limits: ImageLimits, field: str) -> Size:
     if isinstance(source, np.ndarray):
-        return source.shape[1], source.shape[0]
-    return _open(source, limits, field)[0].size
+        size = (source.shape[1], source.shape[0])
+    else:
+        size = _open(source, limits, field)[0].size
+    return math.prod(size), math.prod(plan_for(size, fit, limits, field).target)
 
 
 def check_encoding(size: Size, encoding: Encoding) -> None:

@@ -224,24 +224,28 @@ class Stylizer:
         """Whether the style was made by this network, so that it can be used here."""
         return style.edition == self._edition
 
-    def check_decoding(self, contents: Sequence[Source], batch: Sequence[Source]) -> None:
-        """Whether these pictures, by their headers, are no more than a content and its styles may be.
+    def check_batch(self, contents: Sequence[Source], batch: Sequence[Source], fit: Fit) -> None:
+        """Whether these contents and styles, by their headers, are together no more work than one call may be.
 
         Raises:
             InvalidInput: They are, or one of them cannot be used.
         """
-        pixels = sum(images.source_pixels(each, self._limits, "content") for each in contents)
-        pixels += sum(images.source_pixels(each, self._limits, "style") for each in batch)
+        measured = [images.sizes(each, fit, self._limits, "content") for each in contents]
+        decoded = sum(came for came, _ in measured)
+        decoded += sum(images.sizes(each, Fit.SQUASH_256, self._limits, "style")[0] for each in batch)
         limit = (1 + self._max_styles) * self._limits.max_decode_pixels
-        if pixels > limit:
+        if decoded > limit:
             raise InvalidInput(
                 "content",
-                f"the batch is {pixels / 1e6:,.1f} Mpx to decode, styles included; the limit is {limit / 1e6:,.1f} Mpx",
+                f"the batch is {decoded / 1e6:,.1f} Mpx to decode, styles included; the limit is {limit / 1e6:,.1f} "
+                "Mpx",
             )
-
-    def batch_pixels(self, contents: Sequence[Source], fit: Fit) -> int:
-        """Pixels that the network would compute for these contents, by their headers; raises as `stylize`."""
-        return sum(images.target_pixels(content, fit, self._limits, "content") for content in contents)
+        computed, limit = sum(target for _, target in measured), self._limits.max_pixels
+        if computed > limit:
+            raise InvalidInput(
+                "content",
+                f"the batch of {len(contents)} is {computed:,} px; the limit is {limit:,} px, single or batch",
+            )
 
     def _check_number(self, blend: Sequence[WeightedStyle]) -> None:
         if not blend:

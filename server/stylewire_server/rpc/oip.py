@@ -5,7 +5,6 @@ parameter `fit` says otherwise. The style is encoded or FP32 as it likes; one st
 """
 
 import math
-from collections.abc import Sequence
 
 import grpc.aio
 from stylewire.oip import open_inference_pb2 as oip
@@ -33,13 +32,11 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
     Args:
         scheduler: The queue in front of the domain.
         loaded: The domain.
-        max_pixels: Of all pictures of a batch together.
     """
 
-    def __init__(self, scheduler: Scheduler, loaded: Loaded, max_pixels: int) -> None:
+    def __init__(self, scheduler: Scheduler, loaded: Loaded) -> None:
         self._scheduler = scheduler
         self._loaded = loaded
-        self._max_pixels = max_pixels
         self._draining = False
 
     def drain(self) -> None:
@@ -111,7 +108,8 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
                 "style", f"style is a batch of {len(styles)}, content one of {len(contents)}; it must be as many, or 1"
             )
         options = _options(request, contents[0])
-        self._check_batch(stylizer, contents, styles, options.fit)
+        if len(contents) > 1:
+            stylizer.check_batch(contents, styles, options.fit)
         made = []
         for index, content in enumerate(contents):
             ticket.check()
@@ -138,18 +136,6 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
         if version not in ("", model.edition):
             raise ModelNotFound(f"there is no version {version!r} of {MODEL!r}; this server has {model.edition!r}")
         return stylizer, model
-
-    def _check_batch(self, stylizer: Stylizer, contents: Sequence[Source], styles: Sequence[Source], fit: Fit) -> None:
-        if len(contents) == 1:
-            return
-        # As they come, contents and styles of a batch are no more work to decode than those of one call may be.
-        stylizer.check_decoding(contents, styles)
-        pixels = stylizer.batch_pixels(contents, fit)
-        if pixels > self._max_pixels:
-            raise InvalidInput(
-                "content",
-                f"the batch of {len(contents)} is {pixels:,} px; the limit is {self._max_pixels:,} px, single or batch",
-            )
 
 
 def _check_outputs(request: oip.ModelInferRequest) -> None:
