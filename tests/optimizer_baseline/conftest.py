@@ -41,8 +41,18 @@ def style():
 @pytest.fixture(scope="session")
 def vgg16():
     """Real VGG-16 weights, from the offline extra."""
+    return real_weights("vgg16")
+
+
+@pytest.fixture(scope="session")
+def vgg19():
+    """Real VGG-19 weights, from the package that carries them."""
+    return real_weights("vgg19")
+
+
+def real_weights(network: str) -> weights.Weights:
     try:
-        return weights.load("vgg16", "offline")
+        return weights.load(network, "offline")
     except weights.WeightsError as error:
         pytest.skip(str(error))
 

