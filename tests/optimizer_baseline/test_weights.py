@@ -168,6 +168,11 @@ def test_download_is_checked_and_kept(publisher, keras_home, monkeypatch):
     assert [p.name for p in keras_home.iterdir()] == [publisher.name]
 
 
+def test_nothing_is_downloaded_that_a_package_carries(vgg19, publisher, keras_home):
+    assert weights.load("vgg19", "auto").digest == vgg19.digest
+    assert not keras_home.exists()
+
+
 def test_a_wrong_download_is_not_kept(publisher, keras_home):
     with pytest.raises(WeightsError, match=r"has MD5 .* expected 253f8cb515780f3b799900260a226db6"):
         weights.load("vgg19", "keras")
