@@ -14,7 +14,7 @@ import statistics
 from pathlib import Path
 
 from optimizer_baseline import StopRun, stylize
-from optimizer_baseline.presets import PRESETS, preset
+from optimizer_baseline.objective.presets import PRESETS, preset
 
 SIZE = 256
 NEAR = 1.05  # times the cost to reach

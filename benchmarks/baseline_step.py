@@ -32,9 +32,9 @@ def tensorflow_step(network, data, threads, bf16):
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    from optimizer_baseline import weights
-    from optimizer_baseline.objective import Objective, Style
-    from optimizer_baseline.presets import preset
+    from optimizer_baseline.objective.objective import Objective, Style
+    from optimizer_baseline.objective.presets import preset
+    from optimizer_baseline.vgg import weights
 
     definition = preset("gatys2016").replace(network=network)
     loaded = weights.load(network, data["weights"])
@@ -150,7 +150,7 @@ class Engine:
 
 
 def compare(network, given, folder):
-    from optimizer_baseline import weights
+    from optimizer_baseline.vgg import weights
 
     data = {"weights": str(folder / f"{network}.npz"), "pictures": str(folder / "pictures.npy")}
     weights.save(weights.load(network, "random"), data["weights"])

@@ -12,7 +12,7 @@ import openvino as ov
 from common import interleaved, summary, table, write
 from openvino import opset13 as op
 from stylewire_server.engine.openvino import OpenVinoEngine
-from stylewire_server.weights.lite import lite, locate
+from stylewire_server.models.lite import lite, locate
 
 SIDES = (256, 512, 1024)
 ROUNDS = {256: 120, 512: 40, 1024: 12}

@@ -31,7 +31,7 @@ def full_edition(given: Sequence[str], scratch: Path) -> FullEdition | None:
 
     None, and says so, where no folder is given and the generator of random weights does not lie beside this checkout.
     """
-    from stylewire_server.fetch import fetch
+    from stylewire_server.preparation.fetch import fetch
 
     if given:
         saved_model, weights = Path(given[0]), "as given"

@@ -22,7 +22,7 @@ from full_edition import full_edition
 from openvino import opset13 as op
 from PIL import Image
 from stylewire_server.engine.openvino import OpenVinoEngine, computes_bf16
-from stylewire_server.weights.full import full
+from stylewire_server.models.full import full
 
 SIDE = 256
 ROUNDS = 30

@@ -23,11 +23,11 @@ import openvino as ov
 from common import ROOT, interleaved, summary, table, write
 from full_edition import full_edition
 from PIL import Image
-from stylewire_server import quantize
 from stylewire_server.engine.openvino import OpenVinoEngine
-from stylewire_server.quality import psnr
-from stylewire_server.weights.full import full
-from stylewire_server.weights.network import Network
+from stylewire_server.models.full import full
+from stylewire_server.models.network import Network
+from stylewire_server.preparation import quantize
+from stylewire_server.preparation.fetch import psnr
 
 from optimizer_baseline import score
 

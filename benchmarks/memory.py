@@ -19,9 +19,9 @@ SIDES = (256, 512, 1024, 1536, 2048)
 
 def peak(model: str, precision: str, side: int) -> dict[str, Any]:
     """Of this very process: before and after one picture, MB."""
-    from stylewire_server.engine.start import start
+    from stylewire_server.engine.factory import start
+    from stylewire_server.models.select import open_network
     from stylewire_server.settings import CacheSettings
-    from stylewire_server.weights.select import open_network
 
     engine = start(open_network(model, CacheSettings().cache), "openvino", precision, 0, 1)
     picture = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)

@@ -16,7 +16,7 @@ import openvino as ov
 from PIL import Image
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
-from stylewire_server.weights.lite import locate
+from stylewire_server.models.lite import locate
 
 SIDE = 256
 

@@ -18,13 +18,13 @@ import grpc.aio
 from common import server, server_proc, table, write
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
-from stylewire_server.logs import CallLog
-from stylewire_server.metrics import Metrics
 from stylewire_server.rpc.interceptor import CallInterceptor
 from stylewire_server.rpc.loaded import Loaded
+from stylewire_server.rpc.open_calls import Slots
 from stylewire_server.rpc.stylizer import StylizerServicer
 from stylewire_server.scheduler import Scheduler
-from stylewire_server.slots import Slots
+from stylewire_server.telemetry.logs import CallLog
+from stylewire_server.telemetry.metrics import Metrics
 
 RATES = (50, 200, 800)
 CONNECTIONS = 16
@@ -40,7 +40,7 @@ async def ours() -> tuple[grpc.aio.Server, asyncio.Task]:
     free, loop = threading.Event(), asyncio.get_running_loop()
     occupied = loop.create_task(scheduler.run(lambda _: free.wait(), "nobody"))
     await asyncio.sleep(0)
-    watchers = [Metrics(scheduler), CallLog()]
+    watchers = [Metrics(), CallLog()]
     slots = Slots(4096, "calls"), Slots(64, "streams"), Slots(64, "probes")
     interceptor = CallInterceptor(None, *slots, scheduler.check_room, watchers)
     made = grpc.aio.server(interceptors=[interceptor])

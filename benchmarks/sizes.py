@@ -19,10 +19,10 @@ import numpy as np
 from common import load, server, table, write
 from full_edition import full_edition
 from stylewire_server.engine.openvino import OpenVinoEngine
+from stylewire_server.models.full import full
+from stylewire_server.models.lite import lite
+from stylewire_server.models.network import Network
 from stylewire_server.settings import ServeSettings
-from stylewire_server.weights.full import full
-from stylewire_server.weights.lite import lite
-from stylewire_server.weights.network import Network
 
 SIDES = {"lite": (256, 512, 1024), "full": (256, 512, 1024)}
 CALLERS = 4

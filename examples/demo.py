@@ -4,15 +4,13 @@ Run it with `make demo`.
 """
 
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 from stylewire import Client
+from stylewire_server.testing import running_server
 
 EXAMPLES = Path(__file__).resolve().parent
 CONTENT = EXAMPLES / "content" / "astronaut.jpg"
@@ -22,26 +20,6 @@ OUT = EXAMPLES.parent / "out" / "demo.png"
 SIDE = 384
 MARGIN = 16
 CAPTION = 32
-
-
-@contextmanager
-def running_server() -> Iterator[str]:
-    """A server process on a free port; yields its HOST:PORT once it is ready, and stops it in any case."""
-    command = [sys.executable, "-m", "stylewire_server", "serve", "--port", "0", "--log-level", "warning"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        banner = process.stdout.readline()
-        if not banner.startswith("serving on "):
-            raise SystemExit("demo: the server did not start; its own message is above")
-        print(banner.strip())
-        yield banner.split()[2]
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def side_by_side(pictures: dict[str, Image.Image]) -> Image.Image:
@@ -58,9 +36,10 @@ def side_by_side(pictures: dict[str, Image.Image]) -> Image.Image:
 
 def main() -> None:
     """Writes out/demo.png."""
-    # So that `running_server` stops the server also when the demo itself is told to stop.
+    # Without this, SIGTERM would end the demo without stopping the server.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    with running_server() as target, Client(target) as client:
+    with running_server("--log-level", "warning") as server, Client(server.target) as client:
+        print(server.banner)
         client.stylize(CONTENT, STYLE)
         start = time.perf_counter()
         stylised = client.stylize(CONTENT, STYLE, encoding="png")

@@ -12,15 +12,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from optimizer_baseline.errors import BaselineError, Diverged, InvalidImage, InvalidOption, StopRun, WeightsError
+from .errors import BaselineError, Diverged, InvalidImage, InvalidOption, StopRun, WeightsError
 
 if TYPE_CHECKING:
-    from optimizer_baseline.objective import Costs
-    from optimizer_baseline.presets import PRESETS, Preset
-    from optimizer_baseline.program import CustomCost
-    from optimizer_baseline.scoring import Score, score
-    from optimizer_baseline.settings import Settings
-    from optimizer_baseline.transfer import Progress, Result, stylize
+    from .objective.objective import Costs
+    from .objective.presets import PRESETS, Preset
+    from .objective.program import CustomCost
+    from .scoring import Score, score
+    from .settings import Settings
+    from .transfer import Progress, Result, stylize
 
 __all__ = [
     "PRESETS",
@@ -43,10 +43,10 @@ __all__ = [
 
 # Loaded on first use: numpy, Pillow and what hangs on them stay out of a bare import.
 _HOMES = {
-    "Costs": "objective",
-    "CustomCost": "program",
-    "PRESETS": "presets",
-    "Preset": "presets",
+    "Costs": "objective.objective",
+    "CustomCost": "objective.program",
+    "PRESETS": "objective.presets",
+    "Preset": "objective.presets",
     "Score": "scoring",
     "score": "scoring",
     "Settings": "settings",

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from optimizer_baseline import images
-from optimizer_baseline.errors import BaselineError, InvalidOption
+from . import images
+from .errors import BaselineError, InvalidOption
 
 TIMEOUT_SECONDS = 60.0
 # Longer side of a style as it is sent: the network looks at 256x256 px of it.

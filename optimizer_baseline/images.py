@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from optimizer_baseline.errors import InvalidImage, InvalidOption
+from .errors import InvalidImage, InvalidOption
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer_baseline.errors import Diverged, InvalidOption, StopRun
-from optimizer_baseline.images import Pixels
-from optimizer_baseline.objective import Costs, Objective
+from .errors import Diverged, InvalidOption, StopRun
+from .images import Pixels
+from .objective.objective import Costs, Objective
 
 OPTIMIZERS = ("lbfgs", "adam", "gradient-descent")
 # Largest change of a pixel (0..1) in one step: Adam's as in the TensorFlow tutorial; gradient descent adapts its own.

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from optimizer_baseline.errors import BaselineError
-from optimizer_baseline.transfer import Progress, State
+from .errors import BaselineError
+from .transfer import Progress, State
 
 FRAME_MILLISECONDS = 120
 LAST_FRAME_MILLISECONDS = 2000

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optimizer_baseline import images, presets
-from optimizer_baseline import weights as vgg_weights
-from optimizer_baseline.errors import InvalidImage
-from optimizer_baseline.images import Picture
-from optimizer_baseline.objective import Costs, Objective, Style
-from optimizer_baseline.precision import resolve
-from optimizer_baseline.presets import Preset
+from . import images
+from .errors import InvalidImage
+from .images import Picture
+from .objective import presets
+from .objective.objective import Costs, Objective, Style
+from .objective.presets import Preset
+from .vgg import weights as vgg_weights
+from .vgg.precision import resolve
 
 log = logging.getLogger(__name__)
 

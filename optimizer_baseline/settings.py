@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from optimizer_baseline import precision, presets
-from optimizer_baseline.errors import InvalidOption
-from optimizer_baseline.optimize import OPTIMIZERS
-from optimizer_baseline.presets import Preset
+from .errors import InvalidOption
+from .objective import presets
+from .objective.presets import Preset
+from .optimize import OPTIMIZERS
+from .vgg import precision
 
 INITS = ("content", "style", "noise", "content+noise", "feedforward")
 DEFAULT_PRESET = "gatys2016"

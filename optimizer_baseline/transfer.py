@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from optimizer_baseline import images, precision, vgg, weights
-from optimizer_baseline.errors import Diverged, InvalidOption, StopRun
-from optimizer_baseline.feedforward import feedforward
-from optimizer_baseline.images import Picture, Pixels
-from optimizer_baseline.objective import Costs, Objective, Style
-from optimizer_baseline.optimize import Descent, Step, minimise
-from optimizer_baseline.program import CustomCost
-from optimizer_baseline.settings import INITS, Settings
+from . import images
+from .errors import Diverged, InvalidOption, StopRun
+from .feedforward import feedforward
+from .images import Picture, Pixels
+from .objective.objective import Costs, Objective, Style
+from .objective.program import CustomCost
+from .optimize import Descent, Step, minimise
+from .settings import INITS, Settings
+from .vgg import network, precision, weights
 
 log = logging.getLogger(__name__)
 
@@ -293,7 +294,7 @@ class _Run:
         """Style pictures at this scale: they shrink with the content, so that their strokes do too."""
         final = max(self.content.size)
         longer = round((self.settings.style_size or final) * max(width, height) / final)
-        least = vgg.smallest_side(self.settings.cost.layers)
+        least = network.smallest_side(self.settings.cost.layers)
         styles = []
         for image, share, mask in zip(self.style_sources, self.shares, self.masks, strict=True):
             # A panorama keeps the height that the deepest layer needs, where its full size has it.

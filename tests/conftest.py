@@ -4,9 +4,6 @@ import asyncio
 import io
 import os
 import re
-import signal
-import subprocess
-import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -18,62 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from stylewire import AsyncClient, Client
+from stylewire_server.testing import ServerProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 SHARED = ROOT.parent / "shared"
-
-READY_SECONDS = 120
-
-
-class ServerProcess:
-    """`python -m stylewire_server serve --port 0 …` as a process of its own, ready to be called."""
-
-    def __init__(self, *flags: object, env: dict[str, str] | None = None) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "stylewire_server", "serve", "--port", "0", *map(str, flags)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **(env or {})},
-        )
-        self.log: list[str] = []
-        self._reader = threading.Thread(target=self._read_log, daemon=True)
-        self._reader.start()
-        self.banner = self._await_banner()
-        self.target = self.banner.split()[2]
-        self.port = int(self.target.rpartition(":")[2])
-
-    def _read_log(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.log.append(line.rstrip("\n"))
-
-    def _await_banner(self) -> str:
-        assert self.process.stdout is not None
-        timer = threading.Timer(READY_SECONDS, self.process.kill)
-        timer.start()
-        try:
-            for line in self.process.stdout:
-                if line.startswith("serving on "):
-                    return line.strip()
-        finally:
-            timer.cancel()
-        self.process.wait()
-        self._reader.join(5)
-        raise RuntimeError(f"the server ended with {self.process.returncode}:\n" + "\n".join(self.log))
-
-    def stop(self, number: int = signal.SIGTERM, timeout: float = 60) -> int:
-        """Sends that signal and returns the exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        try:
-            return self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
-        finally:
-            self._reader.join(5)
 
 
 @pytest.fixture(scope="session", autouse=True)

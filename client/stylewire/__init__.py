@@ -4,7 +4,7 @@ from stylewire import stylize
 picture = stylize("photo.jpg", "painting.jpg")
 """
 
-from .aio import AsyncClient
+from .async_client import AsyncClient
 from .channel import Tls
 from .client import Client, stylize
 from .errors import (

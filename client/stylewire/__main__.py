@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 from .channel import Tls, default_target
 from .client import TIMEOUT, Client
@@ -20,17 +21,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _client(arguments) as client:
             return arguments.run(client, arguments)
     except (CommandFailed, StylewireError) as error:
-        print(f"stylewire: {error}", file=sys.stderr)  # noqa: T201
+        print(f"stylewire: {error}", file=sys.stderr)
         return 1
     except OSError as error:
         shown = error if error.filename is None else f"{error.filename}: {error.strerror}"
-        print(f"stylewire: {shown}", file=sys.stderr)  # noqa: T201
+        print(f"stylewire: {shown}", file=sys.stderr)
         return 1
     except UsageError as error:
-        print(f"stylewire: {error}", file=sys.stderr)  # noqa: T201
+        print(f"stylewire: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stylewire: interrupted", file=sys.stderr)  # noqa: T201
+        print("stylewire: interrupted", file=sys.stderr)
         return 130
 
 
@@ -73,5 +74,10 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """Run the command line and end the process with its exit code."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -1,7 +1,9 @@
 """The client: one channel, thread-safe, made to be kept."""
 
-from collections.abc import Generator, Iterable
+import threading
+from collections.abc import Generator, Iterable, Iterator
 from functools import lru_cache
+from itertools import count
 from types import TracebackType
 from typing import Any, Unpack
 
@@ -11,14 +13,65 @@ from PIL import Image
 from . import messages
 from .channel import Tls, check_own_channel, default_target, open_channel, usable_timeout, usable_token
 from .errors import from_rpc_error
-from .frames import FrameFeeder
-from .messages import ImageLike, Options, StyleLike, Stylized
+from .messages import ImageLike, Options, StyleLike, Stylized, frame_request
 from .styles import Styles
 from .v1 import stylizer_pb2 as pb
 from .v1 import stylizer_pb2_grpc
 
 TIMEOUT = 30.0
 """Seconds that a call may take where nothing else is said."""
+
+
+AHEAD = 8
+"""Frames sent whose results have not come yet: enough to keep a server busy, few enough to hold in memory."""
+
+
+class FrameFeeder:
+    """Requests of one stream, made from frames as results come in. gRPC iterates over it in a thread of its own.
+
+    Args:
+        setup: The first message.
+        frames: The frames; taken lazily.
+
+    Attributes:
+        error: What the frames' iterator raised; the stream then ends as if there were no more frames.
+    """
+
+    def __init__(self, setup: pb.StylizeStreamRequest, frames: Iterable[ImageLike]) -> None:
+        self._setup = setup
+        self._frames = frames
+        self._free = threading.Semaphore(AHEAD)
+        self._closed = False
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[pb.StylizeStreamRequest]:
+        yield self._setup
+        try:
+            frames = iter(self._frames)
+            for number in count():
+                if not self._wait():
+                    return
+                try:
+                    frame = next(frames)
+                except StopIteration:
+                    return
+                yield frame_request(frame, number)
+        except Exception as error:
+            self.error = error
+
+    def received(self) -> None:
+        """The result of a frame has come."""
+        self._free.release()
+
+    def close(self) -> None:
+        """No more frames are wanted."""
+        self._closed = True
+        self._free.release()
+
+    def _wait(self) -> bool:
+        """Until a frame may be sent; false when none is wanted any more."""
+        self._free.acquire()
+        return not self._closed
 
 
 class Client:

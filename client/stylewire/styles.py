@@ -8,7 +8,7 @@ from .messages import Style, StyleLike
 from .v1 import stylizer_pb2 as pb
 
 if TYPE_CHECKING:
-    from .aio import AsyncClient
+    from .async_client import AsyncClient
     from .client import Client
 
 

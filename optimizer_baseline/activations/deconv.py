@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer_baseline import vgg
-from optimizer_baseline.errors import InvalidImage
-from optimizer_baseline.images import Pixels
-from optimizer_baseline.weights import Weights
+from ..errors import InvalidImage
+from ..images import Pixels
+from ..vgg import network
+from ..vgg.weights import Weights
 
 
 class Deconvnet:
@@ -26,8 +26,8 @@ class Deconvnet:
     """
 
     def __init__(self, weights: Weights, layer: str) -> None:
-        vgg.check_layers(weights.network, [layer])
-        everything = vgg.layers(weights.network)
+        network.check_layers(weights.network, [layer])
+        everything = network.layers(weights.network)
         self.layer = layer
         self._path = everything[: everything.index(layer) + 1]
         self._kernels = {}
@@ -44,10 +44,10 @@ class Deconvnet:
         import tensorflow as tf
 
         height, width = pixels.shape[1:3]
-        least = vgg.smallest_side(self._path)
+        least = network.smallest_side(self._path)
         if min(height, width) < least:
             raise InvalidImage(f"picture is {width}x{height} px; layer {self.layer} needs {least} px on each side")
-        x: Any = tf.constant(pixels) - tf.constant(vgg.MEAN_RGB) / 255.0
+        x: Any = tf.constant(pixels) - tf.constant(network.MEAN_RGB) / 255.0
         switches: dict[str, Any] = {}
         for name in self._path:
             if name.startswith("conv"):

@@ -10,19 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from optimizer_baseline import images, vgg
-from optimizer_baseline import weights as vgg_weights
-from optimizer_baseline.activations.deconv import Deconvnet
-from optimizer_baseline.activations.receptive import geometry
-from optimizer_baseline.activations.reconstruct import (
-    reconstruct_content,
-    reconstruct_style,
-    rectified,
-    style_layers,
-)
-from optimizer_baseline.activations.units import Peak, peaks, strongest_channels
-from optimizer_baseline.canvas import Sheet, Tile
-from optimizer_baseline.errors import InvalidOption
+from .. import images
+from ..canvas import Sheet, Tile
+from ..errors import InvalidOption
+from ..vgg import network as vgg
+from ..vgg import weights as vgg_weights
+from .deconv import Deconvnet
+from .receptive import geometry
+from .reconstruct import reconstruct_content, reconstruct_style, rectified, style_layers
+from .units import Peak, peaks, strongest_channels
 
 MAP_SIDE, PATCH_SIDE, PER_ROW = 150, 50, 3
 GREY = (128, 128, 128)

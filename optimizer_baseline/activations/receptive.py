@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optimizer_baseline import vgg
+from ..vgg import network as vgg
 
 
 @dataclass(frozen=True)

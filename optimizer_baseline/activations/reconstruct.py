@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from PIL import Image
 
-from optimizer_baseline import vgg
-from optimizer_baseline.presets import Preset
-from optimizer_baseline.transfer import stylize
+from ..objective.presets import Preset
+from ..transfer import stylize
+from ..vgg import network as vgg
 
 
 def rectified(layer: str) -> str:

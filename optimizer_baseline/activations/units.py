@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer_baseline.activations.receptive import Geometry, box
+from .receptive import Geometry, box
 
 
 @dataclass(frozen=True)

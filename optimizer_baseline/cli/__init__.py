@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from optimizer_baseline.cli import activations, compare, score, stylize
-from optimizer_baseline.cli.options import FAILURE, INTERRUPTED, USAGE
-from optimizer_baseline.errors import BaselineError, InvalidOption
+from ..errors import BaselineError, InvalidOption
+from . import activations, compare, score, stylize
+from .options import FAILURE, INTERRUPTED, USAGE
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from optimizer_baseline import images, vgg
-from optimizer_baseline.cli.options import add_common_options
+from .. import images
+from ..vgg import network
+from .options import add_common_options
 
 
 def register(commands: Any) -> None:
@@ -28,7 +29,7 @@ def register(commands: Any) -> None:
     one.add_argument("--top", type=int, default=9, metavar="N", help="patches for each unit (9)")
     one.add_argument("--size", type=int, default=224, metavar="PX", help="longer side of the pictures (224)")
     one.add_argument("--iterations", type=int, default=100, metavar="N", help="of a reconstruction; 0: none (100)")
-    one.add_argument("--network", choices=tuple(vgg.NETWORKS), default="vgg16", help="(vgg16)")
+    one.add_argument("--network", choices=tuple(network.NETWORKS), default="vgg16", help="(vgg16)")
     one.add_argument("--weights", default="auto", metavar="FROM", help=".h5 or .npz file, auto, keras, offline")
     add_common_options(one)
 
@@ -36,7 +37,7 @@ def register(commands: Any) -> None:
 def _activations(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from optimizer_baseline.activations.look import View, look
+    from ..activations.look import View, look
 
     views = [
         View(

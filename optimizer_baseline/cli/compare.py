@@ -11,9 +11,11 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from optimizer_baseline import images, presets, vgg
-from optimizer_baseline.cli.options import FAILURE, add_common_options
-from optimizer_baseline.precision import PRECISIONS
+from .. import images
+from ..objective import presets
+from ..vgg import network
+from ..vgg.precision import PRECISIONS
+from .options import FAILURE, add_common_options
 
 
 def register(commands: Any) -> None:
@@ -33,7 +35,7 @@ def register(commands: Any) -> None:
     group.add_argument("--iterations", type=int, default=100, metavar="N", help="of L-BFGS, from the content (100)")
     group.add_argument("--preset", choices=tuple(presets.PRESETS), default="magenta", help="cost to minimise (magenta)")
     group.add_argument("--size", type=int, default=256, metavar="PX", help="longer side of all pictures (256)")
-    group.add_argument("--network", choices=tuple(vgg.NETWORKS), default="vgg16", help="that measures (vgg16)")
+    group.add_argument("--network", choices=tuple(network.NETWORKS), default="vgg16", help="that measures (vgg16)")
     group.add_argument("--weights", default="auto", metavar="FROM", help=".h5 or .npz file, auto, keras, offline")
     group.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the optimiser's convolutions (auto)")
     group.add_argument("--repeats", type=int, default=5, metavar="N", help="timed passes of each kind (5)")
@@ -81,10 +83,10 @@ def _calm_tensorflow(verbose: bool) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from optimizer_baseline.compare import Plan, compare
-    from optimizer_baseline.passes import FeedForward
-    from optimizer_baseline.report import write_report
-    from optimizer_baseline.serving import LocalServer, local_server
+    from ..comparison.compare import Plan, compare
+    from ..comparison.local_server import LocalServer, local_server
+    from ..comparison.passes import FeedForward
+    from ..comparison.report import write_report
 
     _calm_tensorflow(arguments.verbose)
     _end_on_sigterm()
@@ -113,10 +115,10 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from optimizer_baseline import check as gate
-    from optimizer_baseline.errors import InvalidOption
-    from optimizer_baseline.passes import FeedForward
-    from optimizer_baseline.serving import local_server
+    from ..comparison import check as gate
+    from ..comparison.local_server import local_server
+    from ..comparison.passes import FeedForward
+    from ..errors import InvalidOption
 
     if arguments.parity_server and not arguments.server:
         raise InvalidOption("--parity-server goes with --server; with --model both precisions are started here")

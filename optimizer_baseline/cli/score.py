@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from optimizer_baseline.cli.options import add_common_options, add_cost_options, preset_of
+from .options import add_common_options, add_cost_options, preset_of
 
 
 def register(commands: Any) -> None:
@@ -28,7 +28,7 @@ def register(commands: Any) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from optimizer_baseline.scoring import score
+    from ..scoring import score
 
     asked = {name: getattr(arguments, name) for name in ("size", "weights", "rescale", "precision")}
     outcome = score(

@@ -15,15 +15,15 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from optimizer_baseline import images
-from optimizer_baseline.cli.options import INTERRUPTED, add_common_options, add_cost_options, preset_of
-from optimizer_baseline.errors import InvalidOption, StopRun
-from optimizer_baseline.optimize import OPTIMIZERS
-from optimizer_baseline.settings import INITS, Settings
+from .. import images
+from ..errors import InvalidOption, StopRun
+from ..optimize import OPTIMIZERS
+from ..settings import INITS, Settings
+from .options import INTERRUPTED, add_common_options, add_cost_options, preset_of
 
 if TYPE_CHECKING:
-    from optimizer_baseline.runs import RunFolder
-    from optimizer_baseline.transfer import Progress
+    from ..runs import RunFolder
+    from ..transfer import Progress
 
 log = logging.getLogger(__name__)
 
@@ -116,8 +116,8 @@ def _settings(given: Mapping[str, Any]) -> Settings:
 
 def _stylize(given: Mapping[str, Any]) -> int:
     """`given` has what was given, and nothing else."""
-    from optimizer_baseline.runs import RunFolder
-    from optimizer_baseline.transfer import stylize
+    from ..runs import RunFolder
+    from ..transfer import stylize
 
     folder = None
     state = None

@@ -17,7 +17,7 @@ def run() -> NoReturn:
         # What gRPC itself writes to stderr is of no log format, and what an operator needs of it is logged here.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        from .cli import main
+        from .cli.main import main
     except ModuleNotFoundError as error:
         sys.exit(f"stylewire_server: {error.name} is not installed: pip install 'stylewire[server]'")
     sys.exit(main())

@@ -9,7 +9,7 @@ import platformdirs
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from .limits import ImageLimits
+from .imaging.limits import ImageLimits
 
 _MOST = 2**31 - 1
 """gRPC and the messages of the contract count in 32 bits."""

@@ -8,16 +8,18 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from . import images, stages, styles, thumbnails
-from .color import preserve_color
 from .engine.base import Engine
 from .errors import InvalidInput, StyleExists, StyleMismatch
-from .fit import Fit, squash
-from .images import Encoding, Picture
-from .limits import ImageLimits
-from .store import StyleStore, check_name, damaged
-from .style_file import KeptStyle
-from .styles import Edition
+from .imaging import codec
+from .imaging.codec import Encoding, Picture
+from .imaging.color import preserve_color
+from .imaging.fit import Fit, squash
+from .imaging.limits import ImageLimits
+from .styles import thumbnails, vectors
+from .styles.file import KeptStyle
+from .styles.store import StyleStore, check_name, damaged
+from .styles.vectors import Edition
+from .telemetry import stages
 
 Source = bytes | np.ndarray
 """A picture: a JPEG, PNG or WebP file, or pixels [H,W,3], uint8 or float32 in 0..1."""
@@ -148,7 +150,7 @@ class Stylizer:
         self._max_styles = max_styles
         self._edition = edition
         self.store = store
-        self.cache = styles.StyleCache(cache_bytes)
+        self.cache = vectors.StyleCache(cache_bytes)
 
     def stylize(
         self, content: Source, blend: Sequence[WeightedStyle], options: Options, checkpoint: Checkpoint = lambda: None
@@ -212,7 +214,7 @@ class Stylizer:
             name=name,
             vector=self._mix(blend, found),
             thumbnail=thumbnails.join([self._thumbnail(style) for style in blend], weights),
-            origin_sha256=styles.fingerprint_of_blend([part.origin for part in found], weights),
+            origin_sha256=vectors.fingerprint_of_blend([part.origin for part in found], weights),
             edition=self._edition,
             create_time=datetime.now(UTC),
         )
@@ -230,9 +232,9 @@ class Stylizer:
         Raises:
             InvalidInput: They are, or one of them cannot be used.
         """
-        measured = [images.sizes(each, fit, self._limits, "content") for each in contents]
+        measured = [codec.sizes(each, fit, self._limits, "content") for each in contents]
         decoded = sum(came for came, _ in measured)
-        decoded += sum(images.sizes(each, Fit.SQUASH_256, self._limits, "style")[0] for each in batch)
+        decoded += sum(codec.sizes(each, Fit.SQUASH_256, self._limits, "style")[0] for each in batch)
         limit = (1 + self._max_styles) * self._limits.max_decode_pixels
         if decoded > limit:
             raise InvalidInput(
@@ -255,9 +257,9 @@ class Stylizer:
 
     def _content(self, content: Source, options: Options, timings: Timings) -> Picture:
         with timings.measure("decode"):
-            picture = images.load(content, options.fit, self._limits, "content")
+            picture = codec.load(content, options.fit, self._limits, "content")
         height, width = picture.pixels.shape[:2]
-        images.check_encoding((width, height), options.encoding or picture.encoding)
+        codec.check_encoding((width, height), options.encoding or picture.encoding)
         return picture
 
     def _render(
@@ -266,7 +268,7 @@ class Stylizer:
         if options.strength < 1.0:
             with timings.measure("predict"):
                 own = self._predict(squash(picture.pixels))
-            vector = styles.dose(own, vector, options.strength)
+            vector = vectors.dose(own, vector, options.strength)
         checkpoint()
         with timings.measure("transform"):
             result = self._engine.transform(picture.pixels[np.newaxis], vector[np.newaxis])[0]
@@ -275,7 +277,7 @@ class Stylizer:
             if options.preserve_color:
                 result = preserve_color(result, picture.pixels)
             encoding = options.encoding or picture.encoding
-            data = images.encode(result, encoding, options.quality)
+            data = codec.encode(result, encoding, options.quality)
         height, width = result.shape[:2]
         return Stylized(data, encoding, width, height, timings)
 
@@ -286,7 +288,7 @@ class Stylizer:
 
     @staticmethod
     def _mix(blend: Sequence[WeightedStyle], found: Sequence[_Part]) -> np.ndarray:
-        return styles.blend([part.vector for part in found], [style.weight for style in blend])
+        return vectors.blend([part.vector for part in found], [style.weight for style in blend])
 
     def _part(self, style: WeightedStyle, timings: Timings) -> _Part:
         source = style.source
@@ -296,11 +298,11 @@ class Stylizer:
 
         def compute() -> np.ndarray:
             with timings.measure("decode"):
-                picture = images.load(source, Fit.SQUASH_256, self._limits, style.field)
+                picture = codec.load(source, Fit.SQUASH_256, self._limits, style.field)
             with timings.measure("predict"):
                 return self._predict(picture.pixels)
 
-        origin = styles.fingerprint(source)
+        origin = vectors.fingerprint(source)
         vector, cached = self.cache.get(f"{self._edition.name} {self._edition.weights_sha256} {origin}", compute)
         return _Part(vector, origin, cached)
 
@@ -318,7 +320,7 @@ class Stylizer:
     def _thumbnail(self, style: WeightedStyle) -> np.ndarray:
         if isinstance(style.source, str):
             return self._kept_thumbnail(style.source)
-        return thumbnails.shrink(images.load(style.source, Fit.CROP_256, self._limits, style.field).pixels)
+        return thumbnails.shrink(codec.load(style.source, Fit.CROP_256, self._limits, style.field).pixels)
 
     def _kept_thumbnail(self, name: str) -> np.ndarray:
         try:

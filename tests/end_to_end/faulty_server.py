@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from stylewire_server import cli
+from stylewire_server.cli.main import main
 from stylewire_server.engine import openvino
 
 FOLDER = Path(sys.argv.pop(1))
@@ -26,4 +26,4 @@ class FaultyEngine(openvino.OpenVinoEngine):
 openvino.OpenVinoEngine = FaultyEngine  # type: ignore[misc]
 
 if __name__ == "__main__":
-    sys.exit(cli.main())
+    sys.exit(main.main())

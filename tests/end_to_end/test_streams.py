@@ -14,7 +14,7 @@ import psutil
 import pytest
 from PIL import Image
 from stylewire import Client, InvalidImage, InvalidRequest, StylewireError
-from stylewire.frames import AHEAD
+from stylewire.client import AHEAD
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from stylewire import Client, StylewireError
-from stylewire_server.style_file import dump, parse
+from stylewire_server.styles.file import dump, parse
 
 
 @contextmanager

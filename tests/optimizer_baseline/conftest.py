@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from optimizer_baseline import weights
+from optimizer_baseline.vgg import weights
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "images"
 

@@ -7,13 +7,15 @@ import pytest
 from PIL import Image
 
 import optimizer_baseline
-from optimizer_baseline import cli, vgg, weights
+from optimizer_baseline import cli
 from optimizer_baseline.activations.deconv import Deconvnet
 from optimizer_baseline.activations.look import View
 from optimizer_baseline.activations.receptive import Geometry, box, geometry, receptive_field
 from optimizer_baseline.activations.reconstruct import reconstruct_content
 from optimizer_baseline.activations.units import peaks, strongest_channels
 from optimizer_baseline.errors import InvalidOption
+from optimizer_baseline.vgg import network as vgg
+from optimizer_baseline.vgg import weights
 
 EXAMPLES = Path(optimizer_baseline.__file__).parents[1] / "examples"
 
@@ -115,8 +117,8 @@ def test_strongest_channels():
 
 
 def test_a_shallow_layer_remembers_the_picture(vgg16, real_pair):
+    from optimizer_baseline.comparison.similarity import psnr
     from optimizer_baseline.images import to_pixels
-    from optimizer_baseline.similarity import psnr
 
     image = real_pair[0].resize((48, 40))
     noise = np.random.default_rng(0).random((1, 40, 48, 3), np.float32)

@@ -15,7 +15,7 @@ from optimizer_baseline import (
     score,
     stylize,
 )
-from optimizer_baseline.presets import preset
+from optimizer_baseline.objective.presets import preset
 
 QUICK = {
     "preset": preset("magenta").replace(style_layers={"relu1_2": 0.5e-3, "relu2_2": 0.5e-3}, variation_weight=10.0),
@@ -141,10 +141,10 @@ def test_nan_stops_with_the_best_so_far(content, style):
         # Finite at the start, NaN once the picture has moved away from it.
         return tf.math.log(room - tf.reduce_mean(tf.square(features["relu1_1"] - start)))
 
-    from optimizer_baseline import vgg, weights
+    from optimizer_baseline.vgg import network, weights
 
     loaded = weights.load("vgg16", "random:1")
-    start = vgg.Network(loaded, ["relu1_1"])(tf.constant(images.to_pixels(content)))["relu1_1"]
+    start = network.Network(loaded, ["relu1_1"])(tf.constant(images.to_pixels(content)))["relu1_1"]
     custom = CustomCost(["relu1_1"], explode)
     room = 1e-6
     with pytest.raises(Diverged, match="cost became nan at evaluation 2; lower"):

@@ -40,7 +40,7 @@ def saved_model(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def converted(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, fetched from that folder."""
-    from stylewire_server.fetch import fetch
+    from stylewire_server.preparation.fetch import fetch
 
     return fetch(tmp_path_factory.mktemp("cache"), source=saved_model, allow_unverified=True)
 

@@ -1,7 +1,7 @@
 """How long jobs take, by kind."""
 
 import pytest
-from stylewire_server.estimate import HALF_LIFE, KINDS, ServiceTimes
+from stylewire_server.scheduler import HALF_LIFE, KINDS, ServiceTimes
 
 
 class Clock:

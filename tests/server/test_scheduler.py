@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 
 import pytest
-from stylewire_server import stages
 from stylewire_server.errors import DeadlinePassed, Draining, QueueFull
 from stylewire_server.scheduler import Scheduler, Ticket
+from stylewire_server.telemetry import stages
 
 
 class Gate:

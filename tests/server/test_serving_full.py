@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from stylewire import Client
-from stylewire_server.weights.full import read_manifest
+from stylewire_server.models.full import read_manifest
 
 pytest.importorskip("tensorflow")
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from stylewire_server.blobs import open_blobs
 from stylewire_server.engine.openvino import OpenVinoEngine
 from stylewire_server.errors import InvalidInput
-from stylewire_server.fit import Fit
-from stylewire_server.images import Encoding
-from stylewire_server.limits import ImageLimits
-from stylewire_server.store import StyleStore
-from stylewire_server.styles import Edition
+from stylewire_server.imaging.codec import Encoding
+from stylewire_server.imaging.fit import Fit
+from stylewire_server.imaging.limits import ImageLimits
+from stylewire_server.models.lite import lite
+from stylewire_server.styles.storage import open_blobs
+from stylewire_server.styles.store import StyleStore
+from stylewire_server.styles.vectors import Edition
 from stylewire_server.stylizer import Options, Stylized, Stylizer, WeightedStyle
-from stylewire_server.weights.lite import lite
 
 RAW = Options(encoding=Encoding.RAW_PIXELS)
 

@@ -13,5 +13,5 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(client: Client, arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
-    print(str(client.model()).rstrip())  # noqa: T201
+    print(str(client.model()).rstrip())
     return 0

@@ -35,11 +35,11 @@ class Progress:
         now = time.monotonic()
         if self._visible and (now - self._drawn > _SECONDS or self.done == self._total):
             self._drawn = now
-            print(f"\r{self._line(now)}\x1b[K", end="", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"\r{self._line(now)}\x1b[K", end="", file=sys.stderr, flush=True)
 
     def say(self, message: str) -> None:
         """A line of its own on stderr, above the bar."""
-        print(f"\r\x1b[K{message}" if self._visible else message, file=sys.stderr)  # noqa: T201
+        print(f"\r\x1b[K{message}" if self._visible else message, file=sys.stderr)
 
     def __enter__(self) -> "Progress":
         return self
@@ -48,7 +48,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._visible and self._drawn:
-            print(file=sys.stderr)  # noqa: T201
+            print(file=sys.stderr)
 
     def _line(self, now: float) -> str:
         rate = self.done / max(now - self._start, 1e-9)

@@ -100,7 +100,7 @@ def _strip(client: Client, arguments: argparse.Namespace) -> int:
 def _save(rows: Sequence[Sequence[Cell]], arguments: argparse.Namespace) -> int:
     picture = draw_grid(rows, arguments.cell)
     save_picture(arguments.out, picture)
-    print(f"{arguments.out}: {picture.width}x{picture.height} px")  # noqa: T201
+    print(f"{arguments.out}: {picture.width}x{picture.height} px")
     return 0
 
 

@@ -34,19 +34,19 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _add(client: Client, arguments: argparse.Namespace) -> int:
     style = client.styles.create(arguments.name, blend_of(arguments.styles), overwrite=arguments.overwrite)
-    print(_line(style))  # noqa: T201
+    print(_line(style))
     return 0
 
 
 def _list(client: Client, arguments: argparse.Namespace) -> int:
     for style in client.styles.list():
-        print(_line(style))  # noqa: T201
+        print(_line(style))
     return 0
 
 
 def _show(client: Client, arguments: argparse.Namespace) -> int:
     style = client.styles.get(arguments.name)
-    print(_line(style))  # noqa: T201
+    print(_line(style))
     if arguments.out:
         write_file(arguments.out, style.thumbnail_data)
     return 0
@@ -55,7 +55,7 @@ def _show(client: Client, arguments: argparse.Namespace) -> int:
 def _remove(client: Client, arguments: argparse.Namespace) -> int:
     for name in arguments.names:
         client.styles.delete(name)
-        print(f"{name} removed")  # noqa: T201
+        print(f"{name} removed")
     return 0
 
 

@@ -74,11 +74,11 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
     options = options_of(arguments)
     if len(jobs) == 1 and waiting:
         result = _stylize(client, jobs[0], blend_of(styles), options)
-        print(f"{jobs[0].out}: {result.width}x{result.height} px by {result.model}")  # noqa: T201
+        print(f"{jobs[0].out}: {result.width}x{result.height} px by {result.model}")
         return 0
     failures = _run_all(client, waiting, blend_of(styles), options, arguments.jobs) if waiting else 0
     done = len(waiting) - failures
-    print(f"{done} stylised, {len(jobs) - len(waiting)} skipped, {failures} failed")  # noqa: T201
+    print(f"{done} stylised, {len(jobs) - len(waiting)} skipped, {failures} failed")
     return 1 if failures else 0
 
 

@@ -71,7 +71,7 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
         raise CommandFailed(f"{content} to {out}: {error.strerror}") from None
     finally:
         temporary.unlink(missing_ok=True)
-    print(f"{out}: {frames} frames")  # noqa: T201
+    print(f"{out}: {frames} frames")
     return 0
 
 

@@ -1,1 +1,5 @@
-"""Engines run a network: arrays in, arrays out. They know no image files and no gRPC."""
+"""Runs a network on arrays: predict a style vector, transform a picture.
+
+OpenVINO and TensorFlow engines, and the watchdog that detects a crashed engine. Knows no files and no wire.
+May import: `models`, `errors`, `telemetry`.
+"""

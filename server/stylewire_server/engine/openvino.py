@@ -11,8 +11,8 @@ import openvino as ov
 from openvino import opset13 as op
 from openvino.preprocess import PrePostProcessor
 
-from ..weights.network import Network
-from . import compiled
+from ..models.network import Network
+from . import graph_cache
 from .base import pad_to_multiple
 
 U8 = np.dtype(np.uint8)
@@ -71,7 +71,7 @@ class OpenVinoEngine:
             "CPU_RUNTIME_CACHE_CAPACITY": str(_KERNELS),
         }
         if kept is not None:
-            compiled.prune(kept)
+            graph_cache.prune(kept)
             config["CACHE_DIR"] = str(kept)
         predictor_precision = precision if "predictor" in network.bf16 else "f32"
         # Styles come again and are kept: one at a time is enough.
@@ -82,7 +82,7 @@ class OpenVinoEngine:
             alone = _Half(core, transformer, _pixels_in_and_out, config, precision, 1)
             self._transform = _Adaptive(alone, beside, streams)
         if kept is not None:
-            compiled.seal(kept)
+            graph_cache.seal(kept)
         self.precision = "int8" if quantised else beside.precision
 
     def predict(self, style: np.ndarray) -> np.ndarray:

@@ -7,9 +7,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
-from ..weights.frozen import CONTENT, PICTURE, STYLE, VECTOR
-from ..weights.full import STYLE_DIMENSION
-from ..weights.network import Frozen
+from ..models.full import STYLE_DIMENSION
+from ..models.network import CONTENT, PICTURE, STYLE, VECTOR, Frozen
 from .base import pad_to_multiple
 
 

@@ -11,13 +11,11 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from ..errors import Draining, ServiceError
-from ..slots import Slots
-from ..tokens import TokenFile
-from . import incoming
-from .auth import authenticate
-from .call import REQUEST_ID, Call, Watcher, enter, request_id
+from ..errors import DeadlinePassed, Draining, InvalidInput, ServiceError
+from ..telemetry.calls import REQUEST_ID, Call, Watcher, enter, request_id
+from .open_calls import Slots
 from .status import code_of, trailing_metadata
+from .tokens import TokenFile, authenticate
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +102,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 if call.method in QUEUED:
                     # To read a message costs half as much as to refuse a call for good.
                     self._check_room(call.caller)
-                return await behaviour(await incoming.only(requests), context)
+                return await behaviour(await only(requests), context)
 
         return around
 
@@ -112,7 +110,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> AsyncIterator:
             admit = self._admit_stream if call.method == STREAM else self._admit
             async with self._around(call, context, self._watchers, admit):
-                async for response in behaviour(incoming.begun_in_time(requests), context):
+                async for response in behaviour(begun_in_time(requests), context):
                     yield response
 
         return around
@@ -120,7 +118,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _check(self, behaviour: Callable, call: Call) -> Callable:
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> Any:
             async with self._around(call, context, (), self._admit_probe):
-                return await behaviour(await incoming.only(requests), context)
+                return await behaviour(await only(requests), context)
 
         return around
 
@@ -128,7 +126,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> AsyncIterator:
             async with self._around(call, context, (), self._admit_probe):
                 answers = _Answers()
-                telling = asyncio.create_task(behaviour(await incoming.only(requests), answers))
+                telling = asyncio.create_task(behaviour(await only(requests), answers))
                 try:
                     while True:
                         yield await answers.get()
@@ -226,3 +224,40 @@ def _peer(context: grpc.aio.ServicerContext) -> str:
     """The name in the client's certificate where it has shown one, else its address."""
     names = context.auth_context().get("x509_common_name")
     return f"cn:{names[0].decode('utf-8', 'replace')}" if names else context.peer()
+
+
+MESSAGE_SECONDS = 120.0
+"""From a call's head to the end of its message, or of a stream's first one: 64 MiB at 5 Mbit/s."""
+
+_MOMENT_SECONDS, _INSTANT_SECONDS = 0.1, 0.005
+"""In which gRPC tells that a call whose messages have ended was cut off: at leisure for an error, soon for a stream."""
+
+
+async def _first(requests: AsyncIterator) -> Any:
+    """A call's first message, None for none. The wait is bounded: what never comes would hold its place for good."""
+    try:
+        async with asyncio.timeout(MESSAGE_SECONDS):
+            return await anext(aiter(requests), None)
+    except TimeoutError:
+        raise DeadlinePassed(f"the call's message has not come within {MESSAGE_SECONDS:g} s") from None
+
+
+async def only(requests: AsyncIterator) -> Any:
+    """The message of a call that has one; raises DeadlinePassed or InvalidInput where none comes."""
+    request = await _first(requests)
+    if request is None:
+        # A message that was cut off or too large looks like none, and gRPC ends the call itself a moment later.
+        await asyncio.sleep(_MOMENT_SECONDS)
+        raise InvalidInput("", "the call has no message")
+    return request
+
+
+async def begun_in_time(requests: AsyncIterator) -> AsyncIterator:
+    """All messages of a call, the first of them in time; raises as `only`, but ends where there is none."""
+    first = await _first(requests)
+    if first is not None:
+        yield first
+        async for request in requests:
+            yield request
+        # A caller that has gone looks like one that has nothing more to send.
+        await asyncio.sleep(_INSTANT_SECONDS)

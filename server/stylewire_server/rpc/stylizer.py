@@ -9,12 +9,12 @@ from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 
 from ..scheduler import Scheduler, Ticket
-from ..style_file import KeptStyle
+from ..styles.file import KeptStyle
 from ..stylizer import Stylized
-from . import convert
-from .call import caller, deadline
-from .frames import Frames
+from ..telemetry.calls import caller, deadline
+from . import messages
 from .loaded import Loaded
+from .stream import Frames
 
 
 class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
@@ -29,21 +29,21 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         self._scheduler = scheduler
         self._loaded = loaded
 
-    async def Stylize(self, request: pb.StylizeRequest, context: grpc.aio.ServicerContext) -> pb.StylizeResponse:  # noqa: N802
+    async def Stylize(self, request: pb.StylizeRequest, context: grpc.aio.ServicerContext) -> pb.StylizeResponse:
         """One picture in one or several styles."""
         stylizer, model = self._loaded.get()
-        content = convert.source(request.content, "content")
-        styles = convert.weighted_styles(request.styles)
-        options = convert.options(request.options)
+        content = messages.source(request.content, "content")
+        styles = messages.weighted_styles(request.styles)
+        options = messages.options(request.options)
 
         def work(ticket: Ticket) -> tuple[Stylized, float]:
             return stylizer.stylize(content, styles, options, ticket.check), ticket.queue_ms
 
-        kind = convert.kind(content, options)
+        kind = messages.kind(content, options)
         result, queue_ms = await self._scheduler.run(work, caller(context), deadline(context), kind)
-        return convert.response(result, model.edition, queue_ms)
+        return messages.response(result, model.edition, queue_ms)
 
-    async def StylizeStream(  # noqa: N802
+    async def StylizeStream(
         self, requests: AsyncIterator[pb.StylizeStreamRequest], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.StylizeResponse]:
         """Frames in one style, in order."""
@@ -54,35 +54,35 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         async for response in frames:
             yield response
 
-    async def CreateStyle(self, request: pb.CreateStyleRequest, context: grpc.aio.ServicerContext) -> pb.Style:  # noqa: N802
+    async def CreateStyle(self, request: pb.CreateStyleRequest, context: grpc.aio.ServicerContext) -> pb.Style:
         """Keeps a picture or a blend under a name."""
         stylizer, _ = self._loaded.get()
-        styles = convert.weighted_styles(request.styles)
+        styles = messages.weighted_styles(request.styles)
 
         def work(ticket: Ticket) -> KeptStyle:
             return stylizer.create_style(request.name, styles, request.overwrite, ticket.check)
 
-        return convert.style(await self._scheduler.run(work, caller(context), deadline(context), convert.STYLES))
+        return messages.style(await self._scheduler.run(work, caller(context), deadline(context), messages.STYLES))
 
-    async def GetStyle(self, request: pb.GetStyleRequest, context: grpc.aio.ServicerContext) -> pb.Style:  # noqa: N802
+    async def GetStyle(self, request: pb.GetStyleRequest, context: grpc.aio.ServicerContext) -> pb.Style:
         """One named style."""
         stylizer, _ = self._loaded.get()
-        return convert.style(await asyncio.to_thread(stylizer.store.get, request.name))
+        return messages.style(await asyncio.to_thread(stylizer.store.get, request.name))
 
-    async def ListStyles(  # noqa: N802
+    async def ListStyles(
         self, request: pb.ListStylesRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListStylesResponse:
         """A page of the named styles."""
         stylizer, _ = self._loaded.get()
         styles, token = await asyncio.to_thread(stylizer.store.page, request.page_size, request.page_token)
-        return pb.ListStylesResponse(styles=[convert.style(style) for style in styles], next_page_token=token)
+        return pb.ListStylesResponse(styles=[messages.style(style) for style in styles], next_page_token=token)
 
-    async def DeleteStyle(self, request: pb.DeleteStyleRequest, context: grpc.aio.ServicerContext) -> empty_pb2.Empty:  # noqa: N802
+    async def DeleteStyle(self, request: pb.DeleteStyleRequest, context: grpc.aio.ServicerContext) -> empty_pb2.Empty:
         """Forgets a named style."""
         stylizer, _ = self._loaded.get()
         await asyncio.to_thread(stylizer.store.delete, request.name)
         return empty_pb2.Empty()
 
-    async def GetModel(self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext) -> pb.Model:  # noqa: N802
+    async def GetModel(self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext) -> pb.Model:
         """What is being served, and its limits."""
         return self._loaded.get()[1]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stylewire_server.engine import compiled
+from stylewire_server.engine import graph_cache
 from stylewire_server.engine.base import EngineError
 from stylewire_server.engine.openvino import OpenVinoEngine
-from stylewire_server.weights.lite import lite
+from stylewire_server.models.lite import lite
 
 
 def picture(kept: Path) -> np.ndarray:
@@ -44,7 +44,7 @@ def test_what_nobody_has_vouched_for_is_removed(tmp_path: Path) -> None:
     (tmp_path / "stray.blob").write_bytes(b"graph")
     (tmp_path / "sha256.json").write_text("[1]")
     (tmp_path / "other").write_text("not ours")
-    compiled.prune(tmp_path)
+    graph_cache.prune(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "sha256.json"]
 
 
@@ -62,7 +62,7 @@ def test_those_who_clear_one_folder_at_once_do_not_stumble(tmp_path: Path) -> No
 
     def prune(_: int) -> None:
         barrier.wait()
-        compiled.prune(tmp_path)
+        graph_cache.prune(tmp_path)
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(prune, range(8)))
@@ -73,6 +73,6 @@ def test_a_graph_that_is_gone_when_it_is_read_is_left_out(tmp_path: Path) -> Non
     """As one that has vanished since the folder was listed: a link that leads nowhere."""
     (tmp_path / "sound.blob").write_bytes(b"graph")
     (tmp_path / "gone.blob").symlink_to("nowhere")
-    compiled.seal(tmp_path)
-    compiled.prune(tmp_path)
+    graph_cache.seal(tmp_path)
+    graph_cache.prune(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sha256.json", "sound.blob"]

@@ -7,10 +7,10 @@ import numpy as np
 import openvino as ov
 import pytest
 from stylewire_server.engine.base import Engine, EngineError
+from stylewire_server.engine.factory import start
 from stylewire_server.engine.openvino import OpenVinoEngine, computes_bf16
-from stylewire_server.engine.start import start
-from stylewire_server.weights.full import full
-from stylewire_server.weights.lite import lite
+from stylewire_server.models.full import full
+from stylewire_server.models.lite import lite
 
 pytest.importorskip("tensorflow")
 
@@ -22,7 +22,7 @@ SIZES = [(64 + down, 48 + right) for down in range(4) for right in range(4)] + [
 
 @pytest.fixture(scope="module")
 def reference(saved_model: Path) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    from stylewire_server.weights.savedmodel import SavedModel
+    from stylewire_server.preparation.savedmodel import SavedModel
 
     return SavedModel(saved_model)
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from stylewire_server.engine.openvino import CALM_SECONDS, OpenVinoEngine
-from stylewire_server.weights.lite import lite
+from stylewire_server.models.lite import lite
 
 
 @pytest.fixture(scope="module")

@@ -16,20 +16,20 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from PIL import Image
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
-from stylewire_server.blobs import open_blobs
 from stylewire_server.engine.openvino import OpenVinoEngine
-from stylewire_server.limits import ImageLimits
-from stylewire_server.rpc import incoming
-from stylewire_server.rpc.call import Call, Watcher
+from stylewire_server.imaging.limits import ImageLimits
+from stylewire_server.models.lite import lite
+from stylewire_server.rpc import interceptor
 from stylewire_server.rpc.interceptor import CallInterceptor
 from stylewire_server.rpc.loaded import Loaded
+from stylewire_server.rpc.open_calls import Slots
 from stylewire_server.rpc.stylizer import StylizerServicer
 from stylewire_server.scheduler import Scheduler
-from stylewire_server.slots import Slots
-from stylewire_server.store import StyleStore
-from stylewire_server.styles import Edition
+from stylewire_server.styles.storage import open_blobs
+from stylewire_server.styles.store import StyleStore
+from stylewire_server.styles.vectors import Edition
 from stylewire_server.stylizer import Stylizer
-from stylewire_server.weights.lite import lite
+from stylewire_server.telemetry.calls import Call, Watcher
 
 STYLIZE = "/stylewire.v1.Stylizer/Stylize"
 STREAM = "/stylewire.v1.Stylizer/StylizeStream"
@@ -177,7 +177,7 @@ def call_without_a_message(channel: grpc.Channel, method: str, requests: Iterato
 def test_a_message_that_never_comes_ends_the_call(
     serving: Serving, never: Callable[[], Iterator[bytes]], method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(incoming, "MESSAGE_SECONDS", 0.3)
+    monkeypatch.setattr(interceptor, "MESSAGE_SECONDS", 0.3)
     with serving.channel() as channel:
         error = call_without_a_message(channel, method, never())
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -188,7 +188,7 @@ def test_a_message_that_never_comes_ends_the_call(
 
 def test_what_has_begun_in_time_may_take_longer(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     """The work on a picture, and the frames of a stream after its first message."""
-    monkeypatch.setattr(incoming, "MESSAGE_SECONDS", 0.2)
+    monkeypatch.setattr(interceptor, "MESSAGE_SECONDS", 0.2)
     with serving.channel() as channel:
         stub = stylizer_pb2_grpc.StylizerStub(channel)
         calls = [stub.Stylize.future(request(1024), timeout=60) for _ in range(4)]

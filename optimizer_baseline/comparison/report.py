@@ -1,0 +1,110 @@
+"""The report of a comparison: one web page that needs nothing else, and one picture."""
+
+from __future__ import annotations
+
+import base64
+import importlib.resources
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ..canvas import Sheet, Tile
+from .answer import number, seconds
+from .curve import Trace, cost_curve
+
+# Data URIs are what the page weighs; at this quality WebP is a tenth of PNG and looks like it.
+WEBP_QUALITY = 90
+SHEET_SIDE = 224
+
+
+def write_report(results: Mapping[str, Any], out: Path, title: str = "One pass against many") -> None:
+    """Writes index.html and sheet.png beside the pictures that `compare` left in `out`."""
+    (out / "index.html").write_text(page(results, out, title))
+    sheet(results, out, title).save(out / "sheet.png")
+
+
+def page(results: Mapping[str, Any], folder: Path, title: str) -> str:
+    """The page as HTML, with every picture of `results` (paths relative to `folder`) inside it."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(number=number, seconds=seconds)
+    source = importlib.resources.files(__package__).joinpath("report.html.j2").read_text("utf-8")
+    pairs = [_view(pair, index) for index, pair in enumerate(results["pairs"])]
+    contents = {Path(p["content"]).stem: p["content_picture"] for p in results["pairs"]}
+    styles = {Path(p["style"]).stem: p["style_picture"] for p in results["pairs"]}
+    return environment.from_string(source).render(
+        title=title,
+        results=results,
+        summary=results["summary"],
+        settings=results["settings"],
+        pairs=pairs,
+        contents=list(contents),
+        styles=list(styles),
+        cells={(p["content_name"], p["style_name"]): p for p in pairs},
+        content_uris={name: data_uri(folder / path) for name, path in contents.items()},
+        style_uris={name: data_uri(folder / path) for name, path in styles.items()},
+        pass_uris=[data_uri(folder / p["feedforward"]["picture"]) for p in results["pairs"]],
+        optimised_uris=[data_uri(folder / p["optimised"]["picture"]) for p in results["pairs"]],
+        overview=cost_curve([_trace(p) for p in results["pairs"]]),
+        curves=[cost_curve([_trace(p)]) for p in results["pairs"]],
+    )
+
+
+def sheet(results: Mapping[str, Any], folder: Path, title: str) -> Image.Image:
+    """Every pair in one picture: a row for each content, one pass on the left and optimised on the right."""
+    settings = results["settings"]
+    subtitle = (
+        f"one pass ({results['feedforward']['edition']}) | {settings['iterations']} iterations of L-BFGS "
+        f"({settings['preset']}, {settings['network']}), {settings['size']} px"
+    )
+    result = Sheet(title, subtitle)
+    rows: dict[str, list[Tile]] = {}
+    for pair in results["pairs"]:
+        content, style = Path(pair["content"]).stem, Path(pair["style"]).stem
+        tiles = rows.setdefault(content, [Tile(_thumbnail(folder / pair["content_picture"]), content)])
+        tiles.append(Tile(_thumbnail(folder / pair["style_picture"], SHEET_SIDE // 2), style))
+        ms, total = pair["feedforward"]["ms"], pair["optimised"]["seconds"]
+        tiles.append(Tile(_thumbnail(folder / pair["feedforward"]["picture"]), f"one pass, {ms:.3g} ms"))
+        tiles.append(Tile(_thumbnail(folder / pair["optimised"]["picture"]), f"optimised, {seconds(total)}"))
+    for tiles in rows.values():
+        result.row(tiles)
+    return result.render()
+
+
+def data_uri(path: Path) -> str:
+    """A picture file as data:image/webp;base64,…"""
+    buffer = io.BytesIO()
+    with Image.open(path) as image:
+        image.convert("RGB").save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _view(pair: Mapping[str, Any], index: int) -> dict[str, Any]:
+    return {
+        **pair,
+        "index": index,
+        "content_name": Path(pair["content"]).stem,
+        "style_name": Path(pair["style"]).stem,
+        "aspect": f"{pair['width']} / {pair['height']}",
+    }
+
+
+def _trace(pair: Mapping[str, Any]) -> Trace:
+    answer = pair["answer"]
+    return Trace(
+        f"{Path(pair['content']).stem} in the style of {Path(pair['style']).stem}",
+        [(point["seconds"], point["total_cost"] / answer["pass_cost"]) for point in pair["curve"]],
+        answer["pass_ms"] / 1e3,
+        answer["seconds"] if answer["reached"] == "after" else None,
+    )
+
+
+def _thumbnail(path: Path, side: int = SHEET_SIDE) -> Image.Image:
+    with Image.open(path) as image:
+        factor = side / max(image.size)
+        size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+        return image.convert("RGB").resize(size, Image.Resampling.LANCZOS)

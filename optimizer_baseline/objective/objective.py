@@ -1,0 +1,150 @@
+"""J(G) and its gradient over the pixels of G, for one content and its styles: targets are computed once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InvalidOption
+from ..images import Pixels
+from ..vgg.weights import Weights
+from . import costs
+from .presets import Preset
+from .program import CustomCost, Targets, program
+
+
+@dataclass(frozen=True)
+class Style:
+    """One style picture [1, H, W, 3], its share, and where it goes: a mask [1, H', W', 1] of the content's size."""
+
+    pixels: Pixels
+    weight: float = 1.0
+    mask: Pixels | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.weight) and self.weight > 0):
+            raise InvalidOption(f"style weight is {self.weight}; a share is a finite number above 0")
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Every cost of one picture. The first four are unweighted: before content_weight, style_weight, variation_weight.
+
+    content_cost and style_cost are the preset's sums over layers, so they hold the weights of layers;
+    style_cost_by_layer is each E_l alone. total_cost is J(G), all weights applied.
+    """
+
+    content_cost: float
+    style_cost: float
+    style_cost_by_layer: Mapping[str, float]
+    total_variation: float
+    custom_cost: float
+    weighted_content_cost: float
+    weighted_style_cost: float
+    weighted_style_cost_by_layer: Mapping[str, float]
+    weighted_total_variation: float
+    weighted_custom_cost: float
+
+    @property
+    def total_cost(self) -> float:
+        """J(G): what is minimised."""
+        return (
+            self.weighted_content_cost
+            + self.weighted_style_cost
+            + self.weighted_total_variation
+            + self.weighted_custom_cost
+        )
+
+
+class Objective:
+    """The cost of pictures of one size under one preset.
+
+    Args:
+        content: float32 [1, H, W, 3], RGB, 0..1; every picture it is asked about has this shape.
+        styles: at least one; their weights are normalised to sum to 1, their sizes are free.
+        preset: which layers, normalisers and weights.
+        weights: of the preset's network.
+        bfloat16: run the convolutions on bfloat16.
+        custom: a further cost of the caller's.
+
+    Raises:
+        InvalidOption: no style, weights of another network, or a mask of another size than the content.
+        InvalidImage: a picture too small for the deepest layer.
+    """
+
+    def __init__(
+        self,
+        content: Pixels,
+        styles: Sequence[Style],
+        preset: Preset,
+        weights: Weights,
+        *,
+        bfloat16: bool = False,
+        custom: CustomCost | None = None,
+    ) -> None:
+        import tensorflow as tf
+
+        if not styles:
+            raise InvalidOption("no style picture; at least one is needed")
+        if weights.network != preset.network:
+            raise InvalidOption(f"weights are of {weights.network}; preset {preset.name} wants {preset.network}")
+        for style in styles:
+            if style.mask is not None and style.mask.shape[1:3] != content.shape[1:3]:
+                raise InvalidOption(f"mask is {style.mask.shape[1:3]}, content {content.shape[1:3]} (height, width)")
+        masked = tuple(style.mask is not None for style in styles)
+        self.preset = preset
+        self._program = program(weights, preset, bfloat16=bfloat16, masked=masked, custom=custom)
+        for what, pixels in (("content", content), *(("style", style.pixels) for style in styles)):
+            height, width = pixels.shape[1:3]
+            self._program.network.check_size(height, width, what)
+        whole = sum(style.weight for style in styles)
+        nowhere = np.empty((1, 0, 0, 1), np.float32)
+        features = self._program.network(tf.constant(content))
+        self._targets = Targets(
+            {layer: tf.cast(features[layer], tf.float32) for layer in preset.content_layers},
+            [self._grams(tf.constant(style.pixels)) for style in styles],
+            [tf.constant(style.weight / whole, tf.float32) for style in styles],
+            [tf.constant(nowhere if style.mask is None else style.mask) for style in styles],
+        )
+
+    def _grams(self, pixels: Any) -> dict[str, Any]:
+        features = self._program.network(pixels)
+        preset = self.preset
+        return {name: costs.gram_matrix(features[name], preset.gram_normaliser) for name in preset.style_layers}
+
+    def costs(self, pixels: Pixels) -> Costs:
+        """All costs of `pixels` [1, H, W, 3], without a gradient."""
+        return self._named(self._program.value(pixels, self._targets).numpy())
+
+    def value_and_gradient(self, pixels: Pixels) -> tuple[Costs, NDArray[np.float32]]:
+        """All costs of `pixels` [1, H, W, 3], and dJ/dG of the same shape."""
+        terms, gradient = self._program.step(pixels, self._targets)
+        return self._named(terms.numpy()), gradient.numpy()
+
+    def _named(self, terms: NDArray[np.float32]) -> Costs:
+        preset = self.preset
+        raw = [float(v) for v in terms]
+        weighted = [f * v if f else 0.0 for f, v in zip(self._program.factors, raw, strict=True)]
+        contents = len(preset.content_layers)
+        styles = slice(contents, contents + len(preset.style_layers))
+        return Costs(
+            content_cost=_weigh(preset.content_layers, raw[:contents]),
+            style_cost=_weigh(preset.style_layers, raw[styles]),
+            style_cost_by_layer=dict(zip(preset.style_layers, raw[styles], strict=True)),
+            total_variation=raw[-2],
+            custom_cost=raw[-1],
+            weighted_content_cost=sum(weighted[:contents]),
+            weighted_style_cost=sum(weighted[styles]),
+            weighted_style_cost_by_layer=dict(zip(preset.style_layers, weighted[styles], strict=True)),
+            weighted_total_variation=weighted[-2],
+            weighted_custom_cost=weighted[-1],
+        )
+
+
+def _weigh(layers: Mapping[str, float], values: Sequence[float]) -> float:
+    return sum(weight * value for weight, value in zip(layers.values(), values, strict=True))

@@ -1,0 +1,213 @@
+"""Published definitions of the cost, each whole and under its own name."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from ..errors import InvalidOption
+from ..vgg import network as vgg
+from . import costs
+
+
+@dataclass(frozen=True)
+class Preset:
+    """J(G) = content_weight J_content + style_weight J_style + variation_weight TV(G).
+
+    J_content and J_style are sums over their layers of weight x cost, with the normalisers named here (`costs` has the
+    formulas). `replace` gives a copy with any number changed; the copy is validated like the original.
+    """
+
+    name: str
+    source: str
+    network: str
+    pooling: str
+    content_layers: Mapping[str, float]
+    style_layers: Mapping[str, float]
+    content_normaliser: str
+    gram_normaliser: str
+    style_normaliser: str
+    content_weight: float
+    style_weight: float
+    variation_weight: float = 0.0
+    variation: str = "squared-mean"
+
+    def __post_init__(self) -> None:
+        for field in ("content_layers", "style_layers"):
+            table = dict(getattr(self, field))
+            vgg.check_layers(self.network, table)
+            for layer, weight in table.items():
+                _check_weight(f"{field}[{layer}]", weight)
+            object.__setattr__(self, field, MappingProxyType(table))
+        if not self.content_layers and not self.style_layers:
+            raise InvalidOption("content_layers and style_layers are both empty; at least one layer is needed")
+        for field in ("content_weight", "style_weight", "variation_weight"):
+            _check_weight(field, getattr(self, field))
+        for field, known in (
+            ("pooling", vgg.POOLINGS),
+            ("content_normaliser", costs.CONTENT_NORMALISERS),
+            ("gram_normaliser", costs.GRAM_NORMALISERS),
+            ("style_normaliser", costs.STYLE_NORMALISERS),
+            ("variation", costs.TOTAL_VARIATIONS),
+        ):
+            if getattr(self, field) not in known:
+                raise InvalidOption(f"unknown {field} {getattr(self, field)!r}; known: {', '.join(known)}")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that a cost looks at, shallow to deep."""
+        return vgg.check_layers(self.network, {**self.content_layers, **self.style_layers})
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """All that decides the cost, hashable."""
+        fields = {field.name for field in dataclasses.fields(self)} - {"name", "source"}
+        values = (getattr(self, name) for name in sorted(fields))
+        return tuple(tuple(v.items()) if isinstance(v, Mapping) else v for v in values)
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """Everything but name, source and network, JSON-ready."""
+        fields = {field.name for field in dataclasses.fields(self)} - {"name", "source", "network"}
+        values = {name: getattr(self, name) for name in sorted(fields)}
+        return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+
+    def replace(self, **changes: object) -> Preset:
+        """A copy with some fields changed, e.g. `preset.replace(network="vgg16", style_weight=1e3)`.
+
+        Where more than the network is another, a name that is not given too becomes `… (changed)`.
+
+        Raises:
+            InvalidOption: an unknown field or a bad value.
+        """
+        if unknown := changes.keys() - {field.name for field in dataclasses.fields(self)}:
+            raise InvalidOption(f"a preset has no field {sorted(unknown)[0]!r}")
+        try:
+            changed = dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+        except (TypeError, ValueError) as error:
+            raise InvalidOption(
+                f"a preset's weights are numbers and its layers a mapping of names to them: {error}"
+            ) from None
+        if "name" in changes or changed.definition == self.definition or self.name.endswith(_CHANGED):
+            return changed
+        return dataclasses.replace(changed, name=f"{self.name}{_CHANGED}")
+
+
+_CHANGED = " (changed)"
+
+
+def _check_weight(what: str, value: float) -> None:
+    if not math.isfinite(value) or value < 0:
+        raise InvalidOption(f"{what} is {value}; a weight is a finite number of at least 0")
+
+
+def _each(weight: float, *names: str) -> dict[str, float]:
+    return dict.fromkeys(names, weight)
+
+
+_FIRST_OF_EACH_BLOCK = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+_LAST_OF_FOUR_BLOCKS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        preset.name: preset
+        for preset in (
+            Preset(
+                name="gatys2016",
+                source="Gatys, Ecker, Bethge: Image Style Transfer Using Convolutional Neural Networks, CVPR 2016, "
+                "equations 1 to 7 and section 3 (content conv4_2, style conv1_1 … conv5_1 at 1/5, alpha/beta = 1e-3). "
+                "Their responses are rectified (equation 2 is 0 for F < 0). Their network is the norm-rescaled VGG-19: "
+                "give rescaled weights, or --rescale. On plain weights the same numbers are larger costs, style's by "
+                "far more than content's: on rescaled ones a picture as far from its content needs more style_weight",
+                network="vgg19",
+                pooling="average",
+                content_layers=_each(1.0, "relu4_2"),
+                style_layers=_each(0.2, *_FIRST_OF_EACH_BLOCK),
+                content_normaliser="half",
+                gram_normaliser="positions",
+                style_normaliser="quarter-mean",
+                content_weight=1e-3,
+                style_weight=1.0,
+            ),
+            Preset(
+                name="coursera",
+                source="deeplearning.ai, Convolutional Neural Networks, week 4, Art Generation with Neural Style "
+                "Transfer (first edition): content 1/(4 nH nW nC) at conv4_2, style 1/(4 nC^2 (nH nW)^2) at "
+                "conv1_1 … conv5_1 with 0.2 each, alpha 10, beta 40; rectified responses, average pooling",
+                network="vgg19",
+                pooling="average",
+                content_layers=_each(1.0, "relu4_2"),
+                style_layers=_each(0.2, *_FIRST_OF_EACH_BLOCK),
+                content_normaliser="quarter-mean",
+                gram_normaliser="positions",
+                style_normaliser="quarter-mean",
+                content_weight=10.0,
+                style_weight=40.0,
+            ),
+            Preset(
+                name="johnson2016",
+                source="Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer, ECCV 2016, with the "
+                "defaults of their slow_neural_style.lua: content relu3_3 at 1 (the paper's text has relu2_2), style "
+                "relu1_2, relu2_2, relu3_3, relu4_3 at 5, Gram matrix over nC nH nW, mean squared errors, total "
+                "variation 1e-6 on 0..255 pixels",
+                network="vgg16",
+                pooling="max",
+                content_layers=_each(1.0, "relu3_3"),
+                style_layers=_each(1.0, *_LAST_OF_FOUR_BLOCKS),
+                content_normaliser="mean",
+                gram_normaliser="elements",
+                style_normaliser="mean",
+                content_weight=1.0,
+                style_weight=5.0,
+                variation_weight=1e-6,
+                variation="squared-255",
+            ),
+            Preset(
+                name="magenta",
+                source="magenta/models/arbitrary_image_stylization: the flag defaults of its train.py (content conv3 "
+                "at 1, style conv1 … conv4 at 0.5e-3 each, total variation 1e4) with its losses.py and "
+                "image_stylization/learning.py; VGG-16 with average pooling, layers after a block's last rectifier. "
+                "The cost that the feed-forward network was trained on (Ghiasi et al. 2017)",
+                network="vgg16",
+                pooling="average",
+                content_layers=_each(1.0, "relu3_3"),
+                style_layers=_each(0.5e-3, *_LAST_OF_FOUR_BLOCKS),
+                content_normaliser="mean",
+                gram_normaliser="positions",
+                style_normaliser="mean",
+                content_weight=1.0,
+                style_weight=1.0,
+                variation_weight=1e4,
+                variation="squared-mean",
+            ),
+            Preset(
+                name="tf-tutorial",
+                source="tensorflow.org, tutorials/generative/style_transfer: Keras VGG-19, content block5_conv2, style "
+                "block1_conv1 … block5_conv1, content weight 1e4, style weight 1e-2 over five layers, total variation "
+                "30",
+                network="vgg19",
+                pooling="max",
+                content_layers=_each(1.0, "relu5_2"),
+                style_layers=_each(0.2, *_FIRST_OF_EACH_BLOCK),
+                content_normaliser="mean",
+                gram_normaliser="positions",
+                style_normaliser="mean",
+                content_weight=1e4,
+                style_weight=1e-2,
+                variation_weight=30.0,
+                variation="absolute",
+            ),
+        )
+    }
+)
+
+
+def preset(name: str) -> Preset:
+    """The preset called `name`; InvalidOption lists the known ones."""
+    if name not in PRESETS:
+        raise InvalidOption(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,175 @@
+"""The cost of one preset, compiled: pictures and targets in, terms and gradient out.
+
+Compiling takes seconds and memory, some of which TensorFlow never gives back. So programs are few and used again: one
+takes pictures of every size and every target, and `program` returns the one it made before.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from ..errors import InvalidOption
+from ..vgg import network
+from ..vgg.weights import Weights
+from . import costs
+from .presets import Preset
+
+# A comparison takes turns between three: two presets to score in float32 and one to optimise in bfloat16.
+PROGRAMS_KEPT = 4
+_kept: OrderedDict[tuple[Any, ...], Program] = OrderedDict()
+
+
+@dataclass(frozen=True)
+class CustomCost:
+    """A caller's own cost: `function` takes {layer: features [1, H, W, C]} of G and returns a scalar tensor.
+
+    It is compiled once for all sizes: H and W are known to `tf.shape(features)`, not to `features.shape`.
+    """
+
+    layers: Sequence[str]
+    function: Callable[[Mapping[str, Any]], Any]
+    weight: float = 1.0
+
+
+class Targets(NamedTuple):
+    """What G is compared with: features of the content by layer, and for each style its Gram matrices by layer, its
+    share, and its mask [1, H, W, 1] (of no pixels for a style without one)."""
+
+    content: dict[str, Any]
+    grams: list[dict[str, Any]]
+    shares: list[Any]
+    masks: list[Any]
+
+
+def program(
+    weights: Weights, preset: Preset, *, bfloat16: bool, masked: tuple[bool, ...], custom: CustomCost | None = None
+) -> Program:
+    """The compiled cost for these choices, made on first use. A custom cost's program is its caller's alone."""
+    if custom is not None:
+        return Program(weights, preset, bfloat16=bfloat16, masked=masked, custom=custom)
+    key = (weights.digest, preset.key, bfloat16, masked)
+    if key not in _kept:
+        while len(_kept) >= PROGRAMS_KEPT:
+            _kept.popitem(last=False)
+            # Compiled functions hang in reference cycles; the next one must not wait for Python's own time.
+            gc.collect()
+        _kept[key] = Program(weights, preset, bfloat16=bfloat16, masked=masked)
+    _kept.move_to_end(key)
+    return _kept[key]
+
+
+class Program:
+    """See the module. `masked` says which styles have a mask."""
+
+    def __init__(
+        self,
+        weights: Weights,
+        preset: Preset,
+        *,
+        bfloat16: bool,
+        masked: tuple[bool, ...],
+        custom: CustomCost | None = None,
+    ) -> None:
+        import tensorflow as tf
+
+        self.preset = preset
+        self._masked = masked
+        self._custom = custom
+        self.network = network.Network(
+            weights, (*preset.layers, *(custom.layers if custom else ())), pooling=preset.pooling, bfloat16=bfloat16
+        )
+        # Weight of each term in J, in the order of `_terms`.
+        self.factors = (
+            *(preset.content_weight * w for w in preset.content_layers.values()),
+            *(preset.style_weight * w for w in preset.style_layers.values()),
+            preset.variation_weight,
+            custom.weight if custom else 0.0,
+        )
+        pictures = tf.TensorSpec((1, None, None, 3), tf.float32)
+        targets = Targets(
+            {
+                name: tf.TensorSpec((1, None, None, network.channels(name)), tf.float32)
+                for name in preset.content_layers
+            },
+            [{n: tf.TensorSpec((network.channels(n),) * 2, tf.float32) for n in preset.style_layers} for _ in masked],
+            [tf.TensorSpec((), tf.float32) for _ in masked],
+            [tf.TensorSpec((1, None, None, 1), tf.float32) for _ in masked],
+        )
+        self._takes = [pictures, targets]
+
+    @cached_property
+    def value(self) -> Callable[[Any, Targets], Any]:
+        """Terms of a picture [1, H, W, 3], one vector."""
+        return self._compile(self._value)
+
+    @cached_property
+    def step(self) -> Callable[[Any, Targets], tuple[Any, Any]]:
+        """Terms of a picture, and dJ/dG."""
+        return self._compile(self._value_and_gradient)
+
+    def _compile(self, function: Callable[..., Any]) -> Any:
+        import tensorflow as tf
+
+        compiled = tf.function(function, input_signature=self._takes, autograph=False).get_concrete_function()
+        return lambda pixels, targets: compiled(tf.constant(pixels), targets)
+
+    def _value(self, pixels: Any, targets: Targets) -> Any:
+        import tensorflow as tf
+
+        return tf.stack(self._terms(pixels, targets, embed=False))
+
+    def _value_and_gradient(self, pixels: Any, targets: Targets) -> tuple[Any, Any]:
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(pixels)
+            # Only a descent takes enough steps to be worth the memory.
+            terms = self._terms(pixels, targets, embed=True)
+            # A term of no weight is told, but nothing is differentiated for it.
+            weighted = [factor * term for factor, term in zip(self.factors, terms, strict=True) if factor]
+            total = sum(weighted, tf.constant(0.0))
+        return tf.stack(terms), tape.gradient(total, pixels, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    def _terms(self, pixels: Any, targets: Targets, *, embed: bool) -> list[Any]:
+        """Content cost and style cost of each layer, total variation and custom cost: scalars."""
+        import tensorflow as tf
+
+        preset = self.preset
+        features = self.network(pixels, embed=embed)
+        terms = [
+            costs.content_cost(features[layer], targets.content[layer], preset.content_normaliser)
+            for layer in preset.content_layers
+        ]
+        terms += [self._style_cost(layer, features[layer], targets) for layer in preset.style_layers]
+        terms.append(costs.total_variation(pixels, preset.variation))
+        custom = 0.0
+        if self._custom:
+            custom = tf.convert_to_tensor(
+                self._custom.function({name: tf.cast(x, tf.float32) for name, x in features.items()})
+            )
+            if custom.shape.num_elements() not in (1, None):
+                raise InvalidOption(f"the custom cost has shape {tuple(custom.shape)}; it is one number")
+        terms.append(tf.reshape(tf.cast(custom, tf.float32), ()))
+        return terms
+
+    def _style_cost(self, layer: str, features: Any, targets: Targets) -> Any:
+        import tensorflow as tf
+
+        preset = self.preset
+        whole = None
+        total: Any = 0.0
+        for masked, share, mask, grams in zip(self._masked, targets.shares, targets.masks, targets.grams, strict=True):
+            if masked:
+                # Averaged down to the positions of the layer.
+                small = tf.image.resize(mask, tf.shape(features)[1:3], method="area")
+                gram = costs.gram_matrix(features, preset.gram_normaliser, small)
+            else:
+                whole = costs.gram_matrix(features, preset.gram_normaliser) if whole is None else whole
+                gram = whole
+            total += share * costs.style_cost(gram, grams[layer], preset.style_normaliser)
+        return total

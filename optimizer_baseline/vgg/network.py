@@ -1,0 +1,182 @@
+"""VGG-16 and VGG-19 as feature extractors (Simonyan & Zisserman 2015, configurations D and E).
+
+Layers carry their field names: `conv3_1` is the response before the rectifier, `relu3_1` after it, `pool3` the pooled
+block. Much published code says "conv3_1" and means the rectified response; the presets here say `relu3_1` for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidImage, InvalidOption
+
+if TYPE_CHECKING:
+    from .weights import Weights
+
+# Convolutions per block, and filters per block.
+NETWORKS: Mapping[str, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+FILTERS = (64, 128, 256, 512, 512)
+POOLINGS = ("average", "max")
+# Mean of the ImageNet training pictures, RGB, 0..255: what the Caffe model was trained to have subtracted.
+MEAN_RGB = (123.68, 116.779, 103.939)
+
+
+def convolutions(network: str) -> tuple[str, ...]:
+    """Names of the convolutions of `network`, first to last: conv1_1 … conv5_3 or conv5_4."""
+    if network not in NETWORKS:
+        raise InvalidOption(f"unknown network {network!r}; known: {', '.join(NETWORKS)}")
+    return tuple(f"conv{b}_{i}" for b, n in enumerate(NETWORKS[network], 1) for i in range(1, n + 1))
+
+
+def layers(network: str) -> tuple[str, ...]:
+    """Every layer of `network` in the order in which a picture passes it."""
+    names: list[str] = []
+    for conv in convolutions(network):
+        block, index = int(conv[4]), int(conv[6:])
+        names += [conv, conv.replace("conv", "relu")]
+        if index == NETWORKS[network][block - 1]:
+            names.append(f"pool{block}")
+    return tuple(names)
+
+
+def channels(layer: str) -> int:
+    """Number of filters of a layer: 64 in block 1 to 512 in blocks 4 and 5."""
+    return FILTERS[int(layer[4]) - 1]
+
+
+def check_layers(network: str, names: Iterable[str]) -> tuple[str, ...]:
+    """`names` in network order, or InvalidOption naming the first that `network` does not have."""
+    order = {name: position for position, name in enumerate(layers(network))}
+    wanted = set(names)
+    if unknown := sorted(wanted - order.keys()):
+        raise InvalidOption(f"{network} has no layer {unknown[0]!r}; it has {', '.join(order)}")
+    return tuple(sorted(wanted, key=order.__getitem__))
+
+
+def smallest_side(names: Iterable[str]) -> int:
+    """Shortest side in pixels at which each of `names` still has at least one position (a pool halves the side)."""
+    return max(1 << (int(name[4]) - (not name.startswith("pool"))) for name in names)
+
+
+class Network:
+    """The part of a VGG that reaches the deepest of `wanted`, compiled into whatever graph calls it.
+
+    Args:
+        weights: kernels and biases.
+        wanted: layers to return; nothing beyond the deepest of them is built.
+        pooling: "average" (Gatys et al. 2016, section 2) or "max" (the network as it was trained).
+        bfloat16: run the convolutions on bfloat16 operands, and return bfloat16 features.
+    """
+
+    def __init__(
+        self, weights: Weights, wanted: Iterable[str], *, pooling: str = "average", bfloat16: bool = False
+    ) -> None:
+        import tensorflow as tf
+
+        if pooling not in POOLINGS:
+            raise InvalidOption(f"unknown pooling {pooling!r}; known: {', '.join(POOLINGS)}")
+        self.wanted = check_layers(weights.network, wanted)
+        if not self.wanted:
+            raise InvalidOption("no layer is wanted; name at least one")
+        everything = layers(weights.network)
+        self.path = everything[: everything.index(self.wanted[-1]) + 1]
+        self.pooling = pooling
+        self._kind = tf.bfloat16 if bfloat16 else tf.float32
+        self._operands: dict[str, tuple[Any, ...]] = {}
+        for name in self.path:
+            if name.startswith("conv"):
+                kernel, bias = weights.tensors[name]
+                if name == "conv1_1":
+                    # The published kernel takes BGR in 0..255; this one takes RGB in 0..1.
+                    kernel = kernel[:, :, ::-1] * 255.0
+                # The gradient of a 3x3 'same' convolution is again one, with the kernel turned by 180 degrees and its
+                # channels exchanged; as a constant it takes the fast path of inference kernels.
+                turned = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
+                kind = self._kind.as_numpy_dtype
+                self._operands[name] = tuple(tf.constant(operand.astype(kind)) for operand in (kernel, turned, bias))
+
+    def check_size(self, height: int, width: int, what: str = "picture") -> None:
+        """Raises InvalidImage for a picture with a side too short for the deepest layer; `what` is its name."""
+        least = smallest_side(self.path)
+        if min(height, width) < least:
+            raise InvalidImage(
+                f"{what} is {width}x{height} px; layer {self.wanted[-1]} needs at least {least} px on each side"
+            )
+
+    def __call__(self, pixels: Any, *, embed: bool = False) -> dict[str, Any]:
+        """Features of `pixels`.
+
+        Args:
+            pixels: tensor [N, H, W, 3], RGB, 0..1.
+            embed: make the kernels constants of the graph that is being built. A constant is laid out for the processor
+                once, a tensor from outside at every step: that is an eighth of a float32 step, a twentieth of a
+                bfloat16 one. The graph then holds some 0.8 GB for VGG-16 in float32, half of it in bfloat16.
+
+        Returns:
+            Tensors [N, H', W', C] by layer name, float32 or bfloat16 as the network is.
+
+        Raises:
+            InvalidImage: a side is too short for the deepest layer.
+        """
+        import tensorflow as tf
+
+        if pixels.shape[1] is not None:
+            self.check_size(pixels.shape[1], pixels.shape[2])
+        features: dict[str, Any] = {}
+        x = tf.cast(pixels - tf.constant(MEAN_RGB) / 255.0, self._kind)
+        for name in self.path:
+            if name.startswith("conv"):
+                # Fused with the rectifier unless somebody wants to see the response before it.
+                fused = name not in self.wanted
+                x = _convolve(x, *self._operands[name], rectify=fused, embed=embed)
+            elif name.startswith("relu"):
+                x = x if fused else tf.nn.relu(x)
+            elif self.pooling == "average":
+                x = _average(x)
+            else:
+                x = tf.nn.max_pool2d(x, 2, 2, "VALID")
+            if name in self.wanted:
+                features[name] = x
+        return features
+
+
+def _convolve(x: Any, kernel: Any, turned: Any, bias: Any, *, rectify: bool, embed: bool) -> Any:
+    """3x3 convolution of `x` [N, H, W, in], with a rectifier or without, differentiable in `x` alone."""
+    import tensorflow as tf
+
+    def operand(tensor: Any) -> Any:
+        return tf.constant(tensor.numpy()) if embed else tensor
+
+    def convolve(x: Any) -> Any:
+        y = tf.nn.bias_add(tf.nn.conv2d(x, operand(kernel), 1, "SAME"), bias)
+        y = tf.nn.relu(y) if rectify else y
+
+        def gradient(upstream: Any) -> Any:
+            if rectify:
+                upstream = tf.raw_ops.ReluGrad(gradients=upstream, features=y)
+            return tf.nn.conv2d(upstream, operand(turned), 1, "SAME")
+
+        return y, gradient
+
+    return tf.custom_gradient(convolve)(x)
+
+
+def _average(x: Any) -> Any:
+    """2x2 average pooling of `x` [N, H, W, C]; the last row or column of an odd side is left out."""
+    import tensorflow as tf
+
+    def pool(x: Any) -> Any:
+        def gradient(upstream: Any) -> Any:
+            # A quarter to each of four positions: enlarging a picture does that sooner than the pool's own gradient.
+            height, width = tf.shape(x)[1], tf.shape(x)[2]
+            spread = tf.raw_ops.ResizeNearestNeighbor(
+                images=upstream * tf.constant(0.25, upstream.dtype),
+                size=(height // 2 * 2, width // 2 * 2),
+                half_pixel_centers=True,
+            )
+            return tf.pad(spread, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
+
+        return tf.nn.avg_pool2d(x, 2, 2, "VALID"), gradient
+
+    return tf.custom_gradient(pool)(x)

@@ -1,0 +1,67 @@
+"""Which engine runs."""
+
+import os
+from pathlib import Path
+
+from ..models.network import Network
+from .base import Engine, EngineError
+
+
+def start(
+    network: Network,
+    engine: str,
+    precision: str,
+    threads: int,
+    streams: int,
+    *,
+    adaptive: bool = False,
+    kept: Path | None = None,
+) -> Engine:
+    """The engine of that name, loaded with network.
+
+    Args:
+        network: What to run.
+        engine: "openvino" or "tensorflow".
+        precision: "auto", "f32", "bf16" or "int8".
+        threads: Cores to compute on; 0 for all.
+        streams: Pictures computed at one time; TensorFlow sees to that itself.
+        adaptive: Compute a picture that is alone on all threads; with OpenVINO.
+        kept: A folder that keeps compiled graphs for the next start; with OpenVINO.
+
+    Raises:
+        EngineError: It is not installed, or cannot run that network or precision.
+    """
+    if engine == "tensorflow":
+        return _start_tensorflow(network, precision, threads)
+    if precision == "int8" and network.int8 is None:
+        raise EngineError(_no_int8(network))
+    from .openvino import OpenVinoEngine
+
+    return OpenVinoEngine(network, precision, threads, streams, adaptive=adaptive, kept=kept)
+
+
+def _no_int8(network: Network) -> str:
+    if network.edition == "lite":
+        return "precision is int8; the lite edition has no int8 transformer: run it with --precision auto, f32 or bf16"
+    of = "" if network.edition == "full" else " --model FOLDER"
+    return (
+        f"precision is int8; the model {network.edition} has no int8 transformer; "
+        f"make it: python -m stylewire_server quantize PICTURES{of}"
+    )
+
+
+def _start_tensorflow(network: Network, precision: str, threads: int) -> Engine:
+    if network.frozen is None:
+        raise EngineError(
+            f"the {network.edition} edition has no TensorFlow graphs; run it with --engine openvino, "
+            "or fetch the full one: python -m stylewire_server fetch"
+        )
+    if precision not in {"auto", "f32"}:
+        raise EngineError(f"precision is {precision}; the TensorFlow engine computes in f32")
+    # Of what it says from C++, errors alone.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        from .tensorflow import TensorFlowEngine
+    except ModuleNotFoundError as error:
+        raise EngineError(f"the TensorFlow engine needs {error.name}: pip install 'stylewire[full]'") from None
+    return TensorFlowEngine(network.frozen, threads)

@@ -1,0 +1,206 @@
+"""The full model's transformer in int8: quantised after training, held against f32, kept only where it is close.
+
+NNCF measures the ranges of activations over calibration pairs and rounds weights and activations to 8 bits. Only the
+residual blocks' convolutions are quantised, 85 % of the arithmetic: their sums, the instance norms, the contraction and
+the expansion cost accuracy in int8 and little time in floating point.
+"""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+
+from ..engine.openvino import OpenVinoEngine
+from ..errors import InvalidInput
+from ..imaging.codec import SUFFIXES, load
+from ..imaging.fit import Fit
+from ..imaging.limits import ImageLimits
+from ..models.files import staging, sync
+from ..models.full import INT8_DB, TRANSFORMER_INT8, Manifest, as_network, read_manifest
+from ..models.network import WeightsError, needing
+from .download import Progress
+from .fetch import psnr
+
+LEAST = 3
+"""Pictures of each kind that it takes: one to check on and two to calibrate on."""
+
+_HELD_OUT_OF = 3
+"""Of so many pictures one is for the check alone."""
+
+_CALIBRATION_PAIRS, _CHECK_PAIRS = 120, 24
+"""At most."""
+
+FLOAT_BLOCKS = (0, 3, 6, 10)
+"""How many of the first residual blocks stay in floating point, in the order that they are tried.
+
+What is rounded early passes through every norm that follows, so the first blocks cost most of the accuracy.
+"""
+
+_BLOCK_CONVOLUTIONS = 2
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A content picture [1,256,256,3], float32 in 0..1, and a style picture of that form."""
+
+    content: np.ndarray
+    style: np.ndarray
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """PSNR of int8 pictures against f32, dB, over pairs that were not calibrated on.
+
+    Args:
+        minimum_db: Of the worst pair.
+        median_db: Of them all.
+        pairs: How many.
+        float_blocks: Residual blocks left in floating point.
+    """
+
+    minimum_db: float
+    median_db: float
+    pairs: int
+    float_blocks: int
+
+    def __str__(self) -> str:
+        return (
+            f"is at {self.minimum_db:.1f} dB PSNR to f32 at least, {self.median_db:.1f} dB in the median, over "
+            f"{self.pairs} held-out pairs, with {self.float_blocks} residual blocks in floating point"
+        )
+
+
+def quantize(
+    folder: Path,
+    pictures: Path,
+    *,
+    bound_db: float = INT8_DB,
+    progress: Progress = lambda stage, share: None,
+) -> Closeness:
+    """Puts an int8 transformer into a converted folder, if it is close enough to f32.
+
+    The arrangements of `FLOAT_BLOCKS` are tried in turn; the first that meets the bound is kept. Pictures are compared
+    as they are served on this machine: from the predictor's own precision to the last layer's.
+
+    Args:
+        folder: The converted model.
+        pictures: A folder with JPEG, PNG or WebP pictures in `content` and in `style`, at least 3 in each. Every third
+            is held out, for the check alone.
+        bound_db: PSNR against f32 that the worst held-out pair must reach.
+        progress: Is told what is being done.
+
+    Raises:
+        WeightsError: There is no converted model or too few pictures, NNCF is missing, or the bound is not met; the
+            folder is then as it was.
+    """
+    calibration, held_out = read_pairs(pictures)
+    with needing("quantising", "int8"):
+        # Here, because serving needs none of it.
+        import nncf
+    # Before anything is made beside it.
+    read_manifest(folder)
+    found: list[Closeness] = []
+    with staging(folder.resolve().parent) as scratch:
+        manifest = read_manifest(folder)
+        network = as_network(folder, manifest)
+        reference = OpenVinoEngine(network, "f32")
+        inputs = [[pair.content, reference.predict(pair.style)] for pair in calibration]
+        expected = [reference.transform(pair.content, reference.predict(pair.style)) for pair in held_out]
+        path = scratch / TRANSFORMER_INT8
+        for float_blocks in FLOAT_BLOCKS:
+            progress("quantising", 0.0)
+            model = quantised(nncf, network.transformer(ov.Core()), inputs, float_blocks)
+            ov.save_model(model, path, compress_to_fp16=False)
+            progress("checking", 0.0)
+            engine = OpenVinoEngine(replace(network, int8=lambda core: core.read_model(path)), "int8")
+            made = (engine.transform(pair.content, engine.predict(pair.style)) for pair in held_out)
+            levels = [psnr(one, other) for one, other in zip(made, expected, strict=True)]
+            del engine, made
+            found.append(Closeness(min(levels), statistics.median(levels), len(levels), float_blocks))
+            if found[-1].minimum_db >= bound_db:
+                _publish(scratch, folder, manifest, found[-1])
+                progress("done", 1.0)
+                return found[-1]
+    best = max(found, key=lambda closeness: closeness.minimum_db)
+    raise WeightsError(f"int8 {best}; the bound is {bound_db:.1f} dB, so nothing was written")
+
+
+def read_pairs(pictures: Path) -> tuple[list[Pair], list[Pair]]:
+    """Pairs to calibrate on, and held-out ones that share no picture with them.
+
+    Raises:
+        WeightsError: There are too few pictures, or one cannot be read.
+    """
+    contents = [_read(path, Fit.CROP_256) for path in _list(pictures / "content")]
+    styles = [_read(path, Fit.SQUASH_256) for path in _list(pictures / "style")]
+
+    def pairs(of: Sequence[bool], limit: int) -> list[Pair]:
+        chosen = [
+            [picture for index, picture in enumerate(kind) if (index % _HELD_OUT_OF == 0) in of]
+            for kind in (contents, styles)
+        ]
+        every = [Pair(content, style) for content, style in product(*chosen)]
+        order = np.random.default_rng(0).permutation(len(every))[:limit]
+        return [every[index] for index in sorted(order)]
+
+    return pairs([False], _CALIBRATION_PAIRS), pairs([True], _CHECK_PAIRS)
+
+
+def _list(folder: Path) -> list[Path]:
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    except OSError as error:
+        raise WeightsError(f"cannot read the pictures in {folder}: {error.strerror}") from None
+    if len(paths) < LEAST:
+        raise WeightsError(f"{folder} holds {len(paths)} JPEG, PNG or WebP pictures; at least {LEAST} are needed")
+    return paths
+
+
+def _read(path: Path, fit: Fit) -> np.ndarray:
+    try:
+        pixels = load(path.read_bytes(), fit, ImageLimits(), path.name).pixels
+    except (InvalidInput, OSError) as error:
+        raise WeightsError(f"cannot read {path}: {error}") from None
+    return pixels.astype(np.float32)[np.newaxis] / np.float32(255)
+
+
+def quantised(nncf: Any, model: ov.Model, inputs: list[list[np.ndarray]], float_blocks: int) -> ov.Model:
+    """The transformer with the convolutions of its residual blocks in int8, but for the first float_blocks."""
+    chosen = set(residual_convolutions(model)[_BLOCK_CONVOLUTIONS * float_blocks :])
+    others = [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() not in {"Constant", "Result"}]
+    return nncf.quantize(
+        model,
+        nncf.Dataset(inputs),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(inputs),
+        ignored_scope=nncf.IgnoredScope(names=[name for name in others if name not in chosen], validate=False),
+    )
+
+
+def residual_convolutions(model: ov.Model) -> list[str]:
+    """Names of the residual blocks' convolutions, in order: those of 3x3 with as many outputs as inputs."""
+    names = []
+    for op in model.get_ordered_ops():
+        if op.get_type_name() == "Convolution":
+            outputs, inputs, *sides = op.input_value(1).get_partial_shape().get_min_shape()
+            if outputs == inputs and sides == [3, 3]:
+                names.append(op.get_friendly_name())
+    return names
+
+
+def _publish(scratch: Path, folder: Path, manifest: Manifest, closeness: Closeness) -> None:
+    """Moves the graph from scratch into folder. In between the folder has none, never a half."""
+    files = [TRANSFORMER_INT8, str(Path(TRANSFORMER_INT8).with_suffix(".bin"))]
+    without = {name: size for name, size in manifest.sizes.items() if name not in files}
+    if manifest.int8_db is not None:
+        replace(manifest, sizes=without, int8_db=None).write(folder)
+    sizes = {name: (scratch / name).stat().st_size for name in files}
+    for name in files:
+        sync(scratch / name)
+        (scratch / name).replace(folder / name)
+    replace(manifest, sizes=without | sizes, int8_db=closeness.minimum_db).write(folder)

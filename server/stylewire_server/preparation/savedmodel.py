@@ -1,0 +1,144 @@
+"""The published SavedModel taken apart. Needs tensorflow: fetching imports this, serving never does."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import tensorflow as tf
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from ..models.full import FROZEN, PREDICTOR, STYLE_DIMENSION, TRANSFORMER
+from ..models.network import CONTENT, PICTURE, STYLE, STYLE_SIDE, VECTOR, WeightsError
+from ..models.transformer import build
+
+_SCOPE = "StatefulPartitionedCall/"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a SavedModel is made of.
+
+    Args:
+        predictor: Frozen GraphDef of style -> vector.
+        transformer: Frozen GraphDef of (content, vector) -> picture.
+        weights: The transformer's, as `transformer.build` takes them.
+    """
+
+    predictor: bytes
+    transformer: bytes
+    weights: dict[str, np.ndarray]
+
+
+class SavedModel:
+    """The published model as published: the reference that everything else is held against.
+
+    Args:
+        folder: Holds saved_model.pb and variables/.
+
+    Raises:
+        WeightsError: TensorFlow cannot load it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._model = tf.saved_model.load(str(folder))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise WeightsError(f"{folder} is not a SavedModel that TensorFlow can load: {reason}") from None
+
+    def __call__(self, content: np.ndarray, style: np.ndarray) -> np.ndarray:
+        """Content [N,H,W,3] and style [N,H',W',3], float32 in 0..1, to the picture [N,H",W",3]; sides come in fours."""
+        return self._model(tf.constant(content), tf.constant(style))[0].numpy()
+
+    def split(self) -> Parts:
+        """Cuts the graph where the style vector is.
+
+        Raises:
+            WeightsError: It is another network.
+        """
+        signature = self._model.signatures.get("serving_default")
+        if signature is None:
+            raise WeightsError("the SavedModel has no signature serving_default: it is another model")
+        frozen = convert_variables_to_constants_v2(signature, aggressive_inlining=True).graph.as_graph_def()
+        missing = {CONTENT, STYLE, VECTOR, PICTURE} - {node.name for node in frozen.node}
+        if missing:
+            raise WeightsError(f"the SavedModel's graph has no {min(missing)}: it is another model")
+        transformer = _extract(_cut(frozen), PICTURE)
+        return Parts(
+            predictor=_extract(frozen, VECTOR).SerializeToString(),
+            transformer=transformer.SerializeToString(),
+            weights=_weights(transformer),
+        )
+
+
+def _extract(graph: GraphDef, node: str) -> GraphDef:
+    """What that node needs, and nothing else."""
+    return tf.compat.v1.graph_util.extract_sub_graph(graph, [node])
+
+
+def _cut(graph: GraphDef) -> GraphDef:
+    """The graph with its style vector as an input."""
+    cut = GraphDef(versions=graph.versions, library=graph.library)
+    for node in graph.node:
+        if node.name == VECTOR:
+            vector = cut.node.add(name=VECTOR, op="Placeholder")
+            vector.attr["dtype"].type = tf.float32.as_datatype_enum
+            vector.attr["shape"].shape.CopyFrom(tf.TensorShape([None, 1, 1, None]).as_proto())
+        else:
+            cut.node.append(node)
+    return cut
+
+
+def _weights(graph: GraphDef) -> dict[str, np.ndarray]:
+    """Kernels [out,in,kh,kw] as `…/weights` and biases [out] as `…/Conv2D_bias`, batch norms folded into them."""
+    nodes = {node.name: node for node in graph.node}
+
+    def constant(name: str) -> np.ndarray:
+        node = nodes[name.partition(":")[0]]
+        while node.op == "Identity":
+            node = nodes[node.input[0].partition(":")[0]]
+        return tf.make_ndarray(node.attr["value"].tensor)
+
+    weights = {}
+    for node in graph.node:
+        path = node.name.removeprefix(_SCOPE)
+        if node.op == "Conv2D":
+            weights[path.removesuffix("/Conv2D") + "/weights"] = constant(node.input[1]).transpose(3, 2, 0, 1)
+        elif node.op == "BiasAdd":
+            weights[path.removesuffix("/BiasAdd") + "/Conv2D_bias"] = constant(node.input[1])
+    for node in graph.node:
+        if node.op == "FusedBatchNormV3":
+            layer = node.name.removeprefix(_SCOPE).removesuffix("/BatchNorm/FusedBatchNormV3")
+            gamma, beta, mean, variance = (constant(name).astype(np.float64) for name in node.input[1:5])
+            scale = gamma / np.sqrt(variance + node.attr["epsilon"].f)
+            kernel = weights[f"{layer}/weights"] * scale[:, np.newaxis, np.newaxis, np.newaxis]
+            weights[f"{layer}/weights"] = kernel.astype(np.float32)
+            weights[f"{layer}/Conv2D_bias"] = (beta - mean * scale).astype(np.float32)
+    return weights
+
+
+def convert(model: SavedModel, folder: Path) -> None:
+    """Writes the two halves of model into folder, each in both forms, in full precision.
+
+    The predictor is converted as it is. The transformer is built anew from its weights, which is a tenth faster than
+    its converted graph; whoever calls this holds the result against the SavedModel.
+
+    Raises:
+        WeightsError: It is another network.
+    """
+    parts = model.split()
+    (folder / FROZEN.predictor).write_bytes(parts.predictor)
+    (folder / FROZEN.transformer).write_bytes(parts.transformer)
+    predictor = ov.convert_model(folder / FROZEN.predictor)
+    predictor.reshape([1, STYLE_SIDE, STYLE_SIDE, 3])
+    try:
+        transformer = build(parts.weights)
+    except (KeyError, IndexError) as error:
+        raise WeightsError(f"the SavedModel's transformer has no layer {error}: it is another model") from None
+    found = transformer.input(1).get_partial_shape()[1].get_length()
+    if found != STYLE_DIMENSION:
+        raise WeightsError(f"the SavedModel's style vector has {found} values, expected {STYLE_DIMENSION}")
+    ov.save_model(predictor, folder / PREDICTOR, compress_to_fp16=False)
+    ov.save_model(transformer, folder / TRANSFORMER, compress_to_fp16=False)

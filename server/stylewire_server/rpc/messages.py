@@ -1,0 +1,137 @@
+"""Messages to the domain's values and back."""
+
+from collections.abc import Hashable, Iterable
+
+import numpy as np
+from stylewire.v1 import stylizer_pb2 as pb
+
+from ..errors import InvalidInput
+from ..imaging.codec import Encoding
+from ..imaging.fit import Fit
+from ..styles.file import KeptStyle
+from ..styles.store import check_name
+from ..stylizer import QUALITY, Options, Source, Stylized, WeightedStyle
+
+STYLES = "styles"
+"""The kind of a job that makes a style vector and no picture, as `kind` is that of one that makes a picture."""
+
+_FITS = {
+    pb.FIT_UNSPECIFIED: Fit.CROP_256,
+    pb.FIT_CROP_256: Fit.CROP_256,
+    pb.FIT_SQUASH_256: Fit.SQUASH_256,
+    pb.FIT_KEEP_256: Fit.KEEP_256,
+    pb.FIT_NATIVE: Fit.NATIVE,
+}
+
+_ENCODINGS = {
+    pb.ENCODING_UNSPECIFIED: None,
+    pb.ENCODING_PNG: Encoding.PNG,
+    pb.ENCODING_JPEG: Encoding.JPEG,
+    pb.ENCODING_WEBP: Encoding.WEBP,
+    pb.ENCODING_RAW_PIXELS: Encoding.RAW_PIXELS,
+}
+
+
+def source(image: pb.Image, field: str) -> Source:
+    """An image of a request: its bytes, or its pixels uint8 [H,W,3].
+
+    Raises:
+        InvalidInput: It has neither, or not as many bytes as its sides say.
+    """
+    match image.WhichOneof("kind"):
+        case "encoded":
+            return image.encoded
+        case "pixels":
+            return _pixels(image.pixels, field)
+        case _:
+            raise InvalidInput(field, f"{field} is missing; give a JPEG, PNG or WebP file, or raw pixels")
+
+
+def weighted_styles(styles: Iterable[pb.WeightedStyle]) -> list[WeightedStyle]:
+    """The styles of a request.
+
+    Raises:
+        InvalidInput: One has neither picture nor name, or a weight that is not above 0.
+    """
+    return [_weighted_style(style, f"styles[{index}]") for index, style in enumerate(styles)]
+
+
+def options(message: pb.StylizeOptions) -> Options:
+    """The options of a request, defaults filled in.
+
+    Raises:
+        InvalidInput: A value is out of its range.
+    """
+    if message.fit not in _FITS:
+        raise InvalidInput("options.fit", f"fit is {message.fit}; it must be one of {_names(pb.Fit.items())}")
+    if message.encoding not in _ENCODINGS:
+        raise InvalidInput(
+            "options.encoding", f"encoding is {message.encoding}; it must be one of {_names(pb.Encoding.items())}"
+        )
+    return Options(
+        strength=message.strength if message.HasField("strength") else 1.0,
+        preserve_color=message.preserve_color,
+        fit=_FITS[message.fit],
+        encoding=_ENCODINGS[message.encoding],
+        quality=message.quality or QUALITY,
+    )
+
+
+def kind(content: Source, options: Options) -> Hashable:
+    """What jobs of about the same length have in common, for the scheduler.
+
+    A picture that keeps its size takes as long as it is large. How many pixels a file has is not known before it is
+    opened, and a stranger's file is not opened before the call is admitted; its length tells well enough.
+    """
+    size = content.size if isinstance(content, np.ndarray) else len(content)
+    return options.fit, options.strength < 1.0, size.bit_length()
+
+
+def response(result: Stylized, model: str, queue_ms: float) -> pb.StylizeResponse:
+    """A finished picture as a message."""
+    if result.encoding is Encoding.RAW_PIXELS:
+        image = pb.Image(pixels=pb.Pixels(height=result.height, width=result.width, rgb=result.data))
+    else:
+        image = pb.Image(encoded=result.data)
+    timings = pb.Timings(
+        queue_ms=queue_ms,
+        decode_ms=result.timings.decode_ms,
+        predict_ms=result.timings.predict_ms,
+        transform_ms=result.timings.transform_ms,
+        encode_ms=result.timings.encode_ms,
+        style_cached=result.timings.style_cached,
+    )
+    return pb.StylizeResponse(image=image, width=result.width, height=result.height, model=model, timings=timings)
+
+
+def style(kept: KeptStyle) -> pb.Style:
+    """A named style as a message."""
+    message = pb.Style(name=kept.name, thumbnail=pb.Image(encoded=kept.thumbnail), model=kept.edition.name)
+    message.create_time.FromDatetime(kept.create_time)
+    return message
+
+
+def _weighted_style(style: pb.WeightedStyle, field: str) -> WeightedStyle:
+    weight = style.weight if style.HasField("weight") else 1.0
+    if style.WhichOneof("source") == "name":
+        check_name(style.name, f"{field}.name")
+        return WeightedStyle(style.name, weight, field)
+    if style.WhichOneof("source") is None:
+        raise InvalidInput(field, f"{field} has neither an image nor a name")
+    return WeightedStyle(source(style.image, f"{field}.image"), weight, field)
+
+
+def _pixels(pixels: pb.Pixels, field: str) -> np.ndarray:
+    expected = pixels.height * pixels.width * 3
+    if not expected:
+        raise InvalidInput(field, f"{field} is {pixels.width}x{pixels.height} px; both sides must be above 0 px")
+    if len(pixels.rgb) != expected:
+        raise InvalidInput(
+            field,
+            f"{field} has {len(pixels.rgb):,} bytes; {pixels.width}x{pixels.height} px of RGB are {expected:,} bytes",
+        )
+    return np.frombuffer(pixels.rgb, np.uint8).reshape(pixels.height, pixels.width, 3)
+
+
+def _names(members: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} ({number})" for name, number in members)

@@ -1,0 +1,185 @@
+"""The Open Inference Protocol v2: inference.GRPCInferenceService, for clients of KServe, Triton and the like.
+
+FP32 contents come back as FP32 at their own size; encoded ones as files of their own format, at 256x256 unless the
+parameter `fit` says otherwise. The style is encoded or FP32 as it likes; one style goes for a whole batch of contents.
+"""
+
+import math
+
+import grpc.aio
+from stylewire.oip import open_inference_pb2 as oip
+from stylewire.oip import open_inference_pb2_grpc
+from stylewire.v1 import stylizer_pb2 as pb
+
+from ..errors import InvalidInput, ModelNotFound
+from ..imaging.fit import Fit
+from ..scheduler import Scheduler, Ticket
+from ..stylizer import Options, Source, Stylizer, WeightedStyle
+from ..telemetry.calls import caller, deadline
+from . import tensors
+from .loaded import Loaded
+
+MODEL = "stylewire"
+OUTPUT = "stylized"
+
+_INPUTS = ("content", "style")
+_FITS = {fit.value: fit for fit in Fit}
+
+
+class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
+    """Decodes tensors, queues the work, encodes what comes of it.
+
+    Args:
+        scheduler: The queue in front of the domain.
+        loaded: The domain.
+    """
+
+    def __init__(self, scheduler: Scheduler, loaded: Loaded) -> None:
+        self._scheduler = scheduler
+        self._loaded = loaded
+        self._draining = False
+
+    def drain(self) -> None:
+        """From now on the server is not ready."""
+        self._draining = True
+
+    async def ServerLive(
+        self, request: oip.ServerLiveRequest, context: grpc.aio.ServicerContext
+    ) -> oip.ServerLiveResponse:
+        """A server that answers is alive."""
+        return oip.ServerLiveResponse(live=True)
+
+    async def ServerReady(
+        self, request: oip.ServerReadyRequest, context: grpc.aio.ServicerContext
+    ) -> oip.ServerReadyResponse:
+        """Whether it takes calls."""
+        return oip.ServerReadyResponse(ready=self._is_ready)
+
+    async def ModelReady(
+        self, request: oip.ModelReadyRequest, context: grpc.aio.ServicerContext
+    ) -> oip.ModelReadyResponse:
+        """Whether the model takes calls."""
+        if self._loaded:
+            self._find(request.name, request.version)
+        return oip.ModelReadyResponse(ready=self._is_ready)
+
+    async def ServerMetadata(
+        self, request: oip.ServerMetadataRequest, context: grpc.aio.ServicerContext
+    ) -> oip.ServerMetadataResponse:
+        """Name and version of the server."""
+        return oip.ServerMetadataResponse(name=MODEL, version=self._loaded.get()[1].version)
+
+    async def ModelMetadata(
+        self, request: oip.ModelMetadataRequest, context: grpc.aio.ServicerContext
+    ) -> oip.ModelMetadataResponse:
+        """The model's inputs and outputs, as it takes pixels; each may be BYTES [-1] as well, of encoded pictures."""
+        _, model = self._find(request.name, request.version)
+        tensor = oip.ModelMetadataResponse.TensorMetadata
+        shape = [-1, -1, -1, 3]
+        return oip.ModelMetadataResponse(
+            name=MODEL,
+            versions=[model.edition],
+            platform=model.engine,
+            inputs=[tensor(name=name, datatype=tensors.FP32, shape=shape) for name in _INPUTS],
+            outputs=[tensor(name=OUTPUT, datatype=tensors.FP32, shape=shape)],
+        )
+
+    async def ModelInfer(
+        self, request: oip.ModelInferRequest, context: grpc.aio.ServicerContext
+    ) -> oip.ModelInferResponse:
+        """A batch of pictures, each in its style or all in one."""
+        stylizer, model = self._find(request.model_name, request.model_version)
+
+        def work(ticket: Ticket) -> oip.ModelInferResponse:
+            # All of it here: a batch of floats is too much to unpack in the event loop.
+            return self._infer(stylizer, request, ticket)
+
+        kind = ("oip", request.ByteSize().bit_length())
+        response = await self._scheduler.run(work, caller(context), deadline(context), kind)
+        response.model_name, response.model_version, response.id = MODEL, model.edition, request.id
+        return response
+
+    def _infer(self, stylizer: Stylizer, request: oip.ModelInferRequest, ticket: Ticket) -> oip.ModelInferResponse:
+        _check_outputs(request)
+        given = tensors.inputs(request, _INPUTS)
+        contents, styles = given["content"], given["style"]
+        if len(styles) not in (1, len(contents)):
+            raise InvalidInput(
+                "style", f"style is a batch of {len(styles)}, content one of {len(contents)}; it must be as many, or 1"
+            )
+        options = _options(request, contents[0])
+        if len(contents) > 1:
+            stylizer.check_batch(contents, styles, options.fit)
+        made = []
+        for index, content in enumerate(contents):
+            ticket.check()
+            style = WeightedStyle(styles[index % len(styles)], 1.0, "style")
+            try:
+                made.append(stylizer.stylize(content, [style], options, ticket.check))
+            except InvalidInput as error:
+                if len(contents) > 1:
+                    error.args = (f"picture {index} of the batch: {error}",)
+                raise
+        shape = [len(made)]
+        if not isinstance(contents[0], bytes):
+            shape += [made[0].height, made[0].width, 3]
+        return tensors.output(OUTPUT, [each.data for each in made], shape, bool(request.raw_input_contents))
+
+    @property
+    def _is_ready(self) -> bool:
+        return bool(self._loaded) and not self._draining
+
+    def _find(self, name: str, version: str) -> tuple[Stylizer, pb.Model]:
+        stylizer, model = self._loaded.get()
+        if name != MODEL:
+            raise ModelNotFound(f"there is no model {name!r}; this server has {MODEL!r}")
+        if version not in ("", model.edition):
+            raise ModelNotFound(f"there is no version {version!r} of {MODEL!r}; this server has {model.edition!r}")
+        return stylizer, model
+
+
+def _check_outputs(request: oip.ModelInferRequest) -> None:
+    for wanted in request.outputs:
+        if wanted.name != OUTPUT:
+            raise InvalidInput("outputs", f"there is no output {wanted.name!r}; this model has {OUTPUT!r}")
+
+
+def _options(request: oip.ModelInferRequest, content: Source) -> Options:
+    """From the parameters strength, preserve_color and fit; others are somebody else's and are left alone."""
+    fit = Fit.CROP_256 if isinstance(content, bytes) else Fit.NATIVE
+    if "fit" in request.parameters:
+        name = str(_value(request.parameters["fit"]))
+        if not isinstance(content, bytes) and name != Fit.NATIVE.value:
+            raise InvalidInput("parameters.fit", f"fit is {name!r}; FP32 contents keep their size: leave it out")
+        if name not in _FITS:
+            raise InvalidInput("parameters.fit", f"fit is {name!r}; it must be one of {', '.join(_FITS)}")
+        fit = _FITS[name]
+    return Options(strength=_strength(request), preserve_color=_preserve_color(request), fit=fit)
+
+
+def _strength(request: oip.ModelInferRequest) -> float:
+    if "strength" not in request.parameters:
+        return 1.0
+    value = _value(request.parameters["strength"])
+    try:
+        # Triton's clients had no double_param for years, and wrote numbers as text.
+        strength = math.nan if value is None or isinstance(value, bool) else float(value)
+    except ValueError:
+        strength = math.nan
+    if not 0.0 <= strength <= 1.0:
+        raise InvalidInput("parameters.strength", f"strength is {value!r}; it must be a number from 0 to 1")
+    return strength
+
+
+def _preserve_color(request: oip.ModelInferRequest) -> bool:
+    if "preserve_color" not in request.parameters:
+        return False
+    value = _value(request.parameters["preserve_color"])
+    if not isinstance(value, bool):
+        raise InvalidInput("parameters.preserve_color", f"preserve_color is {value!r}; it must be a bool_param")
+    return value
+
+
+def _value(parameter: oip.InferParameter) -> bool | int | float | str | None:
+    kind = parameter.WhichOneof("parameter_choice")
+    return None if kind is None else getattr(parameter, kind)

@@ -1,0 +1,190 @@
+"""Bearer tokens: who may call, and how often.
+
+A token file has one entry a line: a name, the hash of a token, and optionally a rate in calls a second.
+
+    alice  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    batch  sha256:…  rate=5
+
+Empty lines and lines that begin with `#` are skipped. A name may come more than once, so that a token can be replaced
+without a gap; its entries share one rate.
+"""
+
+import decimal
+import hashlib
+import hmac
+import logging
+import math
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import RateLimited, Unauthenticated
+from ..telemetry.calls import Metadata, value_of
+
+log = logging.getLogger(__name__)
+
+TOKEN_BYTES = 32
+"""Random bytes of a token. With that many a plain hash is as good as a slow one: there is nothing to guess."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_HASH = re.compile(r"sha256:([0-9a-f]{64})")
+_RATE = re.compile(r"rate=(\d+(?:\.\d+)?)")
+
+
+class TokenFileError(Exception):
+    """The token file cannot be used; the message names the line, and never a hash."""
+
+
+@dataclass
+class Bucket:
+    """A token bucket: so many calls a second, and one second's worth of them at once (at least 1).
+
+    Args:
+        rate: Calls a second; infinity for no limit.
+        clock: Seconds, monotonic.
+    """
+
+    rate: float
+    clock: Callable[[], float] = time.monotonic
+    _level: float = field(init=False)
+    _filled: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._level, self._filled = self.burst, self.clock()
+
+    @property
+    def burst(self) -> float:
+        """Calls that may come at once."""
+        return max(1.0, self.rate)
+
+    def take(self) -> float:
+        """Takes one call, and returns 0; or the seconds after which there will be one to take."""
+        if self.rate == float("inf"):
+            return 0.0
+        now = self.clock()
+        self._level = min(self.burst, self._level + (now - self._filled) * self.rate)
+        self._filled = now
+        if self._level < 1.0:
+            return (1.0 - self._level) / self.rate
+        self._level -= 1.0
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Account:
+    """The holder of a token."""
+
+    name: str
+    bucket: Bucket
+
+
+class TokenFile:
+    """The accounts of a token file.
+
+    Args:
+        path: Of the file.
+
+    Raises:
+        TokenFileError: It cannot be read, or a line of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._accounts: list[tuple[bytes, Account]] = []
+        self.reload()
+
+    def reload(self) -> None:
+        """Reads the file again. Accounts whose rate has not changed keep what is left of it.
+
+        Raises:
+            TokenFileError: The file cannot be used; the accounts stay as they were.
+        """
+        try:
+            lines = self._path.read_text("utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise TokenFileError(f"the token file cannot be read: {reason}") from None
+        buckets = {account.name: account.bucket for _, account in self._accounts}
+        rates: dict[str, float] = {}
+        accounts = []
+        for number, line in enumerate(lines, 1):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            name, digest, rate = _parse(line, number)
+            if rates.setdefault(name, rate) != rate:
+                raise TokenFileError(f"line {number} of the token file: {name} has two different rates")
+            if name not in buckets or buckets[name].rate != rate:
+                buckets[name] = Bucket(rate)
+            accounts.append((digest, Account(name, buckets[name])))
+        self._accounts = accounts
+        if not accounts:
+            log.warning("the token file has no entries: every call will be refused")
+
+    def account(self, token: str) -> Account | None:
+        """The account that the token opens; None for a wrong one.
+
+        Every entry is compared, each in constant time, so that the time says nothing of the token or of its place.
+        """
+        presented = hashlib.sha256(token.encode()).digest()
+        found = None
+        for digest, account in self._accounts:
+            if hmac.compare_digest(digest, presented):
+                found = account
+        return found
+
+
+def new_token(name: str, rate: float | None = None) -> tuple[str, str]:
+    """A fresh token, and its entry for the token file.
+
+    Raises:
+        ValueError: The name is not one that an entry can have, or the rate is not above 0.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name: up to 64 letters, digits and . _ @ -, beginning with a letter or digit")
+    if rate is not None and not 0 < rate < math.inf:
+        raise ValueError(f"rate is {rate:g}; it must be a number above 0 calls a second")
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    entry = f"{name} sha256:{hashlib.sha256(token.encode()).hexdigest()}"
+    return token, entry if rate is None else f"{entry} rate={decimal.Decimal(repr(rate)):f}"
+
+
+def _parse(line: str, number: int) -> tuple[str, bytes, float]:
+    match line.split():
+        case [name, digest, *more] if _NAME.fullmatch(name) and len(more) <= 1:
+            hashed = _HASH.fullmatch(digest)
+            rate = _RATE.fullmatch(more[0]) if more else None
+            if hashed and (rate or not more) and (rate is None or float(rate[1]) > 0):
+                return name, bytes.fromhex(hashed[1]), float(rate[1]) if rate else float("inf")
+    raise TokenFileError(f"line {number} of the token file is not `NAME sha256:HASH [rate=CALLS_A_SECOND]`")
+
+
+KEY = "authorization"
+
+_SCHEME = "bearer "
+
+
+def authenticate(metadata: Metadata, tokens: TokenFile | None) -> str:
+    """The name of the token's account; empty where the server asks for no token.
+
+    Raises:
+        Unauthenticated: The token is missing or wrong.
+        RateLimited: The account has used up its rate.
+    """
+    if tokens is None:
+        return ""
+    given = value_of(metadata, KEY)
+    if not given:
+        raise Unauthenticated("no token; send metadata `authorization: Bearer TOKEN`")
+    account = tokens.account(given[len(_SCHEME) :].strip()) if given.lower().startswith(_SCHEME) else None
+    if account is None:
+        # The same words for a token that was never one and for one that is no more.
+        raise Unauthenticated("the token is not known here")
+    wait = account.bucket.take()
+    if wait:
+        raise RateLimited(
+            f"{account.name} has used up its rate; the limit is {account.bucket.rate:g} calls a second", wait
+        )
+    return account.name

@@ -1,0 +1,124 @@
+"""Where the server listens, and behind which lock."""
+
+import errno
+import ipaddress
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..settings import ServeSettings
+
+if TYPE_CHECKING:
+    # For the names alone: the parent of several processes reserves their port, and has no use for gRPC.
+    import grpc.aio
+
+    from .tls import TlsFiles
+
+log = logging.getLogger(__name__)
+
+_NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+"""How a machine answers that has IPv4 alone, or IPv6 alone."""
+
+
+class BindError(Exception):
+    """The address cannot be bound, or must not be."""
+
+
+def bind(server: "grpc.aio.Server", settings: ServeSettings, tls: "TlsFiles | None") -> int:
+    """Binds the address of the settings, and returns the port.
+
+    Raises:
+        BindError: It is taken, or not this machine's, or open to others without TLS.
+    """
+    address = shown(settings.host, settings.port)
+    if tls is None and not is_loopback(settings.host):
+        if not settings.insecure:
+            raise BindError(
+                f"{address} is open to other machines, and without TLS they read every picture and token on the way; "
+                "give --tls-cert and --tls-key, or --insecure where something else protects the connection"
+            )
+        log.warning("serving %s without TLS", address)
+    try:
+        bound = server.add_insecure_port(address) if tls is None else server.add_secure_port(address, tls.credentials())
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise _refused(address)
+    return bound
+
+
+@contextmanager
+def reserve(host: str, port: int) -> Iterator[int]:
+    """Holds an address for processes that share it by SO_REUSEPORT, without listening there; yields the port.
+
+    It is bound for one socket alone, so that whoever has the port already is found out, and opened to others by
+    SO_REUSEPORT after that. From then on the kernel refuses every socket without SO_REUSEPORT, as each stylewire
+    server's first one is, and those of other users.
+
+    Raises:
+        BindError: The address is taken, not this machine's, or not one of a host.
+    """
+    with ExitStack() as held:
+        for family, address in _addresses(host, port):
+            try:
+                reserved = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                _bind_alone(reserved, (address[0], port, *address[2:]))
+            except OSError as error:
+                if host == "localhost" and error.errno in _NO_SUCH_FAMILY:
+                    continue
+                raise _refused(shown(host, port)) from None
+            port = reserved.getsockname()[1]
+        yield port
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address. A name other than localhost may resolve to anything."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bind_alone(reserved: socket.socket, address: tuple[Any, ...]) -> None:
+    if reserved.family is socket.AF_INET6:
+        reserved.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address[0] != "::")
+    # Connections of a server that has just ended linger in TIME_WAIT, and must not keep its port.
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(address)
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
+    """What gRPC binds for that host: every address of a name, and for 0.0.0.0 or :: all of both families.
+
+    As socket addresses, the port in them still to be put.
+    """
+    if host == "localhost":
+        return [(socket.AF_INET, ("127.0.0.1",)), (socket.AF_INET6, ("::1",))]
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise BindError(
+            f"cannot bind {shown(host, port)}: {host!r} is neither an address nor the name of a host, "
+            "and several processes share no other kind"
+        ) from None
+    addresses: list[tuple[socket.AddressFamily, tuple[Any, ...]]] = [
+        (family, address) for family, _, _, _, address in found
+    ]
+    if socket.has_dualstack_ipv6() and any(address[0] in {"0.0.0.0", "::"} for _, address in addresses):  # noqa: S104
+        return [(socket.AF_INET6, ("::",))]
+    return addresses
+
+
+def shown(host: str, port: int) -> str:
+    """HOST:PORT as clients write it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _refused(address: str) -> BindError:
+    return BindError(f"cannot bind {address}: the port is taken, or the address is not this machine's")

@@ -1,0 +1,95 @@
+"""From settings to a model that is ready: network, engine, named styles."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+
+import numpy as np
+from stylewire.v1 import stylizer_pb2 as pb
+
+from ..engine.base import Engine
+from ..engine.factory import start
+from ..engine.watchdog import WatchedEngine
+from ..imaging.fit import SIDE
+from ..models.network import Network
+from ..models.select import open_network
+from ..settings import ServeSettings
+from ..styles.storage import BoundedBlobs, below, open_blobs
+from ..styles.store import StyleStore
+from ..styles.vectors import Edition
+from ..stylizer import Stylizer
+from .style_folder import load_folder
+
+
+def open_engine(settings: ServeSettings, crashed: Callable[[], None]) -> tuple[Network, WatchedEngine]:
+    """The network in an engine that has run once, so that no caller pays for first touches.
+
+    Args:
+        settings: Which network, and how it is run.
+        crashed: See `WatchedEngine`.
+
+    Raises:
+        WeightsError: The model cannot be used.
+        EngineError: The engine cannot run it.
+    """
+    network = open_network(settings.model, settings.cache)
+    engine = start(
+        network,
+        settings.engine,
+        settings.precision,
+        settings.effective_threads,
+        settings.effective_streams,
+        adaptive=not settings.streams,
+        kept=settings.compiled,
+    )
+    _try(engine)
+    return network, WatchedEngine(engine, _try, crashed)
+
+
+def _try(engine: Engine) -> None:
+    picture = np.zeros((1, SIDE, SIDE, 3), np.uint8)
+    engine.transform(picture, engine.predict(picture))
+
+
+def make_stylizer(network: Network, engine: Engine, settings: ServeSettings) -> Stylizer:
+    """The domain around that engine, with its named styles.
+
+    Raises:
+        BlobsError, FolderError: The folder of the named styles, or the one to load them from, cannot be used.
+    """
+    store = StyleStore(BoundedBlobs(open_blobs(below(settings.data_dir, "styles"))))
+    edition = Edition(network.edition, network.sha256)
+    limits = settings.image_limits
+    stylizer = Stylizer(engine, limits, settings.max_styles, settings.cache_bytes, edition, store)
+    if settings.styles is not None:
+        load_folder(stylizer, settings.styles)
+    return stylizer
+
+
+def advice(network: Network) -> str:
+    """How to get what is better than this network, if anything is."""
+    if network.edition == "lite":
+        return "; the full model, 26 times the arithmetic, comes with: python -m stylewire_server fetch"
+    return "" if network.verified else "; its files are not the published ones"
+
+
+def describe(network: Network, engine: Engine, settings: ServeSettings) -> pb.Model:
+    """What GetModel answers."""
+    return pb.Model(
+        edition=network.edition,
+        engine=engine.name,
+        precision=engine.precision,
+        style_dimension=network.style_dimension,
+        weights_sha256=network.sha256,
+        version=version("stylewire"),
+        verified=network.verified,
+        limits=pb.Limits(
+            max_pixels=settings.max_pixels,
+            max_encoded_bytes=settings.max_encoded_bytes,
+            max_styles=settings.max_styles,
+            queue_size=settings.queue_size,
+            max_decode_pixels=settings.max_decode_pixels,
+            min_side=settings.image_limits.min_side,
+            max_message_bytes=settings.max_message_bytes,
+            max_streams=settings.max_streams,
+        ),
+    )

@@ -1,0 +1,68 @@
+"""A folder of pictures as named styles: `serve --styles DIR`."""
+
+import logging
+import re
+from pathlib import Path
+
+from ..errors import ServiceError, StyleDamaged, StyleNotFound
+from ..imaging.codec import SUFFIXES
+from ..styles.store import NAME
+from ..styles.vectors import fingerprint
+from ..stylizer import Stylizer, WeightedStyle
+
+log = logging.getLogger(__name__)
+
+
+class FolderError(Exception):
+    """The folder cannot be read; the message says why. For the operator: it may name paths."""
+
+
+def style_name(stem: str) -> str | None:
+    """The name for a file of that stem: lower case, anything but a-z and 0-9 as a dash; None where nothing is left."""
+    name = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:63]
+    return name if NAME.fullmatch(name) else None
+
+
+def load_folder(stylizer: Stylizer, folder: Path) -> int:
+    """Keeps every picture of a folder as the style of its file's name; returns how many are ready to be used.
+
+    A style that was made from the same picture by the same network stays as it is; any other of that name is replaced.
+    Files that cannot be used are logged, and the others loaded.
+
+    Raises:
+        FolderError: The folder cannot be read.
+    """
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    except OSError as error:
+        raise FolderError(f"cannot read the styles in {folder}: {error.strerror}") from None
+    taken: dict[str, Path] = {}
+    for path in paths:
+        name = style_name(path.stem)
+        if name is None:
+            log.warning("%s makes no style: its name has no letter a-z or digit", path.name)
+        elif name in taken:
+            log.warning("%s makes no style: %s is called %r already", path.name, taken[name].name, name)
+        elif _load(stylizer, path, name):
+            taken[name] = path
+    log.info("%d of %d pictures in %s are named styles", len(taken), len(paths), folder)
+    return len(taken)
+
+
+def _load(stylizer: Stylizer, path: Path, name: str) -> bool:
+    try:
+        picture = path.read_bytes()
+        if not _is_kept(stylizer, name, picture):
+            stylizer.create_style(name, [WeightedStyle(picture, field=path.name)], overwrite=True)
+    except (ServiceError, OSError) as error:
+        log.warning("%s makes no style: %s", path.name, error)
+        return False
+    return True
+
+
+def _is_kept(stylizer: Stylizer, name: str, picture: bytes) -> bool:
+    try:
+        kept = stylizer.store.get(name)
+    except (StyleNotFound, StyleDamaged):
+        return False
+    return stylizer.is_own(kept) and kept.origin_sha256 == fingerprint(picture)

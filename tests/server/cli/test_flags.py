@@ -1,0 +1,80 @@
+"""Settings as flags and environment variables."""
+
+import subprocess
+import sys
+
+import pytest
+from stylewire_server.cli.flags import UsageError, parse
+from stylewire_server.cli.main import main
+from stylewire_server.settings import ServeSettings
+
+
+def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STYLEWIRE_PORT", "6000")
+    monkeypatch.setenv("STYLEWIRE_QUEUE_SIZE", "7")
+    settings = parse(ServeSettings, {"port": "7000", "run": print})
+    assert (settings.port, settings.queue_size, settings.host) == (7000, 7, "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--port", "70000"], ["--port 70000", "65535"]),
+        (["--port", "http"], ["--port http", "integer"]),
+        (["--max-pixels", "0"], ["--max-pixels 0", "greater than 0"]),
+        (["--queue-size", "-1"], ["--queue-size -1"]),
+        (["--max-pixels", "9" * 23], ["--max-pixels " + "9" * 23, "less than or equal to 2147483647"]),
+        (["--queue-size", str(2**31)], ["--queue-size 2147483648", "less than or equal to 2147483647"]),
+        (["--max-message-bytes", str(2**31)], ["--max-message-bytes 2147483648", "less than or equal to 2147483647"]),
+        (["--grace", "inf"], ["--grace inf", "finite number"]),
+        (["--grace", "nan"], ["--grace nan", "finite number"]),
+        (["--data-dir", ""], ["--data-dir ", "at least 1 character"]),
+    ],
+)
+def test_a_wrong_flag_is_one_clear_line(flags: list[str], words: list[str], capsys: pytest.CaptureFixture) -> None:
+    assert main(["serve", *flags]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    for word in words:
+        assert word in message
+
+
+def test_a_wrong_environment_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STYLEWIRE_PORT", "-3")
+    with pytest.raises(UsageError, match="STYLEWIRE_PORT -3"):
+        parse(ServeSettings, {})
+
+
+@pytest.mark.parametrize("name", sorted(ServeSettings.model_fields))
+def test_an_empty_environment_variable_is_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(f"STYLEWIRE_{name.upper()}", raising=False)
+    unset = getattr(parse(ServeSettings, {}), name)
+    monkeypatch.setenv(f"STYLEWIRE_{name.upper()}", "")
+    assert getattr(parse(ServeSettings, {}), name) == unset
+
+
+def test_half_of_a_probes_certificate_is_wrong_usage(capsys: pytest.CaptureFixture) -> None:
+    for flags in (["--tls-ca", "X", "--tls-cert", "Y"], ["--tls-ca", "X", "--tls-key", "Y"], ["--tls-cert", "Y"]):
+        assert main(["health", *flags]) == 2
+        assert capsys.readouterr().err == "stylewire_server: --tls-cert and --tls-key go together, and with --tls-ca\n"
+    assert main(["health", "--tls-cert", "Y", "--tls-key", "Z"]) == 2
+
+
+def test_an_unknown_flag_is_wrong_usage(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["serve", "--prot", "1"])
+    assert caught.value.code == 2
+    assert "--prot" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("package", "missing", "extra"),
+    [("stylewire_server", "pydantic", "server"), ("optimizer_baseline", "tensorflow", "baseline")],
+)
+def test_a_missing_extra_is_named_in_one_line(package: str, missing: str, extra: str) -> None:
+    code = f"import runpy, sys; sys.modules[{missing!r}] = None; runpy.run_module({package!r}, run_name='__main__')"
+    arguments = ["serve"] if package == "stylewire_server" else ["score", "a.png", "b.png", "c.png"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"{missing} is not installed: pip install 'stylewire[{extra}]'" in done.stderr
