@@ -26,4 +26,4 @@ class FaultyEngine(openvino.OpenVinoEngine):
 openvino.OpenVinoEngine = FaultyEngine  # type: ignore[misc]
 
 if __name__ == "__main__":
-    sys.exit(main.main())
+    sys.exit(main())
