@@ -23,6 +23,7 @@ class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENCODING_JPEG: _ClassVar[Encoding]
     ENCODING_WEBP: _ClassVar[Encoding]
     ENCODING_RAW_PIXELS: _ClassVar[Encoding]
+    ENCODING_AVIF: _ClassVar[Encoding]
 FIT_UNSPECIFIED: Fit
 FIT_CROP_256: Fit
 FIT_SQUASH_256: Fit
@@ -33,6 +34,7 @@ ENCODING_PNG: Encoding
 ENCODING_JPEG: Encoding
 ENCODING_WEBP: Encoding
 ENCODING_RAW_PIXELS: Encoding
+ENCODING_AVIF: Encoding
 
 class Image(_message.Message):
     __slots__ = ("encoded", "pixels")
@@ -53,28 +55,36 @@ class Pixels(_message.Message):
     def __init__(self, height: _Optional[int] = ..., width: _Optional[int] = ..., rgb: _Optional[bytes] = ...) -> None: ...
 
 class WeightedStyle(_message.Message):
-    __slots__ = ("image", "name", "weight")
+    __slots__ = ("image", "name", "weight", "mask")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    MASK_FIELD_NUMBER: _ClassVar[int]
     image: Image
     name: str
     weight: float
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., name: _Optional[str] = ..., weight: _Optional[float] = ...) -> None: ...
+    mask: Image
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., name: _Optional[str] = ..., weight: _Optional[float] = ..., mask: _Optional[_Union[Image, _Mapping]] = ...) -> None: ...
 
 class StylizeOptions(_message.Message):
-    __slots__ = ("strength", "preserve_color", "fit", "encoding", "quality")
+    __slots__ = ("strength", "preserve_color", "fit", "encoding", "quality", "size", "full_size", "keep_metadata")
     STRENGTH_FIELD_NUMBER: _ClassVar[int]
     PRESERVE_COLOR_FIELD_NUMBER: _ClassVar[int]
     FIT_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    FULL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    KEEP_METADATA_FIELD_NUMBER: _ClassVar[int]
     strength: float
     preserve_color: bool
     fit: Fit
     encoding: Encoding
     quality: int
-    def __init__(self, strength: _Optional[float] = ..., preserve_color: bool = ..., fit: _Optional[_Union[Fit, str]] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., quality: _Optional[int] = ...) -> None: ...
+    size: int
+    full_size: bool
+    keep_metadata: bool
+    def __init__(self, strength: _Optional[float] = ..., preserve_color: bool = ..., fit: _Optional[_Union[Fit, str]] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., quality: _Optional[int] = ..., size: _Optional[int] = ..., full_size: bool = ..., keep_metadata: bool = ...) -> None: ...
 
 class StylizeRequest(_message.Message):
     __slots__ = ("content", "styles", "options")
@@ -133,16 +143,44 @@ class StreamSetup(_message.Message):
     def __init__(self, styles: _Optional[_Iterable[_Union[WeightedStyle, _Mapping]]] = ..., options: _Optional[_Union[StylizeOptions, _Mapping]] = ...) -> None: ...
 
 class Style(_message.Message):
-    __slots__ = ("name", "create_time", "thumbnail", "model")
+    __slots__ = ("name", "create_time", "thumbnail", "model", "tuned", "built_in", "origin")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     THUMBNAIL_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    TUNED_FIELD_NUMBER: _ClassVar[int]
+    BUILT_IN_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
     name: str
     create_time: _timestamp_pb2.Timestamp
     thumbnail: Image
     model: str
-    def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., thumbnail: _Optional[_Union[Image, _Mapping]] = ..., model: _Optional[str] = ...) -> None: ...
+    tuned: bool
+    built_in: bool
+    origin: str
+    def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., thumbnail: _Optional[_Union[Image, _Mapping]] = ..., model: _Optional[str] = ..., tuned: bool = ..., built_in: bool = ..., origin: _Optional[str] = ...) -> None: ...
+
+class ImportStyleRequest(_message.Message):
+    __slots__ = ("name", "data", "overwrite")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    OVERWRITE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    data: bytes
+    overwrite: bool
+    def __init__(self, name: _Optional[str] = ..., data: _Optional[bytes] = ..., overwrite: bool = ...) -> None: ...
+
+class ExportStyleRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ExportStyleResponse(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
 class CreateStyleRequest(_message.Message):
     __slots__ = ("name", "styles", "overwrite")
@@ -207,7 +245,7 @@ class Model(_message.Message):
     def __init__(self, edition: _Optional[str] = ..., engine: _Optional[str] = ..., precision: _Optional[str] = ..., style_dimension: _Optional[int] = ..., weights_sha256: _Optional[str] = ..., version: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., verified: bool = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("max_pixels", "max_encoded_bytes", "max_styles", "queue_size", "max_decode_pixels", "min_side", "max_message_bytes", "max_streams")
+    __slots__ = ("max_pixels", "max_encoded_bytes", "max_styles", "queue_size", "max_decode_pixels", "min_side", "max_message_bytes", "max_streams", "max_size", "one_pass_pixels")
     MAX_PIXELS_FIELD_NUMBER: _ClassVar[int]
     MAX_ENCODED_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_STYLES_FIELD_NUMBER: _ClassVar[int]
@@ -216,6 +254,8 @@ class Limits(_message.Message):
     MIN_SIDE_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_STREAMS_FIELD_NUMBER: _ClassVar[int]
+    MAX_SIZE_FIELD_NUMBER: _ClassVar[int]
+    ONE_PASS_PIXELS_FIELD_NUMBER: _ClassVar[int]
     max_pixels: int
     max_encoded_bytes: int
     max_styles: int
@@ -224,4 +264,6 @@ class Limits(_message.Message):
     min_side: int
     max_message_bytes: int
     max_streams: int
-    def __init__(self, max_pixels: _Optional[int] = ..., max_encoded_bytes: _Optional[int] = ..., max_styles: _Optional[int] = ..., queue_size: _Optional[int] = ..., max_decode_pixels: _Optional[int] = ..., min_side: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_streams: _Optional[int] = ...) -> None: ...
+    max_size: int
+    one_pass_pixels: int
+    def __init__(self, max_pixels: _Optional[int] = ..., max_encoded_bytes: _Optional[int] = ..., max_styles: _Optional[int] = ..., queue_size: _Optional[int] = ..., max_decode_pixels: _Optional[int] = ..., min_side: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_streams: _Optional[int] = ..., max_size: _Optional[int] = ..., one_pass_pixels: _Optional[int] = ...) -> None: ...

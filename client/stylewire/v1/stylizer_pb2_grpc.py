@@ -65,6 +65,16 @@ class StylizerStub(object):
                 request_serializer=stylewire_dot_v1_dot_stylizer__pb2.DeleteStyleRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.ImportStyle = channel.unary_unary(
+                '/stylewire.v1.Stylizer/ImportStyle',
+                request_serializer=stylewire_dot_v1_dot_stylizer__pb2.ImportStyleRequest.SerializeToString,
+                response_deserializer=stylewire_dot_v1_dot_stylizer__pb2.Style.FromString,
+                _registered_method=True)
+        self.ExportStyle = channel.unary_unary(
+                '/stylewire.v1.Stylizer/ExportStyle',
+                request_serializer=stylewire_dot_v1_dot_stylizer__pb2.ExportStyleRequest.SerializeToString,
+                response_deserializer=stylewire_dot_v1_dot_stylizer__pb2.ExportStyleResponse.FromString,
+                _registered_method=True)
         self.GetModel = channel.unary_unary(
                 '/stylewire.v1.Stylizer/GetModel',
                 request_serializer=stylewire_dot_v1_dot_stylizer__pb2.GetModelRequest.SerializeToString,
@@ -115,6 +125,20 @@ class StylizerServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportStyle(self, request, context):
+        """Store a style file, as ExportStyle returns it, under a name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportStyle(self, request, context):
+        """Return a named style as the bytes of a style file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetModel(self, request, context):
         """What is being served, and its limits.
         """
@@ -154,6 +178,16 @@ def add_StylizerServicer_to_server(servicer, server):
                     servicer.DeleteStyle,
                     request_deserializer=stylewire_dot_v1_dot_stylizer__pb2.DeleteStyleRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ImportStyle': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportStyle,
+                    request_deserializer=stylewire_dot_v1_dot_stylizer__pb2.ImportStyleRequest.FromString,
+                    response_serializer=stylewire_dot_v1_dot_stylizer__pb2.Style.SerializeToString,
+            ),
+            'ExportStyle': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportStyle,
+                    request_deserializer=stylewire_dot_v1_dot_stylizer__pb2.ExportStyleRequest.FromString,
+                    response_serializer=stylewire_dot_v1_dot_stylizer__pb2.ExportStyleResponse.SerializeToString,
             ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
@@ -323,6 +357,60 @@ class Stylizer(object):
             '/stylewire.v1.Stylizer/DeleteStyle',
             stylewire_dot_v1_dot_stylizer__pb2.DeleteStyleRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportStyle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stylewire.v1.Stylizer/ImportStyle',
+            stylewire_dot_v1_dot_stylizer__pb2.ImportStyleRequest.SerializeToString,
+            stylewire_dot_v1_dot_stylizer__pb2.Style.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportStyle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stylewire.v1.Stylizer/ExportStyle',
+            stylewire_dot_v1_dot_stylizer__pb2.ExportStyleRequest.SerializeToString,
+            stylewire_dot_v1_dot_stylizer__pb2.ExportStyleResponse.FromString,
             options,
             channel_credentials,
             insecure,
