@@ -17,6 +17,14 @@ from .base import pad_to_multiple
 
 U8 = np.dtype(np.uint8)
 
+_NO_INT8 = {"LP_TRANSFORMS_MODE": "NO"}
+"""Compute a quantized graph in floating point, with the rounding that the graph itself states.
+
+Without VNNI, x86 adds products of 8-bit numbers in saturating 16-bit registers (vpmaddubsw). The sums of the lite
+predictor overflow there: its style vector has a cosine of 0.98 to the right one, and the picture is another one. In
+floating point it has 0.9999 on every CPU, for about a third more time for each new style.
+"""
+
 _KERNELS = 32
 """Compiled kernels that each stream keeps for sizes that come again: those of the last size or two.
 
@@ -75,7 +83,7 @@ class OpenVinoEngine:
             config["CACHE_DIR"] = str(kept)
         predictor_precision = precision if "predictor" in network.bf16 else "f32"
         # Styles come again and are kept: one at a time is enough.
-        self._predict = _Half(core, network.predictor, _pixels_in, config, predictor_precision, 1)
+        self._predict = _Half(core, network.predictor, _pixels_in, config | _NO_INT8, predictor_precision, 1)
         beside = _Half(core, transformer, _pixels_in_and_out, config, precision, streams)
         self._transform: _Half | _Adaptive = beside
         if adaptive and streams > 1:
