@@ -3,18 +3,18 @@
 import io
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+
+from optimizer_baseline.comparison.machine import describe, versions
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -22,8 +22,6 @@ RESULTS = HERE / "results"
 
 CONTENT = ROOT / "examples" / "content" / "astronaut.jpg"
 STYLE = ROOT / "examples" / "style" / "waves.jpg"
-
-PACKAGES = ("stylewire", "openvino", "grpcio", "numpy", "pillow", "tensorflow")
 
 
 def content_jpeg(side: int = 512) -> bytes:
@@ -80,19 +78,8 @@ def summary(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def machine() -> dict[str, Any]:
-    """What this ran on."""
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    flags = next((value.split() for key, value in fields.items() if key.startswith("flags")), [])
-    model = next((value.strip() for key, value in fields.items() if key.startswith("model name")), platform.processor())
-    return {
-        "cpu": model,
-        "cores": len(os.sched_getaffinity(0)),
-        "simd": [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if flag in flags],
-        "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
-    }
+    """Return what this ran on."""
+    return {**describe(), "versions": versions()}
 
 
 def write(name: str, results: Mapping[str, Any]) -> Path:
@@ -156,10 +143,3 @@ def _cell(value: Any) -> str:
         if isinstance(value, float)
         else str(value)
     )
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

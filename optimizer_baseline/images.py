@@ -240,7 +240,7 @@ def match_luminance(style: Pixels, content: Pixels) -> Pixels:
     return _clipped((y - y.mean()) * (float(target.std()) / spread) + target.mean())
 
 
-def with_colour_of(pixels: Pixels, content: Pixels) -> Pixels:
+def with_color_of(pixels: Pixels, content: Pixels) -> Pixels:
     """Luminance of `pixels`, chroma (I, Q) of `content`, clipped to 0..1."""
     yiq = content @ RGB_TO_YIQ.T
     yiq[..., 0] = luminance(pixels)[..., 0]

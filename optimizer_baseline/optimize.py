@@ -108,7 +108,7 @@ class Descent:
         self._report(Step(self.iterations, self.evaluations, costs, seconds, pixels, improved))
 
 
-def minimise(
+def minimize(
     descent: Descent, start: Pixels, optimizer: str, iterations: int, learning_rate: float | None = None
 ) -> bool:
     """Runs `optimizer` from `start` [1, H, W, 3] for at most `iterations`; the outcome is `descent.best`.
@@ -138,7 +138,7 @@ def _lbfgs(descent: Descent, start: Pixels, iterations: int) -> bool:
     Until it has seen positive curvature it steps by the gradient itself, never further, and a start from the content
     can sit in negative curvature for dozens of steps. So the cost is scaled until that is a step worth taking.
     """
-    from scipy.optimize import Bounds, minimize
+    from scipy import optimize as scipy_optimize
 
     shape = start.shape
     standing = start
@@ -169,8 +169,9 @@ def _lbfgs(descent: Descent, start: Pixels, iterations: int) -> bool:
         before = descent.iterations
         # Runs end by count: what looks flat to a tolerance still changes visibly.
         options = {"maxiter": left, "maxfun": 20 * left, "maxcor": LBFGS_MEMORY, "ftol": 0.0, "gtol": 0.0}
-        found = minimize(
-            evaluate, flat, jac=True, method="L-BFGS-B", bounds=Bounds(0.0, 1.0), callback=finished, options=options
+        bounds = scipy_optimize.Bounds(0.0, 1.0)
+        found = scipy_optimize.minimize(
+            evaluate, flat, jac=True, method="L-BFGS-B", bounds=bounds, callback=finished, options=options
         )
         flat = found.x
         # Rounding in the costs can make a line search fail long before the valley's floor. A fresh start from there

@@ -13,8 +13,8 @@ from .images import Picture
 from .objective import presets
 from .objective.objective import Costs, Objective, Style
 from .objective.presets import Preset
-from .vgg import weights as vgg_weights
 from .vgg.precision import resolve
+from .vgg.rescale import load_rescaled
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def score(
             original.width, original.height, width, height,
         )  # fmt: skip
     number_format = resolve(precision)
-    loaded_weights = vgg_weights.load(cost.network, weights, rescale, cost.pooling)
+    loaded_weights = load_rescaled(cost.network, weights, rescale, cost.pooling)
     objective = Objective(
         images.to_pixels(images.resize(cropped, width, height)),
         [Style(images.to_pixels(style_image))],

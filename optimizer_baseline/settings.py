@@ -38,7 +38,7 @@ class Settings:
     iterations: at the finest scale.
     coarse_iterations: at each coarser scale; None is `iterations`.
     evaluations: at most so many evaluations of cost and gradient in all; None is no limit.
-    learning_rate: see `optimize.minimise`.
+    learning_rate: see `optimize.minimize`.
     init: "content", "style", "noise", "content+noise", "feedforward", or anything `images.load` takes.
     noise: share of noise in "content+noise", 0..1.
     seed: of the noise.

@@ -14,13 +14,14 @@ from PIL import Image
 
 from . import images
 from .errors import Diverged, InvalidOption, StopRun
-from .feedforward import feedforward
+from .feedforward import FeedForward
 from .images import Picture, Pixels
 from .objective.objective import Costs, Objective, Style
 from .objective.program import CustomCost
-from .optimize import Descent, Step, minimise
+from .optimize import Descent, Step, minimize
 from .settings import INITS, Settings
-from .vgg import network, precision, weights
+from .vgg import architecture, precision
+from .vgg.rescale import load_rescaled
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def stylize(
         content: a path, bytes, PIL image, uint8 [H, W, 3] or float [H, W, 3] in 0..1.
         style: one of those, or a list of them.
         settings: a `Settings`; or give its fields as keywords (`preset="coursera", iterations=100`).
-        style_weights: share of each style, > 0; they are normalised to sum to 1.
+        style_weights: share of each style, > 0; they are normalized to sum to 1.
         masks: for each style a grey picture of where it goes (white: there), or None for everywhere.
         custom: a further cost of your own.
         callback: called with a `Progress` after each iteration; may raise `StopRun` to end the run.
@@ -160,7 +161,7 @@ class _Run:
         self.masks = _one_each(None if masks is None else images.as_list(masks), pictures, "masks", None)  # type: ignore[arg-type]
         self.style_sources = [images.load(p, "style") for p in pictures]
         self.precision = precision.resolve(settings.precision)
-        self.weights = weights.load(settings.cost.network, settings.weights, settings.rescale, settings.cost.pooling)
+        self.weights = load_rescaled(settings.cost.network, settings.weights, settings.rescale, settings.cost.pooling)
         self.sizes = settings.sizes(*self.content.size)
 
     def __call__(self, callback: Callable[[Progress], None] | None, resume: State | None) -> Result:
@@ -180,7 +181,7 @@ class _Run:
                 descent, start = self._descent(scale, now, callback, history)
                 began = time.perf_counter()
                 try:
-                    arrived = minimise(descent, start, settings.optimizer, iterations, settings.learning_rate)
+                    arrived = minimize(descent, start, settings.optimizer, iterations, settings.learning_rate)
                     if arrived and scale == len(self.sizes):
                         stopped = "no step lowers the cost any more"
                 except StopRun as stop:
@@ -204,7 +205,7 @@ class _Run:
             raise InvalidOption(f"nothing to do: {stopped or 'the run is complete; give it more iterations'}")
         width, height = self.sizes[-1]
         pixels = images.resize_pixels(now.pixels, height, width)
-        final = self._coloured(pixels, width, height)
+        final = self._recolor(pixels, width, height)
         # A run that ended at a coarser scale has measured the picture there, and not the enlarged one.
         costs = best.best_costs if pixels is now.pixels else self._objective(len(self.sizes))[0].costs(pixels)
         return Result(
@@ -256,7 +257,7 @@ class _Run:
                 costs=step.costs,
                 seconds=now.seconds + step.seconds,
                 improved=step.improved,
-                picture=lambda: images.to_image(self._coloured(step.pixels, width, height)),
+                picture=lambda: images.to_image(self._recolor(step.pixels, width, height)),
                 state=state,
             )
             history.append(replace(progress, picture=_gone, state=_gone))
@@ -294,7 +295,7 @@ class _Run:
         """Style pictures at this scale: they shrink with the content, so that their strokes do too."""
         final = max(self.content.size)
         longer = round((self.settings.style_size or final) * max(width, height) / final)
-        least = network.smallest_side(self.settings.cost.layers)
+        least = architecture.smallest_side(self.settings.cost.layers)
         styles = []
         for image, share, mask in zip(self.style_sources, self.shares, self.masks, strict=True):
             # A panorama keeps the height that the deepest layer needs, where its full size has it.
@@ -316,7 +317,10 @@ class _Run:
             picture = images.resize_pixels(styles[0].pixels, height, width)
         elif init == "feedforward":
             if self._feedforward is None:
-                self._feedforward = feedforward(self.content, self.style_sources, self.shares, self.server)
+                if not self.server:
+                    raise InvalidOption("init 'feedforward' needs a running server: name it with --server HOST:PORT")
+                with FeedForward(self.server) as network:
+                    self._feedforward = network.blend(self.content, self.style_sources, self.shares)
             picture = images.to_pixels(images.resize(self._feedforward, width, height))
         else:
             noise = np.random.default_rng(settings.seed).random(content.shape, np.float32)
@@ -324,10 +328,10 @@ class _Run:
             picture = ((1.0 - share) * content + share * noise).astype(np.float32)
         return images.luminance(picture) if settings.preserve_color else picture
 
-    def _coloured(self, pixels: Pixels, width: int, height: int) -> Pixels:
+    def _recolor(self, pixels: Pixels, width: int, height: int) -> Pixels:
         if not self.settings.preserve_color:
             return pixels
-        return images.with_colour_of(pixels, images.to_pixels(images.resize(self.content, width, height)))
+        return images.with_color_of(pixels, images.to_pixels(images.resize(self.content, width, height)))
 
 
 def _one_each(values: Sequence[Any] | None, pictures: Sequence[Any], what: str, default: Any) -> list[Any]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidImage
 from ..images import Pixels
-from ..vgg import network
+from ..vgg import architecture
+from ..vgg.network import MEAN_RGB
 from ..vgg.weights import Weights
 
 
@@ -26,8 +27,8 @@ class Deconvnet:
     """
 
     def __init__(self, weights: Weights, layer: str) -> None:
-        network.check_layers(weights.network, [layer])
-        everything = network.layers(weights.network)
+        architecture.check_layers(weights.network, [layer])
+        everything = architecture.layers(weights.network)
         self.layer = layer
         self._path = everything[: everything.index(layer) + 1]
         self._kernels = {}
@@ -44,10 +45,10 @@ class Deconvnet:
         import tensorflow as tf
 
         height, width = pixels.shape[1:3]
-        least = network.smallest_side(self._path)
+        least = architecture.smallest_side(self._path)
         if min(height, width) < least:
             raise InvalidImage(f"picture is {width}x{height} px; layer {self.layer} needs {least} px on each side")
-        x: Any = tf.constant(pixels) - tf.constant(network.MEAN_RGB) / 255.0
+        x: Any = tf.constant(pixels) - tf.constant(MEAN_RGB) / 255.0
         switches: dict[str, Any] = {}
         for name in self._path:
             if name.startswith("conv"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..vgg import network as vgg
+from ..vgg import architecture as vgg
 
 
 @dataclass(frozen=True)

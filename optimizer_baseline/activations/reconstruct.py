@@ -6,7 +6,7 @@ from PIL import Image
 
 from ..objective.presets import Preset
 from ..transfer import stylize
-from ..vgg import network as vgg
+from ..vgg import architecture as vgg
 
 
 def rectified(layer: str) -> str:
@@ -46,9 +46,9 @@ def _reconstruct(
         pooling="average",
         content_layers=content,
         style_layers=style,
-        content_normaliser="mean",
-        gram_normaliser="positions",
-        style_normaliser="mean",
+        content_normalizer="mean",
+        gram_normalizer="positions",
+        style_normalizer="mean",
         content_weight=1.0,
         style_weight=1.0,
         # Just enough against the checkerboard that pooling cannot see.

@@ -1,4 +1,4 @@
-"""The command line: `python -m optimizer_baseline stylize|score|compare|check|activations …`."""
+"""The command line: `stylewire-baseline stylize|score|compare|check|activations …`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _fail(error: Exception | str, code: int) -> int:
 def parser() -> argparse.ArgumentParser:
     """Of the whole command line; what a command does is its `run_command`."""
     top = argparse.ArgumentParser(
-        prog="python -m optimizer_baseline", description="Neural style transfer by optimising pixels (Gatys et al.)."
+        prog="stylewire-baseline", description="Neural style transfer by optimising pixels (Gatys et al.)."
     )
     top.add_argument("--version", action="version", version=f"stylewire {version('stylewire')}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")

@@ -1,4 +1,4 @@
-"""The command line of the look inside: `python -m optimizer_baseline activations …`."""
+"""The command line of the look inside: `stylewire-baseline activations …`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import images
-from ..vgg import network
+from ..vgg import architecture
 from .options import add_common_options
 
 
@@ -29,7 +29,7 @@ def register(commands: Any) -> None:
     one.add_argument("--top", type=int, default=9, metavar="N", help="patches for each unit (9)")
     one.add_argument("--size", type=int, default=224, metavar="PX", help="longer side of the pictures (224)")
     one.add_argument("--iterations", type=int, default=100, metavar="N", help="of a reconstruction; 0: none (100)")
-    one.add_argument("--network", choices=tuple(network.NETWORKS), default="vgg16", help="(vgg16)")
+    one.add_argument("--network", choices=tuple(architecture.NETWORKS), default="vgg16", help="(vgg16)")
     one.add_argument("--weights", default="auto", metavar="FROM", help=".h5 or .npz file, auto, keras, offline")
     add_common_options(one)
 
@@ -37,10 +37,10 @@ def register(commands: Any) -> None:
 def _activations(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from ..activations.look import View, look
+    from ..activations.render import LayerView, render
 
     views = [
-        View(
+        LayerView(
             layer=layer,
             channels=arguments.channels,
             count=arguments.count,
@@ -57,6 +57,6 @@ def _activations(arguments: argparse.Namespace) -> int:
     with Console(stderr=True).status("…") as status:
         for view in views:
             path = arguments.out / f"{view.layer}.png"
-            look(files, view, status.update).save(path)
+            render(files, view, status.update).save(path)
             sys.stdout.write(f"{path}\n")
     return 0

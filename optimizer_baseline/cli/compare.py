@@ -1,4 +1,4 @@
-"""The command line of the comparison: `python -m optimizer_baseline compare|check …`."""
+"""The command line of the comparison: `stylewire-baseline compare|check …`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from .. import images
 from ..objective import presets
-from ..vgg import network
+from ..vgg import architecture
 from ..vgg.precision import PRECISIONS
 from .options import FAILURE, add_common_options
 
@@ -35,7 +35,7 @@ def register(commands: Any) -> None:
     group.add_argument("--iterations", type=int, default=100, metavar="N", help="of L-BFGS, from the content (100)")
     group.add_argument("--preset", choices=tuple(presets.PRESETS), default="magenta", help="cost to minimise (magenta)")
     group.add_argument("--size", type=int, default=256, metavar="PX", help="longer side of all pictures (256)")
-    group.add_argument("--network", choices=tuple(network.NETWORKS), default="vgg16", help="that measures (vgg16)")
+    group.add_argument("--network", choices=tuple(architecture.NETWORKS), default="vgg16", help="that measures (vgg16)")
     group.add_argument("--weights", default="auto", metavar="FROM", help=".h5 or .npz file, auto, keras, offline")
     group.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the optimiser's convolutions (auto)")
     group.add_argument("--repeats", type=int, default=5, metavar="N", help="timed passes of each kind (5)")
@@ -76,6 +76,24 @@ def _end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
+def _start_server(stack: ExitStack, model: str, *flags: str) -> tuple[str, int]:
+    """Start a server that `stack` stops; return HOST:PORT and its process id.
+
+    Raises:
+        FeedForwardError: The server did not become ready.
+    """
+    from stylewire_server.testing import ServerNotReady, running_server
+
+    from ..feedforward import FeedForwardError
+
+    try:
+        server = stack.enter_context(running_server("--model", model, *flags))
+    except ServerNotReady as error:
+        last = str(error).strip().splitlines()[-1]
+        raise FeedForwardError(f"the server for --model {model} did not become ready: {last}") from None
+    return server.target, server.process.pid
+
+
 def _calm_tensorflow(verbose: bool) -> None:
     """Every pair has shapes of its own, and TensorFlow would warn each time that compiling for them takes time."""
     if not verbose:
@@ -84,9 +102,8 @@ def _calm_tensorflow(verbose: bool) -> None:
 
 def _compare(arguments: argparse.Namespace) -> int:
     from ..comparison.compare import Plan, compare
-    from ..comparison.local_server import LocalServer, local_server
-    from ..comparison.passes import FeedForward
     from ..comparison.report import write_report
+    from ..feedforward import FeedForward
 
     _calm_tensorflow(arguments.verbose)
     _end_on_sigterm()
@@ -101,9 +118,11 @@ def _compare(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
         repeats=arguments.repeats,
     )
-    own = local_server(arguments.model) if arguments.server is None else nullcontext(LocalServer(arguments.server, 0))
-    with own as server, FeedForward(server.target) as feedforward, _bar(arguments.quiet) as show:
-        results = compare(plan, feedforward, arguments.out, server_pid=server.pid or None, callback=show)
+    with ExitStack() as stack:
+        target, pid = (arguments.server, None) if arguments.server else _start_server(stack, arguments.model)
+        feedforward = stack.enter_context(FeedForward(target))
+        show = stack.enter_context(_bar(arguments.quiet))
+        results = compare(plan, feedforward, arguments.out, server_pid=pid, callback=show)
     if results["pairs"]:
         write_report(results, arguments.out, title=arguments.title)
     for failure in results["failures"]:
@@ -116,9 +135,8 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     from ..comparison import check as gate
-    from ..comparison.local_server import local_server
-    from ..comparison.passes import FeedForward
     from ..errors import InvalidOption
+    from ..feedforward import FeedForward
 
     if arguments.parity_server and not arguments.server:
         raise InvalidOption("--parity-server goes with --server; with --model both precisions are started here")
@@ -129,8 +147,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
         def connect(target: str | None, precision: str) -> FeedForward:
             if target is None:
-                flags = ("--precision", precision)
-                target = stack.enter_context(local_server(arguments.model, flags)).target
+                target, _ = _start_server(stack, arguments.model, "--precision", precision)
             return stack.enter_context(FeedForward(target))
 
         one = connect(arguments.server, "f32")

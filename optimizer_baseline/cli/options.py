@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import InvalidOption
 from ..objective import presets
 from ..settings import DEFAULT_PRESET
-from ..vgg import network
+from ..vgg import architecture
 from ..vgg.precision import PRECISIONS
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
@@ -19,8 +19,8 @@ def add_cost_options(command: argparse.ArgumentParser, precision: str = "auto") 
     """Adds them to `command`, without values for what is not given; `precision` is the one that it takes then."""
     group = command.add_argument_group("cost")
     group.add_argument("--preset", choices=tuple(presets.PRESETS), help=f"({DEFAULT_PRESET})")
-    group.add_argument("--network", choices=tuple(network.NETWORKS), help="in place of the preset's own")
-    group.add_argument("--pooling", choices=network.POOLINGS, help="in place of the preset's own")
+    group.add_argument("--network", choices=tuple(architecture.NETWORKS), help="in place of the preset's own")
+    group.add_argument("--pooling", choices=architecture.POOLINGS, help="in place of the preset's own")
     group.add_argument("--content-layers", metavar="NAME[=W],…", help="e.g. relu4_2 or relu3_3=0.5,relu4_2=1")
     group.add_argument("--style-layers", metavar="NAME[=W],…", help="e.g. relu1_1=0.5,relu2_1=0.5")
     group.add_argument("--content-weight", type=float, metavar="W", help="alpha")

@@ -1,4 +1,4 @@
-"""The command line of the costs: `python -m optimizer_baseline score …`."""
+"""The command line of the costs: `stylewire-baseline score …`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line of a run: `python -m optimizer_baseline stylize …`."""
+"""The command line of a run: `stylewire-baseline stylize …`."""
 
 from __future__ import annotations
 

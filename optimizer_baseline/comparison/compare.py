@@ -18,16 +18,16 @@ from PIL import Image
 
 from .. import images
 from ..errors import BaselineError, InvalidOption
+from ..feedforward import REPEATS, FeedForward, Pass
 from ..images import Pixels
 from ..objective import presets
 from ..objective.objective import Costs, Objective, Style
 from ..objective.presets import Preset
-from ..optimize import Descent, Step, minimise
+from ..optimize import Descent, Step, minimize
 from ..vgg import weights as vgg_weights
 from ..vgg.precision import resolve
 from . import answer, machine
 from .answer import Point
-from .passes import REPEATS, FeedForward, Pass
 from .similarity import PerceptualDistance, ssim
 
 log = logging.getLogger(__name__)
@@ -157,11 +157,11 @@ def compare(
 
         report(0)
         try:
-            print_of_it = _fingerprint({"settings": settings, "model": model}, content, style)
-            kept = _finished(out / "pairs" / f"{name}.json", print_of_it, out)
+            fingerprint = _fingerprint({"settings": settings, "model": model}, content, style)
+            kept = _finished(out / "pairs" / f"{name}.json", fingerprint, out)
             if kept is None:
                 kept = runner.run(name, content, style, report)
-                _write(out / "pairs" / f"{name}.json", {"fingerprint": print_of_it, "pair": kept})
+                _write(out / "pairs" / f"{name}.json", {"fingerprint": fingerprint, "pair": kept})
                 report(plan.iterations, "finished", kept["answer"]["sentence"])
             else:
                 report(plan.iterations, "restored")
@@ -211,7 +211,7 @@ class _Pairs:
 
         pixels, style_pixels = images.to_pixels(content), images.to_pixels(images.fit(style, plan.size))
         machine.reset_peak()
-        optimised, curve, pass_cost = self._optimise(pixels, style_pixels, images.to_pixels(one.picture), report)
+        optimised, curve, pass_cost = self._optimize(pixels, style_pixels, images.to_pixels(one.picture), report)
         peak = machine.peak_megabytes()
 
         # Scored as anybody would get it: rounded to 8 bits, as the other one is.
@@ -246,7 +246,7 @@ class _Pairs:
             "answer": answer.answer(curve, pass_cost, one.new_style_ms).as_dict(),
         }
 
-    def _optimise(
+    def _optimize(
         self, content: Pixels, style: Pixels, passed: Pixels, report: Callable[[int], None]
     ) -> tuple[Pixels, list[Point], float]:
         """The best picture, its curve from the start on, and the cost of `passed` in the same arithmetic."""
@@ -266,7 +266,7 @@ class _Pairs:
             report(step.iteration)
 
         descent = Descent(objective, each)
-        minimise(descent, content, "lbfgs", plan.iterations)
+        minimize(descent, content, "lbfgs", plan.iterations)
         assert descent.best is not None
         return descent.best, curve, pass_costs.total_cost
 

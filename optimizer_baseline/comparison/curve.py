@@ -1,4 +1,8 @@
-"""Cost against time as inline SVG: both axes logarithmic, so that a speed-up is a length."""
+"""The curve of cost against time, as inline SVG. Both axes are logarithmic, so that a speed-up is a length.
+
+Written by hand rather than by matplotlib: the page's style sheet colors it for light and dark screens, lines and dots
+have tooltips, and it weighs a tenth.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a figure was measured on and with, and how much memory it took."""
+"""What a figure was measured on and with, and how much memory it took. The benchmarks use this module too."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("stylewire", "tensorflow", "scipy", "numpy", "pillow", "openvino", "grpcio")
+SIMD_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+"""Instruction sets that decide how fast a network runs."""
+
 PROC = Path("/proc")
 
 
 def describe() -> dict[str, Any]:
-    """Processor, cores that this process may use, memory in GB, operating system."""
+    """Return processor, instruction sets, cores for this process, memory in GB (10^9 bytes) and operating system."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = _field(PROC / "meminfo", "MemTotal")
+    memory = _number(PROC / "meminfo", "MemTotal")
+    flags = _text(PROC / "cpuinfo", "flags").split()
     return {
-        "processor": _processor(),
+        "processor": _text(PROC / "cpuinfo", "model name") or platform.processor() or platform.machine(),
+        "simd": [flag for flag in SIMD_FLAGS if flag in flags],
         "cores": cores,
         "memory_gb": None if memory is None else round(memory * 1024 / 1e9, 1),
         "system": f"{platform.system()} {platform.machine()}",
@@ -25,7 +30,7 @@ def describe() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Python's and those of the packages that compute."""
+    """Return the versions of Python and of the packages that compute."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -36,37 +41,35 @@ def versions() -> dict[str, str]:
 
 
 def peak_megabytes(pid: int | None = None) -> float | None:
-    """Largest resident memory of a process (this one for None) since it began or since `reset_peak`, in MB (10^6).
+    """Return the largest resident memory of a process since it began or since `reset_peak`, in MB (10^6 bytes).
 
-    None where the system does not say: it is read from Linux' /proc.
+    Args:
+        pid: The process; None for this one.
+
+    Returns:
+        None where the system does not say: it is read from Linux' /proc.
     """
-    kilobytes = _field(PROC / ("self" if pid is None else str(pid)) / "status", "VmHWM")
+    kilobytes = _number(PROC / ("self" if pid is None else str(pid)) / "status", "VmHWM")
     return None if kilobytes is None else round(kilobytes * 1024 / 1e6, 1)
 
 
 def reset_peak(pid: int | None = None) -> None:
-    """Begins a new `peak_megabytes`; does nothing where the system does not let it."""
+    """Let `peak_megabytes` begin anew; does nothing where the system does not allow it."""
     try:
         (PROC / ("self" if pid is None else str(pid)) / "clear_refs").write_text("5")
     except OSError:
         return
 
 
-def _field(path: Path, name: str) -> int | None:
+def _text(path: Path, name: str) -> str:
+    """Return what stands behind `name:` in a file of /proc; "" without it."""
     try:
-        for line in path.read_text().splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1])
-    except (OSError, ValueError, IndexError):
-        pass
-    return None
-
-
-def _processor() -> str:
-    try:
-        for line in (PROC / "cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = path.read_text().splitlines()
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == name), "")
+
+
+def _number(path: Path, name: str) -> int | None:
+    words = _text(path, name).split()
+    return int(words[0]) if words and words[0].isdecimal() else None

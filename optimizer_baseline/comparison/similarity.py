@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidImage
 from ..images import Pixels, luminance
-from ..vgg import network
+from ..vgg.network import Network
 from ..vgg.weights import Weights
 
 # Wang et al. 2004, section III-C: an 11x11 circular Gaussian of 1.5 samples; K1 = 0.01, K2 = 0.03.
@@ -66,7 +66,7 @@ class PerceptualDistance:
     """
 
     def __init__(self, weights: Weights) -> None:
-        self._network = network.Network(weights, PERCEPTUAL_LAYERS, pooling="max")
+        self._network = Network(weights, PERCEPTUAL_LAYERS, pooling="max")
 
     def __call__(self, a: Pixels, b: Pixels) -> float:
         """Args: a, b: float32 [1, H, W, 3], RGB, 0..1, the same shape, sides of at least 16 px."""

@@ -11,15 +11,15 @@ from typing import Any
 
 from ..errors import InvalidOption
 
-CONTENT_NORMALISERS = ("half", "mean", "quarter-mean")
-GRAM_NORMALISERS = ("positions", "elements")
-STYLE_NORMALISERS = ("quarter-mean", "mean")
+CONTENT_NORMALIZERS = ("half", "mean", "quarter-mean")
+GRAM_NORMALIZERS = ("positions", "elements")
+STYLE_NORMALIZERS = ("quarter-mean", "mean")
 TOTAL_VARIATIONS = ("absolute", "squared-mean", "squared-255")
 
 
 def _choose(what: str, name: str, table: dict[str, Any]) -> Any:
     if name not in table:
-        raise InvalidOption(f"unknown {what} normaliser {name!r}; known: {', '.join(table)}")
+        raise InvalidOption(f"unknown {what} normalizer {name!r}; known: {', '.join(table)}")
     return table[name]
 
 
@@ -30,10 +30,10 @@ def _squared_distance(a: Any, b: Any) -> Any:
     return 2.0 * tf.nn.l2_loss(tf.cast(a, tf.float32) - tf.cast(b, tf.float32))
 
 
-def content_cost(features: Any, target: Any, normaliser: str = "half") -> Any:
+def content_cost(features: Any, target: Any, normalizer: str = "half") -> Any:
     """J_content(C, G) = k * sum (F - P)^2 at one layer.
 
-    | normaliser | k | source |
+    | normalizer | k | source |
     | --- | --- | --- |
     | half | 1/2 | Gatys et al. 2016, equation 1 |
     | mean | 1/(nH nW nC) | Johnson et al. 2016, equation 2; Magenta; the TensorFlow tutorial |
@@ -48,19 +48,19 @@ def content_cost(features: Any, target: Any, normaliser: str = "half") -> Any:
     import tensorflow as tf
 
     elements = tf.cast(tf.size(target), tf.float32)
-    factor = _choose("content", normaliser, {"half": 0.5, "mean": 1.0 / elements, "quarter-mean": 0.25 / elements})
+    factor = _choose("content", normalizer, {"half": 0.5, "mean": 1.0 / elements, "quarter-mean": 0.25 / elements})
     return factor * _squared_distance(features, target)
 
 
-def gram_matrix(features: Any, normaliser: str = "positions", mask: Any = None) -> Any:
+def gram_matrix(features: Any, normalizer: str = "positions", mask: Any = None) -> Any:
     """Correlations of filter responses: gram_ij = (1/d) sum_p F_pi F_pj over positions p.
 
-    | normaliser | d | source |
+    | normalizer | d | source |
     | --- | --- | --- |
     | positions | nH nW | Magenta; the TensorFlow tutorial; equal to Gatys et al. equation 3 up to their 1/M in E_l |
     | elements | nH nW nC | Johnson et al. 2016, equation 3 |
 
-    Dividing by the positions makes pictures of different sizes comparable; the papers' unnormalised matrix does not.
+    Dividing by the positions makes pictures of different sizes comparable; the papers' unnormalized matrix does not.
 
     Args:
         features: float32 or bfloat16 [1, nH, nW, nC].
@@ -77,7 +77,7 @@ def gram_matrix(features: Any, normaliser: str = "positions", mask: Any = None) 
         features = tf.cast(features, tf.float32) * mask
     rows = tf.reshape(features, (-1, channels))
     positions = tf.cast(tf.shape(rows)[0], tf.float32) if mask is None else tf.reduce_sum(tf.square(mask))
-    per_position = _choose("Gram", normaliser, {"positions": 1.0, "elements": float(channels)})
+    per_position = _choose("Gram", normalizer, {"positions": 1.0, "elements": float(channels)})
 
     def correlate(rows: Any) -> Any:
         def gradient(upstream: Any) -> Any:
@@ -90,15 +90,15 @@ def gram_matrix(features: Any, normaliser: str = "positions", mask: Any = None) 
     return tf.custom_gradient(correlate)(rows) / (positions * per_position)
 
 
-def style_cost(gram: Any, target: Any, normaliser: str = "quarter-mean") -> Any:
+def style_cost(gram: Any, target: Any, normalizer: str = "quarter-mean") -> Any:
     """E_l = k * sum_ij (gram_ij - target_ij)^2 at one layer; J_style is the weighted sum of E_l over layers.
 
-    | normaliser | k | source |
+    | normalizer | k | source |
     | --- | --- | --- |
     | quarter-mean | 1/(4 nC^2) | Gatys et al. 2016, equation 4; deeplearning.ai |
     | mean | 1/nC^2 | Magenta; the TensorFlow tutorial; Johnson et al.'s released code (their equation 4 has 1) |
 
-    Gatys et al. write 1/(4 N^2 M^2), deeplearning.ai 1/(4 nC^2 (nH nW)^2), on unnormalised matrices: their 1/M^2 is in
+    Gatys et al. write 1/(4 N^2 M^2), deeplearning.ai 1/(4 nC^2 (nH nW)^2), on unnormalized matrices: their 1/M^2 is in
     `gram_matrix(…, "positions")`.
 
     Args:
@@ -108,7 +108,7 @@ def style_cost(gram: Any, target: Any, normaliser: str = "quarter-mean") -> Any:
         A scalar; 0 for G = S.
     """
     channels = float(target.shape[0])
-    factor = _choose("style", normaliser, {"quarter-mean": 0.25 / channels**2, "mean": 1.0 / channels**2})
+    factor = _choose("style", normalizer, {"quarter-mean": 0.25 / channels**2, "mean": 1.0 / channels**2})
     return factor * _squared_distance(gram, target)
 
 

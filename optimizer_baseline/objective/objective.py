@@ -66,8 +66,8 @@ class Objective:
 
     Args:
         content: float32 [1, H, W, 3], RGB, 0..1; every picture it is asked about has this shape.
-        styles: at least one; their weights are normalised to sum to 1, their sizes are free.
-        preset: which layers, normalisers and weights.
+        styles: at least one; their weights are normalized to sum to 1, their sizes are free.
+        preset: which layers, normalizers and weights.
         weights: of the preset's network.
         bfloat16: run the convolutions on bfloat16.
         custom: a further cost of the caller's.
@@ -115,7 +115,7 @@ class Objective:
     def _grams(self, pixels: Any) -> dict[str, Any]:
         features = self._program.network(pixels)
         preset = self.preset
-        return {name: costs.gram_matrix(features[name], preset.gram_normaliser) for name in preset.style_layers}
+        return {name: costs.gram_matrix(features[name], preset.gram_normalizer) for name in preset.style_layers}
 
     def costs(self, pixels: Pixels) -> Costs:
         """All costs of `pixels` [1, H, W, 3], without a gradient."""

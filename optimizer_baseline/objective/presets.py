@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import InvalidOption
-from ..vgg import network as vgg
+from ..vgg import architecture as vgg
 from . import costs
 
 
@@ -18,7 +18,7 @@ from . import costs
 class Preset:
     """J(G) = content_weight J_content + style_weight J_style + variation_weight TV(G).
 
-    J_content and J_style are sums over their layers of weight x cost, with the normalisers named here (`costs` has the
+    J_content and J_style are sums over their layers of weight x cost, with the normalizers named here (`costs` has the
     formulas). `replace` gives a copy with any number changed; the copy is validated like the original.
     """
 
@@ -28,9 +28,9 @@ class Preset:
     pooling: str
     content_layers: Mapping[str, float]
     style_layers: Mapping[str, float]
-    content_normaliser: str
-    gram_normaliser: str
-    style_normaliser: str
+    content_normalizer: str
+    gram_normalizer: str
+    style_normalizer: str
     content_weight: float
     style_weight: float
     variation_weight: float = 0.0
@@ -49,9 +49,9 @@ class Preset:
             _check_weight(field, getattr(self, field))
         for field, known in (
             ("pooling", vgg.POOLINGS),
-            ("content_normaliser", costs.CONTENT_NORMALISERS),
-            ("gram_normaliser", costs.GRAM_NORMALISERS),
-            ("style_normaliser", costs.STYLE_NORMALISERS),
+            ("content_normalizer", costs.CONTENT_NORMALIZERS),
+            ("gram_normalizer", costs.GRAM_NORMALIZERS),
+            ("style_normalizer", costs.STYLE_NORMALIZERS),
             ("variation", costs.TOTAL_VARIATIONS),
         ):
             if getattr(self, field) not in known:
@@ -127,9 +127,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 pooling="average",
                 content_layers=_each(1.0, "relu4_2"),
                 style_layers=_each(0.2, *_FIRST_OF_EACH_BLOCK),
-                content_normaliser="half",
-                gram_normaliser="positions",
-                style_normaliser="quarter-mean",
+                content_normalizer="half",
+                gram_normalizer="positions",
+                style_normalizer="quarter-mean",
                 content_weight=1e-3,
                 style_weight=1.0,
             ),
@@ -142,9 +142,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 pooling="average",
                 content_layers=_each(1.0, "relu4_2"),
                 style_layers=_each(0.2, *_FIRST_OF_EACH_BLOCK),
-                content_normaliser="quarter-mean",
-                gram_normaliser="positions",
-                style_normaliser="quarter-mean",
+                content_normalizer="quarter-mean",
+                gram_normalizer="positions",
+                style_normalizer="quarter-mean",
                 content_weight=10.0,
                 style_weight=40.0,
             ),
@@ -158,9 +158,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 pooling="max",
                 content_layers=_each(1.0, "relu3_3"),
                 style_layers=_each(1.0, *_LAST_OF_FOUR_BLOCKS),
-                content_normaliser="mean",
-                gram_normaliser="elements",
-                style_normaliser="mean",
+                content_normalizer="mean",
+                gram_normalizer="elements",
+                style_normalizer="mean",
                 content_weight=1.0,
                 style_weight=5.0,
                 variation_weight=1e-6,
@@ -176,9 +176,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 pooling="average",
                 content_layers=_each(1.0, "relu3_3"),
                 style_layers=_each(0.5e-3, *_LAST_OF_FOUR_BLOCKS),
-                content_normaliser="mean",
-                gram_normaliser="positions",
-                style_normaliser="mean",
+                content_normalizer="mean",
+                gram_normalizer="positions",
+                style_normalizer="mean",
                 content_weight=1.0,
                 style_weight=1.0,
                 variation_weight=1e4,
@@ -193,9 +193,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 pooling="max",
                 content_layers=_each(1.0, "relu5_2"),
                 style_layers=_each(0.2, *_FIRST_OF_EACH_BLOCK),
-                content_normaliser="mean",
-                gram_normaliser="positions",
-                style_normaliser="mean",
+                content_normalizer="mean",
+                gram_normalizer="positions",
+                style_normalizer="mean",
                 content_weight=1e4,
                 style_weight=1e-2,
                 variation_weight=30.0,

@@ -14,7 +14,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from ..errors import InvalidOption
-from ..vgg import network
+from ..vgg.architecture import channels
+from ..vgg.network import Network
 from ..vgg.weights import Weights
 from . import costs
 from .presets import Preset
@@ -80,7 +81,7 @@ class Program:
         self.preset = preset
         self._masked = masked
         self._custom = custom
-        self.network = network.Network(
+        self.network = Network(
             weights, (*preset.layers, *(custom.layers if custom else ())), pooling=preset.pooling, bfloat16=bfloat16
         )
         # Weight of each term in J, in the order of `_terms`.
@@ -92,11 +93,8 @@ class Program:
         )
         pictures = tf.TensorSpec((1, None, None, 3), tf.float32)
         targets = Targets(
-            {
-                name: tf.TensorSpec((1, None, None, network.channels(name)), tf.float32)
-                for name in preset.content_layers
-            },
-            [{n: tf.TensorSpec((network.channels(n),) * 2, tf.float32) for n in preset.style_layers} for _ in masked],
+            {name: tf.TensorSpec((1, None, None, channels(name)), tf.float32) for name in preset.content_layers},
+            [{n: tf.TensorSpec((channels(n),) * 2, tf.float32) for n in preset.style_layers} for _ in masked],
             [tf.TensorSpec((), tf.float32) for _ in masked],
             [tf.TensorSpec((1, None, None, 1), tf.float32) for _ in masked],
         )
@@ -142,7 +140,7 @@ class Program:
         preset = self.preset
         features = self.network(pixels, embed=embed)
         terms = [
-            costs.content_cost(features[layer], targets.content[layer], preset.content_normaliser)
+            costs.content_cost(features[layer], targets.content[layer], preset.content_normalizer)
             for layer in preset.content_layers
         ]
         terms += [self._style_cost(layer, features[layer], targets) for layer in preset.style_layers]
@@ -167,9 +165,9 @@ class Program:
             if masked:
                 # Averaged down to the positions of the layer.
                 small = tf.image.resize(mask, tf.shape(features)[1:3], method="area")
-                gram = costs.gram_matrix(features, preset.gram_normaliser, small)
+                gram = costs.gram_matrix(features, preset.gram_normalizer, small)
             else:
-                whole = costs.gram_matrix(features, preset.gram_normaliser) if whole is None else whole
+                whole = costs.gram_matrix(features, preset.gram_normalizer) if whole is None else whole
                 gram = whole
-            total += share * costs.style_cost(gram, grams[layer], preset.style_normaliser)
+            total += share * costs.style_cost(gram, grams[layer], preset.style_normalizer)
         return total

@@ -1,62 +1,18 @@
-"""VGG-16 and VGG-19 as feature extractors (Simonyan & Zisserman 2015, configurations D and E).
-
-Layers carry their field names: `conv3_1` is the response before the rectifier, `relu3_1` after it, `pool3` the pooled
-block. Much published code says "conv3_1" and means the rectified response; the presets here say `relu3_1` for that.
-"""
+"""A VGG as a feature extractor, built in TensorFlow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidImage, InvalidOption
+from .architecture import POOLINGS, check_layers, layers, smallest_side
 
 if TYPE_CHECKING:
     from .weights import Weights
 
-# Convolutions per block, and filters per block.
-NETWORKS: Mapping[str, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-FILTERS = (64, 128, 256, 512, 512)
-POOLINGS = ("average", "max")
-# Mean of the ImageNet training pictures, RGB, 0..255: what the Caffe model was trained to have subtracted.
 MEAN_RGB = (123.68, 116.779, 103.939)
-
-
-def convolutions(network: str) -> tuple[str, ...]:
-    """Names of the convolutions of `network`, first to last: conv1_1 … conv5_3 or conv5_4."""
-    if network not in NETWORKS:
-        raise InvalidOption(f"unknown network {network!r}; known: {', '.join(NETWORKS)}")
-    return tuple(f"conv{b}_{i}" for b, n in enumerate(NETWORKS[network], 1) for i in range(1, n + 1))
-
-
-def layers(network: str) -> tuple[str, ...]:
-    """Every layer of `network` in the order in which a picture passes it."""
-    names: list[str] = []
-    for conv in convolutions(network):
-        block, index = int(conv[4]), int(conv[6:])
-        names += [conv, conv.replace("conv", "relu")]
-        if index == NETWORKS[network][block - 1]:
-            names.append(f"pool{block}")
-    return tuple(names)
-
-
-def channels(layer: str) -> int:
-    """Number of filters of a layer: 64 in block 1 to 512 in blocks 4 and 5."""
-    return FILTERS[int(layer[4]) - 1]
-
-
-def check_layers(network: str, names: Iterable[str]) -> tuple[str, ...]:
-    """`names` in network order, or InvalidOption naming the first that `network` does not have."""
-    order = {name: position for position, name in enumerate(layers(network))}
-    wanted = set(names)
-    if unknown := sorted(wanted - order.keys()):
-        raise InvalidOption(f"{network} has no layer {unknown[0]!r}; it has {', '.join(order)}")
-    return tuple(sorted(wanted, key=order.__getitem__))
-
-
-def smallest_side(names: Iterable[str]) -> int:
-    """Shortest side in pixels at which each of `names` still has at least one position (a pool halves the side)."""
-    return max(1 << (int(name[4]) - (not name.startswith("pool"))) for name in names)
+"""Mean of the ImageNet training pictures, RGB, 0..255. The Caffe model was trained with this mean subtracted."""
 
 
 class Network:

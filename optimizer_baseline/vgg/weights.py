@@ -15,7 +15,7 @@ import os
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,9 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import images
 from ..errors import WeightsError
-from . import network as vgg
+from . import architecture as vgg
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +36,6 @@ KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications"
 KERAS_FILE = "{network}_weights_tf_dim_ordering_tf_kernels_notop.h5"
 KERAS_MD5 = {"vgg16": "6d6bbae143d832006294945121d1f1fc", "vgg19": "253f8cb515780f3b799900260a226db6"}
 DOWNLOAD_TIMEOUT_SECONDS = 15.0
-# Longer side of the pictures that a network is rescaled on, pixels: near ImageNet's, which the filters were trained at.
-RESCALE_SIDE = 256
 
 
 @dataclass(frozen=True)
@@ -103,21 +100,14 @@ class Weights:
         return total.hexdigest()
 
 
-def load(
-    network: str, source: str | Path = "auto", rescale_on: Iterable[images.Picture] = (), pooling: str = "average"
-) -> Weights:
-    """Weights of "vgg16" or "vgg19" from `source` (see the module's first lines), rescaled if pictures are given.
+def load(network: str, source: str | Path = "auto") -> Weights:
+    """Return the weights of "vgg16" or "vgg19" from `source`: a path, or one of the names above.
 
     Raises:
-        WeightsError: none to be had, with what to do about it; or a file that fails its check.
-        InvalidOption: an unknown network.
+        WeightsError: There are none (the message says how to get them), or a file fails its check.
+        InvalidOption: The network is unknown.
     """
-    loaded = _load(network, str(source))
-    pictures = [images.to_pixels(images.fit(images.load(p, "rescale"), RESCALE_SIDE)) for p in rescale_on]
-    return rescale(loaded, pictures, pooling) if pictures else loaded
-
-
-def _load(network: str, name: str) -> Weights:
+    name = str(source)
     vgg.convolutions(network)
     if name == "auto":
         return _first_of_all(network)
@@ -141,45 +131,6 @@ def save(weights: Weights, path: str | Path) -> None:
         arrays[f"{name}/kernel"], arrays[f"{name}/bias"] = kernel, bias
     with Path(path).open("wb") as file:
         np.savez(file, **arrays)
-
-
-def rescale(weights: Weights, pictures: Iterable[NDArray[np.float32]], pooling: str = "average") -> Weights:
-    """The norm-rescaled network of Gatys et al. 2016, section 2.
-
-    Each filter and its bias are divided by the filter's mean rectified response over all pictures and positions, and
-    the kernels that read it are multiplied by the same number: mean responses become 1 and, because nothing in a VGG
-    is other than piecewise linear, no layer says anything else than before. The paper measures over ImageNet's
-    validation pictures; the numbers depend on which pictures are given.
-
-    Args:
-        pictures: float32 [1, H, W, 3], RGB, 0..1; at least one.
-        pooling: of the network that will use the weights.
-
-    Raises:
-        WeightsError: no picture.
-    """
-    relus = [name.replace("conv", "relu") for name in vgg.convolutions(weights.network)]
-    network = vgg.Network(weights, relus, pooling=pooling)
-    sums = {name: np.zeros(vgg.channels(name)) for name in relus}
-    positions = dict.fromkeys(relus, 0)
-    for picture in pictures:
-        for name, features in network(picture).items():
-            values = features.numpy()
-            sums[name] += values.sum((0, 1, 2), dtype=np.float64)
-            positions[name] += values[..., 0].size
-    if not all(positions.values()):
-        raise WeightsError("rescaling needs at least one picture")
-    tensors = {}
-    before = np.ones(3)
-    for conv, relu in zip(vgg.convolutions(weights.network), relus, strict=True):
-        mean = sums[relu] / positions[relu]
-        # A filter that these pictures (almost) never excite keeps a bounded scale.
-        mean = np.maximum(mean, 1e-3 * mean.mean() + 1e-12)
-        kernel, bias = weights.tensors[conv]
-        scaled = kernel * before[:, None] / mean
-        tensors[conv] = (scaled.astype(np.float32), (bias / mean).astype(np.float32))
-        before = mean
-    return Weights(weights.network, tensors, f"{weights.source}, rescaled", rescaled=True)
 
 
 def _first_of_all(network: str) -> Weights:

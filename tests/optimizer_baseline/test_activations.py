@@ -9,13 +9,13 @@ from PIL import Image
 import optimizer_baseline
 from optimizer_baseline import cli
 from optimizer_baseline.activations.deconv import Deconvnet
-from optimizer_baseline.activations.look import View
 from optimizer_baseline.activations.receptive import Geometry, box, geometry, receptive_field
 from optimizer_baseline.activations.reconstruct import reconstruct_content
+from optimizer_baseline.activations.render import LayerView
 from optimizer_baseline.activations.units import peaks, strongest_channels
 from optimizer_baseline.errors import InvalidOption
-from optimizer_baseline.vgg import network as vgg
 from optimizer_baseline.vgg import weights
+from optimizer_baseline.vgg.network import Network
 
 EXAMPLES = Path(optimizer_baseline.__file__).parents[1] / "examples"
 
@@ -38,7 +38,7 @@ def test_a_unit_sees_its_receptive_field_and_nothing_else(positive, layer):
 
     height, width = 62, 59
     # Average pooling passes a gradient to every pixel of a window; the windows are the same as for max pooling.
-    network = vgg.Network(positive, [layer])
+    network = Network(positive, [layer])
     pixels = tf.constant(np.random.default_rng(0).random((1, height, width, 3), np.float32))
     at = geometry("vgg16", layer)
     with tf.GradientTape(persistent=True) as tape:
@@ -66,7 +66,7 @@ def test_receptive_fields_by_hand():
 def test_the_deconvnet_goes_up_as_the_network_does(vgg16, real_pair):
     pixels = np.asarray(real_pair[0], np.float32)[None] / 255
     here, _ = Deconvnet(vgg16, "relu3_1").forward(pixels)
-    there = vgg.Network(vgg16, ["relu3_1"], pooling="max")(pixels)["relu3_1"].numpy()
+    there = Network(vgg16, ["relu3_1"], pooling="max")(pixels)["relu3_1"].numpy()
     np.testing.assert_allclose(here, there, rtol=1e-3, atol=1e-2 * there.max())
 
 
@@ -78,7 +78,7 @@ def test_a_projection_without_rectifiers_in_the_way_is_a_gradient(positive):
     net = Deconvnet(positive, "relu2_1")
     responses, switches = net.forward(pixels)
     pattern = net.project_unit(responses, switches, 4, 5, 7)
-    network = vgg.Network(positive, ["relu2_1"], pooling="max")
+    network = Network(positive, ["relu2_1"], pooling="max")
     x = tf.constant(pixels)
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -141,4 +141,4 @@ def test_one_picture_for_each_layer(vgg16, tmp_path, capsys):
 )
 def test_options_are_checked(options, message):
     with pytest.raises(InvalidOption, match=message):
-        View(**options)
+        LayerView(**options)

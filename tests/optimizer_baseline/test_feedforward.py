@@ -5,7 +5,7 @@ import socket
 import numpy as np
 import pytest
 
-from optimizer_baseline.feedforward import FeedForwardError, feedforward
+from optimizer_baseline.feedforward import FeedForward, FeedForwardError
 
 
 def test_no_server_there_is_one_clear_error(content, style, monkeypatch):
@@ -13,15 +13,16 @@ def test_no_server_there_is_one_clear_error(content, style, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         target = f"127.0.0.1:{free.getsockname()[1]}"
-        with pytest.raises(FeedForwardError, match=f"feed-forward pass at {target} failed"):
-            feedforward(content, [style], [1.0], target)
+        with FeedForward(target) as network, pytest.raises(FeedForwardError, match=f"pass at {target} failed"):
+            network.blend(content, [style], [1.0])
 
 
 def test_all_styles_are_blended_by_their_shares_and_sent_small(server, content, style):
     large = style.resize((5000, 4000))
 
     def made(styles, shares):
-        return np.asarray(feedforward(content, styles, shares, server.target), int)
+        with FeedForward(server.target) as network:
+            return np.asarray(network.blend(content, styles, shares), int)
 
     one, other = made([large], [1.0]), made([content], [1.0])
     both = made([large, content], [3.0, 1.0])

@@ -122,8 +122,8 @@ def test_fit_keeps_the_shape(content):
 def test_colours_come_back():
     generator = np.random.default_rng(0)
     a, b = generator.uniform(0.3, 0.7, (2, 1, 8, 8, 3)).astype(np.float32)
-    np.testing.assert_allclose(images.with_colour_of(a, a), a, atol=2e-3)
-    mixed = images.with_colour_of(a, b)
+    np.testing.assert_allclose(images.with_color_of(a, a), a, atol=2e-3)
+    mixed = images.with_color_of(a, b)
     inside = ((mixed > 0.0) & (mixed < 1.0)).all(-1)
     assert inside.mean() > 0.9
     np.testing.assert_allclose(images.luminance(mixed)[inside], images.luminance(a)[inside], atol=2e-3)

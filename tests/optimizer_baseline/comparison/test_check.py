@@ -10,8 +10,8 @@ from PIL import ImageFilter
 import optimizer_baseline
 from optimizer_baseline import cli
 from optimizer_baseline.comparison.check import Baseline, check
-from optimizer_baseline.comparison.passes import FeedForward
 from optimizer_baseline.errors import BaselineError, InvalidOption
+from optimizer_baseline.feedforward import FeedForward
 
 COMMITTED = Path(optimizer_baseline.__file__).parents[1] / "examples" / "quality.json"
 

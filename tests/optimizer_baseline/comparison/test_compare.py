@@ -13,9 +13,7 @@ from PIL import Image
 import optimizer_baseline
 from optimizer_baseline import cli, images
 from optimizer_baseline.comparison.compare import Plan
-from optimizer_baseline.comparison.local_server import local_server
 from optimizer_baseline.errors import InvalidOption
-from optimizer_baseline.feedforward import FeedForwardError
 
 # Test files are imported by path, so a helper beside them has to be made known.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -185,6 +183,9 @@ def test_a_folder_without_pictures(tmp_path):
         images.files([tmp_path])
 
 
-def test_a_server_that_cannot_start_says_why():
-    with pytest.raises(FeedForwardError, match=r"did not become ready: ."), local_server("lite", ["--no-such-flag"]):
-        pass
+def test_a_server_that_cannot_start_says_why(tmp_path, capsys):
+    options = ["--content", str(CONTENT), "--style", str(STYLES[0]), "--out", str(tmp_path), "--quiet"]
+    assert cli.main(["compare", *options, "--model", str(tmp_path / "nothing")]) == 1
+    error = capsys.readouterr().err
+    assert "nothing did not become ready: stylewire_server: " in error
+    assert "nothing holds no converted model" in error

@@ -15,33 +15,33 @@ P = tf.constant([[[[0.0, 2.0], [3.0, 1.0]]]])
 
 
 @pytest.mark.parametrize(
-    ("normaliser", "expected"),
+    ("normalizer", "expected"),
     # Squared differences 1, 0, 0, 9 sum to 10; there are 4 elements.
     [("half", 5.0), ("mean", 2.5), ("quarter-mean", 0.625)],
 )
-def test_content_cost(normaliser, expected):
-    assert float(costs.content_cost(F, P, normaliser)) == pytest.approx(expected)
-    assert float(costs.content_cost(F, F, normaliser)) == 0.0
+def test_content_cost(normalizer, expected):
+    assert float(costs.content_cost(F, P, normalizer)) == pytest.approx(expected)
+    assert float(costs.content_cost(F, F, normalizer)) == 0.0
 
 
 @pytest.mark.parametrize(
-    ("normaliser", "expected"),
+    ("normalizer", "expected"),
     # Sums over positions: 1+9, 2+12, 4+16; over 2 positions, or over 4 elements.
     [("positions", [[5.0, 7.0], [7.0, 10.0]]), ("elements", [[2.5, 3.5], [3.5, 5.0]])],
 )
-def test_gram_matrix(normaliser, expected):
-    np.testing.assert_allclose(costs.gram_matrix(F, normaliser), expected)
+def test_gram_matrix(normalizer, expected):
+    np.testing.assert_allclose(costs.gram_matrix(F, normalizer), expected)
 
 
 @pytest.mark.parametrize(
-    ("normaliser", "expected"),
+    ("normalizer", "expected"),
     # Gram of P over positions is [[4.5, 1.5], [1.5, 2.5]]; differences 0.5, 5.5, 5.5, 7.5 squared sum to 117.
     [("quarter-mean", 117.0 / 16.0), ("mean", 117.0 / 4.0)],
 )
-def test_style_cost(normaliser, expected):
+def test_style_cost(normalizer, expected):
     gram, target = costs.gram_matrix(F), costs.gram_matrix(P)
-    assert float(costs.style_cost(gram, target, normaliser)) == pytest.approx(expected)
-    assert float(costs.style_cost(gram, gram, normaliser)) == 0.0
+    assert float(costs.style_cost(gram, target, normalizer)) == pytest.approx(expected)
+    assert float(costs.style_cost(gram, gram, normalizer)) == 0.0
 
 
 def test_style_cost_is_equation_4_of_gatys_2016():
@@ -102,7 +102,7 @@ def test_absolute_total_variation_is_tensorflows():
     assert float(costs.total_variation(tf.constant(pixels), "absolute")) == pytest.approx(expected, rel=1e-5)
 
 
-def test_unknown_normalisers_are_named():
+def test_unknown_normalizers_are_named():
     with pytest.raises(InvalidOption, match=r"'third'.*half, mean, quarter-mean"):
         costs.content_cost(F, P, "third")
     with pytest.raises(InvalidOption, match=r"'area'.*positions, elements"):

@@ -9,8 +9,8 @@ import tensorflow as tf
 from optimizer_baseline import InvalidOption
 from optimizer_baseline.objective.objective import Objective, Style
 from optimizer_baseline.objective.presets import PRESETS, preset
-from optimizer_baseline.vgg import network as vgg
 from optimizer_baseline.vgg import weights
+from optimizer_baseline.vgg.network import Network
 
 FIRST = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 LAST = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
@@ -25,11 +25,11 @@ def square(a, b):
     return ((a.astype(np.float64) - b) ** 2).sum()
 
 
-def style_sum(g, s, layers, normaliser):
+def style_sum(g, s, layers, normalizer):
     total = 0.0
     for layer in layers:
         m, n = g[layer][..., 0].size, g[layer].shape[-1]
-        total += square(raw_gram(g[layer]), raw_gram(s[layer])) * normaliser(m, n)
+        total += square(raw_gram(g[layer]), raw_gram(s[layer])) * normalizer(m, n)
     return total
 
 
@@ -88,7 +88,7 @@ def test_preset_is_what_was_published(name):
     assert (definition.network, definition.pooling) == (network, pooling)
     pictures = np.random.default_rng(6).random((3, 1, 32, 32, 3), np.float32)
     loaded = weights.load(network, "random:7")
-    extractor = vgg.Network(loaded, definition.layers, pooling=pooling)
+    extractor = Network(loaded, definition.layers, pooling=pooling)
     c, s, g = ({k: v.numpy() for k, v in extractor(tf.constant(p)).items()} for p in pictures)
     ours = Objective(pictures[0], [Style(pictures[1])], definition, loaded).costs(pictures[2])
     assert ours.total_cost == pytest.approx(formula(c, s, g, pictures[2]), rel=1e-4)

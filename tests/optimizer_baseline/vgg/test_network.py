@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from optimizer_baseline import InvalidImage, InvalidOption
-from optimizer_baseline.vgg import network as vgg
-from optimizer_baseline.vgg import weights
+from optimizer_baseline.vgg import architecture, weights
+from optimizer_baseline.vgg.network import MEAN_RGB, Network
 
 
 def keras_features(loaded, layer, pixels):
@@ -27,7 +27,7 @@ def keras_features(loaded, layer, pixels):
 def test_features_are_those_of_keras(network):
     loaded = weights.load(network, "random:3")
     pixels = np.random.default_rng(0).random((2, 48, 40, 3), np.float32)
-    ours = vgg.Network(loaded, ["relu1_1", "relu3_2", "pool4", "relu5_3"], pooling="max")(tf.constant(pixels))
+    ours = Network(loaded, ["relu1_1", "relu3_2", "pool4", "relu5_3"], pooling="max")(tf.constant(pixels))
     for layer, theirs in (
         ("relu1_1", "block1_conv1"),
         ("relu3_2", "block3_conv2"),
@@ -43,14 +43,14 @@ def test_real_weights_know_a_cat(vgg16, shared):
     from optimizer_baseline import images
 
     photo = images.to_pixels(images.fit(images.load(shared / "content" / "chelsea.png"), 224))
-    extractor = vgg.Network(vgg16, ["relu5_3"], pooling="max")
+    extractor = Network(vgg16, ["relu5_3"], pooling="max")
     right = extractor(tf.constant(photo))["relu5_3"].numpy()
     swapped = extractor(tf.constant(photo[..., ::-1].copy()))["relu5_3"].numpy()
     assert right.sum() > 1.05 * swapped.sum()
 
 
 def test_conv_is_before_the_rectifier_and_relu_after():
-    extractor = vgg.Network(weights.load("vgg16", "random"), ["conv2_1", "relu2_1"])
+    extractor = Network(weights.load("vgg16", "random"), ["conv2_1", "relu2_1"])
     features = extractor(tf.constant(np.random.default_rng(1).random((1, 16, 16, 3), np.float32)))
     assert features["conv2_1"].numpy().min() < 0
     np.testing.assert_array_equal(features["relu2_1"], np.maximum(features["conv2_1"], 0))
@@ -59,10 +59,10 @@ def test_conv_is_before_the_rectifier_and_relu_after():
 def test_pooling_halves_by_mean_or_maximum():
     pixels = tf.constant(np.random.default_rng(2).random((1, 6, 8, 3), np.float32))
     loaded = weights.load("vgg16", "random")
-    whole = vgg.Network(loaded, ["relu1_2"])(pixels)["relu1_2"].numpy()
+    whole = Network(loaded, ["relu1_2"])(pixels)["relu1_2"].numpy()
     blocks = whole.reshape(1, 3, 2, 4, 2, 64)
-    average = vgg.Network(loaded, ["pool1"], pooling="average")(pixels)["pool1"]
-    maximum = vgg.Network(loaded, ["pool1"], pooling="max")(pixels)["pool1"]
+    average = Network(loaded, ["pool1"], pooling="average")(pixels)["pool1"]
+    maximum = Network(loaded, ["pool1"], pooling="max")(pixels)["pool1"]
     np.testing.assert_allclose(average, blocks.mean((2, 4)), rtol=1e-5)
     np.testing.assert_allclose(maximum, blocks.max((2, 4)), rtol=1e-5)
 
@@ -74,10 +74,10 @@ def test_gradient_is_the_one_of_automatic_differentiation(fused, size):
     loaded = weights.load("vgg16", "random:5")
     pixels = tf.constant(np.random.default_rng(3).random((1, *size, 3), np.float32))
     wanted = ["relu2_1"] if fused else ["conv1_1", "conv1_2", "conv2_1", "relu2_1"]
-    network = vgg.Network(loaded, wanted)
+    network = Network(loaded, wanted)
 
     def plain(x):
-        x = (x[..., ::-1] * 255.0) - tf.constant(vgg.MEAN_RGB[::-1])
+        x = (x[..., ::-1] * 255.0) - tf.constant(MEAN_RGB[::-1])
         for name in ("conv1_1", "conv1_2", "pool", "conv2_1"):
             if name == "pool":
                 x = tf.nn.avg_pool2d(x, 2, 2, "VALID")
@@ -96,25 +96,25 @@ def test_gradient_is_the_one_of_automatic_differentiation(fused, size):
 
 
 def test_nothing_is_built_beyond_the_deepest_layer():
-    network = vgg.Network(weights.load("vgg16", "random"), ["relu2_1", "relu1_1"])
+    network = Network(weights.load("vgg16", "random"), ["relu2_1", "relu1_1"])
     assert network.path == ("conv1_1", "relu1_1", "conv1_2", "relu1_2", "pool1", "conv2_1", "relu2_1")
 
 
 def test_names_and_sizes():
-    assert len(vgg.convolutions("vgg16")) == 13
-    assert len(vgg.convolutions("vgg19")) == 16
-    assert vgg.layers("vgg19")[-3:] == ("conv5_4", "relu5_4", "pool5")
-    assert vgg.smallest_side(["relu1_1"]) == 1
-    assert vgg.smallest_side(["relu5_1", "relu1_1"]) == 16
-    assert vgg.smallest_side(["pool5"]) == 32
+    assert len(architecture.convolutions("vgg16")) == 13
+    assert len(architecture.convolutions("vgg19")) == 16
+    assert architecture.layers("vgg19")[-3:] == ("conv5_4", "relu5_4", "pool5")
+    assert architecture.smallest_side(["relu1_1"]) == 1
+    assert architecture.smallest_side(["relu5_1", "relu1_1"]) == 16
+    assert architecture.smallest_side(["pool5"]) == 32
 
 
 def test_errors_name_the_layer_the_picture_and_the_limit():
     loaded = weights.load("vgg16", "random")
     with pytest.raises(InvalidOption, match="vgg16 has no layer 'conv3_4'"):
-        vgg.Network(loaded, ["conv3_4"])
+        Network(loaded, ["conv3_4"])
     with pytest.raises(InvalidOption, match="unknown pooling 'l2'"):
-        vgg.Network(loaded, ["conv3_1"], pooling="l2")
+        Network(loaded, ["conv3_1"], pooling="l2")
     with pytest.raises(InvalidImage, match="20x15 px; layer relu5_1 needs at least 16 px"):
-        vgg.Network(loaded, ["relu5_1"])(tf.zeros((1, 15, 20, 3)))
-    assert vgg.Network(loaded, ["relu5_1"])(tf.zeros((1, 16, 16, 3)))["relu5_1"].shape == (1, 1, 1, 512)
+        Network(loaded, ["relu5_1"])(tf.zeros((1, 15, 20, 3)))
+    assert Network(loaded, ["relu5_1"])(tf.zeros((1, 16, 16, 3)))["relu5_1"].shape == (1, 1, 1, 512)

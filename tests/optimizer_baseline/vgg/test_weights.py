@@ -15,8 +15,9 @@ import pytest
 import tensorflow as tf
 
 from optimizer_baseline import InvalidOption, WeightsError
-from optimizer_baseline.vgg import network as vgg
 from optimizer_baseline.vgg import weights
+from optimizer_baseline.vgg.network import Network
+from optimizer_baseline.vgg.rescale import rescale
 
 
 @pytest.fixture
@@ -202,12 +203,12 @@ def test_no_weights_says_how_to_get_them(publisher, keras_home, installed):
 def test_rescaled_filters_respond_with_one_and_say_the_same():
     loaded = weights.load("vgg16", "random:9")
     pictures = [np.random.default_rng(k).random((1, 64, 48, 3), np.float32) for k in range(2)]
-    scaled = weights.rescale(loaded, pictures)
+    scaled = rescale(loaded, pictures)
     assert scaled.rescaled
     assert not loaded.rescaled
     wanted = ["relu1_1", "relu3_1", "relu5_1"]
-    before = [vgg.Network(loaded, wanted)(tf.constant(p)) for p in pictures]
-    after = [vgg.Network(scaled, wanted)(tf.constant(p)) for p in pictures]
+    before = [Network(loaded, wanted)(tf.constant(p)) for p in pictures]
+    after = [Network(scaled, wanted)(tf.constant(p)) for p in pictures]
     for layer in wanted:
         a = np.concatenate([f[layer].numpy() for f in after], axis=0)
         b = np.concatenate([f[layer].numpy() for f in before], axis=0)
@@ -220,10 +221,10 @@ def test_rescaled_filters_respond_with_one_and_say_the_same():
 
 def test_rescaling_needs_pictures():
     with pytest.raises(WeightsError, match="at least one picture"):
-        weights.rescale(weights.load("vgg16", "random"), [])
+        rescale(weights.load("vgg16", "random"), [])
 
 
 def test_rescaled_survives_a_file(tmp_path):
-    scaled = weights.rescale(weights.load("vgg16", "random"), [np.full((1, 32, 32, 3), 0.3, np.float32)])
+    scaled = rescale(weights.load("vgg16", "random"), [np.full((1, 32, 32, 3), 0.3, np.float32)])
     weights.save(scaled, tmp_path / "scaled.npz")
     assert weights.load("vgg16", tmp_path / "scaled.npz").rescaled

@@ -13,7 +13,7 @@ from PIL import Image
 from .. import images
 from ..canvas import Sheet, Tile
 from ..errors import InvalidOption
-from ..vgg import network as vgg
+from ..vgg import architecture as vgg
 from ..vgg import weights as vgg_weights
 from .deconv import Deconvnet
 from .receptive import geometry
@@ -25,7 +25,7 @@ GREY = (128, 128, 128)
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class LayerView:
     """What to show of a layer.
 
     channels: by number; None takes the `count` that respond most strongly to any of the pictures.
@@ -53,7 +53,7 @@ class View:
                 raise InvalidOption(f"channel is {channel}; {self.layer} has 0..{most - 1}")
 
 
-def look(files: Sequence[Path], view: View, report: Callable[[str], None] = lambda step: None) -> Image.Image:
+def render(files: Sequence[Path], view: LayerView, report: Callable[[str], None] = lambda step: None) -> Image.Image:
     """The sheet of `view.layer`: maps and reconstructions of the first of `files`, patches from all of them.
 
     Raises:
@@ -128,8 +128,8 @@ def _heat(response: NDArray[np.float32], size: tuple[int, int]) -> Image.Image:
     import matplotlib
 
     values = response / (float(response.max()) or 1.0)
-    coloured = matplotlib.colormaps["inferno"](values)[:, :, :3]
-    picture = images.to_image(coloured[None].astype(np.float32))
+    colored = matplotlib.colormaps["inferno"](values)[:, :, :3]
+    picture = images.to_image(colored[None].astype(np.float32))
     return picture.resize(_within_size(size, MAP_SIDE), Image.Resampling.NEAREST)
 
 
