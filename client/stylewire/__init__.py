@@ -19,7 +19,7 @@ from .errors import (
     Unauthenticated,
     Unavailable,
 )
-from .messages import ImageLike, Options, Style, StyleLike, Stylized, Timings
+from .messages import ImageLike, Options, Style, StyleLike, Stylized, Timings, WeightedStyle
 
 __all__ = [
     "AsyncClient",
@@ -41,5 +41,6 @@ __all__ = [
     "Tls",
     "Unauthenticated",
     "Unavailable",
+    "WeightedStyle",
     "stylize",
 ]

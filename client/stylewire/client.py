@@ -122,7 +122,7 @@ class Client:
             content: A path, the bytes of a file, a PIL image, or an array uint8 [H, W, 3].
             style: The same, or the name of a named style, or a mapping of either to weights.
             timeout: Seconds, in place of the client's.
-            options: See `Options`: strength, preserve_color, fit, encoding, quality.
+            options: See `Options`.
 
         Raises:
             StylewireError: See the tree in `stylewire.errors`.

@@ -17,8 +17,11 @@ from .v1 import stylizer_pb2 as pb
 ImageLike: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
 """A picture: the path of a file, the bytes of one, a PIL image, or an array uint8 [H,W,3]."""
 
-StyleLike: TypeAlias = "ImageLike | Mapping[ImageLike, float] | Iterable[ImageLike]"
-"""A picture, the name of a named style, a mapping of either to weights, or several of either in equal parts."""
+StyleLike: TypeAlias = "ImageLike | WeightedStyle | Mapping[ImageLike, float] | Iterable[ImageLike | WeightedStyle]"
+"""A picture, the name of a named style, a mapping of either to weights, or several of either in equal parts.
+
+A `WeightedStyle` gives a style a weight and a mask; it may stand alone or among several styles.
+"""
 
 E = TypeVar("E")
 
@@ -38,6 +41,8 @@ ENCODINGS: Mapping[str, pb.Encoding] = {
     "raw": pb.ENCODING_RAW_PIXELS,
 }
 
+MIN_SIZE, MAX_SIZE = 64, 4096
+"""Bounds in pixels of the option `size`, by the contract."""
 
 _RAW_PIXELS = 2**22
 """Pixels that travel as they are. More than these a server by default only takes to make them fewer, which JPEG of
@@ -56,10 +61,14 @@ class Options(TypedDict, total=False):
     Args:
         strength: 0..1, default 1; 0 is the content in its own style.
         preserve_color: Keep the content's colours.
-        fit: "crop" (the centre square at 256x256, the default), "squash" (all of it at 256x256), "keep" (shorter side
-            256) or "native" (the content's own size).
+        fit: "crop" (the centre square, the default), "squash" (all of it as a square), "keep" (all of it, its shorter
+            side brought to `size`) or "native" (the content's own size).
         encoding: How the picture travels back: "png", "jpeg", "webp" or "raw"; None for the content's own format.
         quality: 1..100 for JPEG and WebP, default 90.
+        size: Side in pixels at which the network works, 64..4096, default 256. Larger sizes give finer strokes. A
+            content is never enlarged to a size that is given. Not with the fit "native".
+        full_size: Compute at `size`, and return the picture at the content's own size with the content's contours.
+        keep_metadata: Copy the content's ICC profile and capture metadata to the result.
     """
 
     strength: float | None
@@ -67,6 +76,25 @@ class Options(TypedDict, total=False):
     fit: str
     encoding: str | None
     quality: int | None
+    size: int | None
+    full_size: bool
+    keep_metadata: bool
+
+
+@dataclass(frozen=True)
+class WeightedStyle:
+    """One style of a blend, with its weight and the part of the content that it is for.
+
+    Args:
+        style: A picture, or the name of a named style.
+        weight: Above 0.
+        mask: A picture of any size, read as gray and resized to the content. The style applies where it is white.
+            Without a mask the style applies everywhere.
+    """
+
+    style: ImageLike
+    weight: float | None = None
+    mask: ImageLike | None = None
 
 
 @dataclass(frozen=True)
@@ -164,7 +192,7 @@ def style_messages(style: StyleLike) -> list[pb.WeightedStyle]:
     """
     if isinstance(style, Mapping):
         return [_style_message(part, weight, f"styles[{index}]") for index, (part, weight) in enumerate(style.items())]
-    if isinstance(style, str | Path | bytes | Image.Image | np.ndarray):
+    if isinstance(style, str | Path | bytes | Image.Image | np.ndarray | WeightedStyle):
         return [_style_message(style, None, "styles[0]")]
     if hasattr(style, "read"):
         raise InvalidImage(_not_a_picture(style, "styles[0]"), "styles[0]")
@@ -179,19 +207,24 @@ def options_message(
     fit: str = "crop",
     encoding: str | None = None,
     quality: int | None = None,
+    size: int | None = None,
+    full_size: bool = False,
+    keep_metadata: bool = False,
 ) -> pb.StylizeOptions:
     """Options as a message; None leaves a value to the server.
 
     Raises:
         InvalidRequest: The name of a fit or an encoding is not one, or a value is not a number.
     """
-    for name, value in (("strength", strength), ("quality", quality)):
+    for name, value in (("strength", strength), ("quality", quality), ("size", size)):
         if value is not None and not _is_number(value):
             raise InvalidRequest(f"{name} is {value!r}; it must be a number", f"options.{name}")
     message = pb.StylizeOptions(
         preserve_color=preserve_color,
         fit=_choice(FITS, fit, "fit"),
         encoding=pb.ENCODING_UNSPECIFIED if encoding is None else _choice(ENCODINGS, encoding, "encoding"),
+        full_size=full_size,
+        keep_metadata=keep_metadata,
     )
     if strength is not None:
         message.strength = float(strength)
@@ -199,6 +232,12 @@ def options_message(
         if not 1 <= quality <= 100 or quality != int(quality):
             raise InvalidRequest(f"quality is {quality}; it must be a whole number from 1 to 100", "options.quality")
         message.quality = int(quality)
+    if size is not None:
+        if not MIN_SIZE <= size <= MAX_SIZE or size != int(size):
+            raise InvalidRequest(
+                f"size is {size} px; it must be a whole number from {MIN_SIZE} to {MAX_SIZE} px", "options.size"
+            )
+        message.size = int(size)
     return message
 
 
@@ -259,7 +298,12 @@ def stylized(response: pb.StylizeResponse) -> Stylized:
     )
 
 
-def _style_message(style: ImageLike, weight: float | None, field: str) -> pb.WeightedStyle:
+def _style_message(style: ImageLike | WeightedStyle, weight: float | None, field: str) -> pb.WeightedStyle:
+    if isinstance(style, WeightedStyle):
+        message = _style_message(style.style, style.weight, field)
+        if style.mask is not None:
+            message.mask.CopyFrom(image_message(style.mask, f"{field}.mask"))
+        return message
     if isinstance(style, str) and STYLE_NAME.fullmatch(style):
         message = pb.WeightedStyle(name=style)
     else:

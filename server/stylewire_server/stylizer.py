@@ -13,7 +13,7 @@ from .errors import InvalidInput, StyleExists, StyleMismatch
 from .imaging import codec
 from .imaging.codec import Encoding, Picture
 from .imaging.color import preserve_color
-from .imaging.fit import Fit, squash
+from .imaging.fit import MAX_SIZE, MIN_SIZE, Fit, squash
 from .imaging.limits import ImageLimits
 from .styles import thumbnails, vectors
 from .styles.file import KeptStyle
@@ -38,6 +38,7 @@ class Options:
         strength: 0..1.
         preserve_color: Keep the content's chroma.
         fit: How the content reaches the network.
+        size: Side in pixels at which the network works, 64 to 4096; None for 256. Not with `Fit.NATIVE`.
         encoding: Of the result; None for the content's own.
         quality: 1..100 for JPEG and WebP.
 
@@ -50,12 +51,24 @@ class Options:
     fit: Fit = Fit.CROP_256
     encoding: Encoding | None = None
     quality: int = QUALITY
+    size: int | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.strength <= 1.0:
             raise InvalidInput("options.strength", f"strength is {self.strength:.9g}; it must be from 0 to 1")
         if not 1 <= self.quality <= 100:
             raise InvalidInput("options.quality", f"quality is {self.quality}; it must be from 1 to 100")
+        if self.size is not None:
+            if not MIN_SIZE <= self.size <= MAX_SIZE:
+                raise InvalidInput(
+                    "options.size", f"size is {self.size} px; it must be from {MIN_SIZE} to {MAX_SIZE} px"
+                )
+            if self.fit is Fit.NATIVE:
+                raise InvalidInput(
+                    "options.size",
+                    f"size is {self.size} px and fit is native, which keeps the content's own size; leave size out, "
+                    "or use fit keep",
+                )
 
 
 @dataclass(frozen=True)
@@ -226,13 +239,13 @@ class Stylizer:
         """Whether the style was made by this network, so that it can be used here."""
         return style.edition == self._edition
 
-    def check_batch(self, contents: Sequence[Source], batch: Sequence[Source], fit: Fit) -> None:
+    def check_batch(self, contents: Sequence[Source], batch: Sequence[Source], options: Options) -> None:
         """Whether these contents and styles, by their headers, are together no more work than one call may be.
 
         Raises:
             InvalidInput: They are, or one of them cannot be used.
         """
-        measured = [codec.sizes(each, fit, self._limits, "content") for each in contents]
+        measured = [codec.sizes(each, options.fit, self._limits, "content", options.size) for each in contents]
         decoded = sum(came for came, _ in measured)
         decoded += sum(codec.sizes(each, Fit.SQUASH_256, self._limits, "style")[0] for each in batch)
         limit = (1 + self._max_styles) * self._limits.max_decode_pixels
@@ -257,7 +270,7 @@ class Stylizer:
 
     def _content(self, content: Source, options: Options, timings: Timings) -> Picture:
         with timings.measure("decode"):
-            picture = codec.load(content, options.fit, self._limits, "content")
+            picture = codec.load(content, options.fit, self._limits, "content", options.size)
         height, width = picture.pixels.shape[:2]
         codec.check_encoding((width, height), options.encoding or picture.encoding)
         return picture

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from stylewire import Client
+from stylewire import Client, WeightedStyle
 from stylewire.__main__ import main
+from stylewire.commands.common import blend_of, style_files
 from stylewire.commands.sheets import draw_grid
 
 Run = Callable[..., tuple[int, str, str]]
@@ -130,6 +131,25 @@ def test_styles_blend_by_weight(
     wanted = client.stylize(photo, {"wave": 3.0, other_style_picture: 1.0}, encoding="png")
     with Image.open(out) as image:
         np.testing.assert_array_equal(np.asarray(image), np.asarray(wanted))
+
+
+def test_size_reaches_the_server(run: Run, photo: Path, named: None, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    assert run("stylize", photo, "wave", "-o", out, "--fit", "keep", "--size", "300")[0] == 0
+    with Image.open(out) as image:
+        assert min(image.size) == 300
+    code, _, complaints = run("stylize", photo, "wave", "-o", out, "--size", "63")
+    assert code == 1
+    assert "size is 63 px; it must be a whole number from 64 to 4096 px" in complaints
+
+
+def test_an_at_sign_parts_a_style_from_its_mask(tmp_path: Path) -> None:
+    mask, photo = tmp_path / "mask.png", tmp_path / "photo@2x.jpg"
+    mask.write_bytes(b"mask")
+    photo.write_bytes(b"photo")
+    assert blend_of(["wave", f"{photo}=2", "wave"]) == {"wave": 2.0, b"photo": 2.0}
+    assert blend_of([f"wave@{mask}=3", f"{photo}"]) == [WeightedStyle("wave", 3.0, b"mask"), WeightedStyle(b"photo", 1)]
+    assert style_files([f"wave@{mask}", f"{photo}@{mask}=2"]) == [mask, photo, mask]
 
 
 def test_a_format_is_given_for_all(run: Run, photos: Path, named: None, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 from stylewire import InvalidImage, InvalidRequest
-from stylewire.messages import image_message, options_message, style_messages
+from stylewire.messages import WeightedStyle, image_message, options_message, style_messages
 from stylewire.v1 import stylizer_pb2 as pb
 
 
@@ -62,6 +62,18 @@ def test_a_style_is_a_name_a_path_or_a_blend(style_picture: Path) -> None:
     assert not any(part.HasField("weight") for part in parts)
 
 
+def test_a_style_may_have_a_mask(style_picture: Path) -> None:
+    mask = np.full((4, 6, 3), 255, np.uint8)
+    masked, plain = style_messages([WeightedStyle("wave", 2.0, mask), "scream"])
+    assert (masked.name, masked.weight, masked.mask.pixels.width) == ("wave", 2.0, 6)
+    assert not plain.HasField("mask")
+    (alone,) = style_messages(WeightedStyle(style_picture))
+    assert alone.image.encoded == style_picture.read_bytes()
+    assert not alone.HasField("weight")
+    with pytest.raises(InvalidImage, match=r"styles\[0\]\.mask is a int"):
+        style_messages(WeightedStyle("wave", 1.0, 7))  # type: ignore[arg-type]
+
+
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.jpg"):
         style_messages("nowhere.jpg")
@@ -71,6 +83,8 @@ def test_options() -> None:
     message = options_message(0.25, True, "native", "png", 80)
     assert (message.strength, message.preserve_color, message.quality) == (0.25, True, 80)
     assert (message.fit, message.encoding) == (pb.FIT_NATIVE, pb.ENCODING_PNG)
+    message = options_message(size=768, full_size=True, keep_metadata=True)
+    assert (message.size, message.full_size, message.keep_metadata) == (768, True, True)
     bare = options_message(None, False, "crop", None, None)
     assert not bare.HasField("strength")
     assert bare.encoding == pb.ENCODING_UNSPECIFIED
@@ -87,6 +101,12 @@ def test_options() -> None:
 def test_wrong_options_are_refused_before_any_call(fit: str, encoding: str, quality: int, words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         options_message(None, False, fit, encoding, quality)
+
+
+@pytest.mark.parametrize("size", [0, 63, 4097, 100.5])
+def test_a_wrong_size_is_refused_before_any_call(size: float) -> None:
+    with pytest.raises(InvalidRequest, match=f"size is {size} px; it must be a whole number from 64 to 4096 px"):
+        options_message(size=size)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("mode", ["YCbCr", "HSV", "RGBX"])
@@ -116,7 +136,7 @@ def test_a_file_object_is_no_list_of_styles(style_picture: Path) -> None:
         style_messages(file)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("wrong", [{"strength": "0.5"}, {"quality": "50"}, {"quality": 50.5}])
+@pytest.mark.parametrize("wrong", [{"strength": "0.5"}, {"quality": "50"}, {"quality": 50.5}, {"size": "512"}])
 def test_options_that_are_no_numbers_are_refused(wrong: dict) -> None:
     with pytest.raises(InvalidRequest, match="it must be a"):
         options_message(**wrong)

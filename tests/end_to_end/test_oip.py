@@ -14,7 +14,7 @@ from stylewire.errors import from_rpc_error
 from stylewire.oip import open_inference_pb2 as oip
 from stylewire.oip import open_inference_pb2_grpc
 
-PARAMETERS = {"strength", "preserve_color", "fit"}
+PARAMETERS = {"strength", "preserve_color", "fit", "size"}
 
 Tensor = oip.ModelInferRequest.InferInputTensor
 
@@ -123,6 +123,16 @@ def test_files_come_back_as_files_of_their_format(stub, client: Client, photo: P
     request.parameters["fit"].string_param = "native"
     native = stub.ModelInfer(request, timeout=60).raw_output_contents[0][4:]
     assert Image.open(io.BytesIO(native)).size == (512, 512)
+    request.parameters["fit"].string_param = "crop"
+    for kind in ({"int64_param": 320}, {"string_param": "320"}):
+        request.parameters["size"].CopyFrom(oip.InferParameter(**kind))
+        larger = stub.ModelInfer(request, timeout=60).raw_output_contents[0][4:]
+        assert Image.open(io.BytesIO(larger)).size == (320, 320)
+    for kind, told in (({"int64_param": 63}, "63"), ({"double_param": 100.5}, "100.5"), ({"string_param": "x"}, "'x'")):
+        request.parameters["size"].CopyFrom(oip.InferParameter(**kind))
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.ModelInfer(request, timeout=20)
+        assert f"size is {told}; it must be a whole number from 64 to 4096 px" in caught.value.details()
 
     typed = oip.ModelInferRequest(model_name="stylewire", inputs=request.inputs)
     for tensor, file in zip(typed.inputs, files, strict=True):
@@ -248,6 +258,11 @@ def broken(content: np.ndarray, style: np.ndarray) -> dict[str, tuple[oip.ModelI
             raw_request(content, style, preserve_color=oip.InferParameter(string_param="yes")),
             bad,
             "preserve_color is 'yes'; it must be a bool_param",
+        ),
+        "size": (
+            raw_request(content, style, size=oip.InferParameter(int64_param=512)),
+            bad,
+            "size is 512; FP32 contents keep their size",
         ),
         "fit number": (raw_request(content, style, fit=oip.InferParameter(int64_param=7)), bad, "fit is '7'"),
         "fit": (raw_request(content, style, fit=oip.InferParameter(string_param="crop")), bad, "leave it out"),

@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from PIL import Image
-from stylewire import Client
+from stylewire import Client, InvalidRequest
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 
@@ -49,6 +49,32 @@ def test_fits_and_encodings(
 
 def test_keep_fit_has_shorter_side_256(client: Client, photo: Path, style_picture: Path) -> None:
     assert client.stylize(photo.with_name("coffee.jpg"), style_picture, fit="keep").size == (384, 256)
+
+
+def test_a_size_gives_larger_pictures_and_never_enlarges(client: Client, photo: Path, style_picture: Path) -> None:
+    coffee = photo.with_name("coffee.jpg")  # 512x341 px
+    assert client.stylize(coffee, style_picture, fit="keep", size=300).size == (450, 300)
+    assert client.stylize(coffee, style_picture, size=300).size == (300, 300)
+    assert client.stylize(coffee, style_picture, fit="squash", size=4096).size == (341, 341)
+    with pytest.raises(InvalidRequest, match=r"size is 300 px and fit is native.*leave size out") as caught:
+        client.stylize(coffee, style_picture, fit="native", size=300)
+    assert caught.value.field == "options.size"
+
+
+@pytest.mark.parametrize("size", [63, 4097, 2**31])
+def test_a_size_outside_its_bounds_is_refused_by_the_server(
+    server, photo: Path, style_picture: Path, size: int
+) -> None:
+    with grpc.insecure_channel(server.target) as channel:
+        request = pb.StylizeRequest(
+            content=pb.Image(encoded=photo.read_bytes()),
+            styles=[pb.WeightedStyle(image=pb.Image(encoded=style_picture.read_bytes()))],
+            options=pb.StylizeOptions(size=size),
+        )
+        with pytest.raises(grpc.RpcError) as caught:
+            stylizer_pb2_grpc.StylizerStub(channel).Stylize(request, timeout=30)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert f"size is {size} px; it must be from 64 to 4096 px" in caught.value.details()
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])

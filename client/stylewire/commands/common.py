@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..messages import FITS, STYLE_NAME, ImageLike, Options
+from ..messages import FITS, STYLE_NAME, ImageLike, Options, StyleLike, WeightedStyle
 
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 """Suffix of a picture's file -> how it is encoded."""
@@ -23,7 +23,7 @@ class CommandFailed(Exception):
 
 
 def add_style_flag(parser: argparse.ArgumentParser, required: bool) -> None:
-    """`--style STYLE[=WEIGHT]`, any number of times."""
+    """Add `--style STYLE[@MASK][=WEIGHT]`, which may be given any number of times."""
     parser.add_argument(
         "-s",
         "--style",
@@ -31,8 +31,9 @@ def add_style_flag(parser: argparse.ArgumentParser, required: bool) -> None:
         action="append",
         default=[],
         required=required,
-        metavar="STYLE[=WEIGHT]",
-        help="a picture, or the name of a kept style; several are blended by their weights",
+        metavar="STYLE[@MASK][=WEIGHT]",
+        help="a picture, or the name of a kept style; several are blended by their weights. MASK is a gray picture: "
+        "the style applies where it is white",
     )
 
 
@@ -44,25 +45,41 @@ def add_option_flags(parser: argparse.ArgumentParser, fit: str = "crop", strengt
     parser.add_argument(
         "--fit", choices=FITS, default=fit, help="how the content is brought to size (default: %(default)s)"
     )
+    parser.add_argument(
+        "--size", type=int, help="side in pixels at which the network works, 64..4096 (default: 256); larger: finer"
+    )
+    parser.add_argument(
+        "--full-size", action="store_true", help="return the content's own size and contours, computed at --size"
+    )
+    parser.add_argument(
+        "--keep-metadata", action="store_true", help="copy the content's colour profile and EXIF to the result"
+    )
 
 
 def options_of(arguments: argparse.Namespace, **more: str | float | None) -> Options:
     """The options that the flags ask for."""
-    given = {name: getattr(arguments, name, None) for name in ("strength", "preserve_color", "fit", "quality")}
+    names = ("strength", "preserve_color", "fit", "quality", "size", "full_size", "keep_metadata")
+    given = {name: getattr(arguments, name, None) for name in names}
     return Options(**{name: value for name, value in {**given, **more}.items() if value is not None})  # type: ignore[typeddict-item]
 
 
-def blend_of(styles: Sequence[str]) -> dict[ImageLike, float]:
-    """The blend of arguments STYLE[=WEIGHT], the weights of equal styles added up; files are read, once.
+def blend_of(styles: Sequence[str]) -> StyleLike:
+    """Return the blend of arguments STYLE[@MASK][=WEIGHT]: reads the files, and adds up weights of equal styles.
 
     Raises:
         OSError: A file cannot be read.
     """
     blend: dict[ImageLike, float] = {}
-    for style, weight in map(_split, styles):
+    masked = []
+    for style, mask, weight in map(_split, styles):
         source = read_style(style)
-        blend[source] = blend.get(source, 0.0) + weight
-    return blend
+        if mask is None:
+            blend[source] = blend.get(source, 0.0) + weight
+        else:
+            masked.append(WeightedStyle(source, weight, mask.read_bytes()))
+    if not masked:
+        return blend
+    return [*masked, *(WeightedStyle(style, weight) for style, weight in blend.items())]
 
 
 def read_style(style: str) -> str | bytes:
@@ -72,7 +89,7 @@ def read_style(style: str) -> str | bytes:
 
 def label_of(style: str) -> str:
     """What to call a style argument in a picture."""
-    style, _ = _split(style)
+    style, _, _ = _split(style)
     return style if STYLE_NAME.fullmatch(style) else Path(style).stem
 
 
@@ -122,8 +139,14 @@ def part_of(path: Path) -> Path:
 
 
 def style_files(styles: Iterable[str]) -> list[Path]:
-    """Those of the arguments STYLE[=WEIGHT] that are files."""
-    return [Path(style).expanduser() for style, _ in map(_split, styles) if not STYLE_NAME.fullmatch(style)]
+    """Return the files, pictures and masks, of arguments STYLE[@MASK][=WEIGHT]."""
+    files = []
+    for style, mask, _ in map(_split, styles):
+        if not STYLE_NAME.fullmatch(style):
+            files.append(Path(style).expanduser())
+        if mask is not None:
+            files.append(mask)
+    return files
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -131,11 +154,15 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _split(argument: str) -> tuple[str, float]:
-    style, separator, weight = argument.rpartition("=")
-    if not separator:
-        return argument, 1.0
+def _split(argument: str) -> tuple[str, Path | None, float]:
+    """Split STYLE[@MASK][=WEIGHT]. An `=` or `@` that belongs to a file's name stays in it."""
+    style, separator, number = argument.rpartition("=")
     try:
-        return style, float(weight)
+        weight = float(number) if separator else 1.0
     except ValueError:
-        return argument, 1.0
+        separator, weight = "", 1.0
+    style = style if separator else argument
+    name, separator, mask = style.rpartition("@")
+    if not separator or Path(style).expanduser().exists():
+        return style, None, weight
+    return name, Path(mask).expanduser(), weight

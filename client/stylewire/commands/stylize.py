@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..client import Client
 from ..errors import InvalidRequest, StyleNotFound, StylewireError, Unauthenticated
-from ..messages import ImageLike, Options, Stylized
+from ..messages import Options, StyleLike, Stylized
 from .common import (
     FORMATS,
     UsageError,
@@ -82,7 +82,7 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _run_all(client: Client, jobs: list[_Job], blend: dict[ImageLike, float], options: Options, width: int) -> int:
+def _run_all(client: Client, jobs: list[_Job], blend: StyleLike, options: Options, width: int) -> int:
     """Runs all jobs, some at one time; returns how many failed.
 
     Raises:
@@ -116,7 +116,7 @@ def _run_all(client: Client, jobs: list[_Job], blend: dict[ImageLike, float], op
             threads.shutdown(wait=True, cancel_futures=True)
 
 
-def _stylize(client: Client, job: _Job, blend: dict[ImageLike, float], options: Options) -> Stylized:
+def _stylize(client: Client, job: _Job, blend: StyleLike, options: Options) -> Stylized:
     own = options.copy()
     own["encoding"] = format_of(job.out)
     result = client.stylize_detailed(job.content, blend, **own)

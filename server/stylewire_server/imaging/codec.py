@@ -91,7 +91,7 @@ class Picture:
     encoding: Encoding
 
 
-def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) -> Picture:
+def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str, side: int | None = None) -> Picture:
     """A picture as the network takes it.
 
     Args:
@@ -99,6 +99,7 @@ def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) 
         fit: Which part of it, at which size.
         limits: What it may be.
         field: Its name in the request, for messages.
+        side: Pixels, as for `plan_for`.
 
     Raises:
         InvalidInput: It cannot be decoded, or is outside the limits.
@@ -106,7 +107,7 @@ def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) 
     if isinstance(source, np.ndarray):
         size = (source.shape[1], source.shape[0])
         _check_size(size, limits, field)
-        plan = plan_for(size, fit, limits, field)
+        plan = plan_for(size, fit, limits, field, side)
         if source.dtype == np.float32:
             _check_levels(source, field)
             return Picture(resize_floats(source, plan), Encoding.RAW_FLOATS)
@@ -115,10 +116,12 @@ def load(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) 
         return Picture(np.asarray(resize(Image.fromarray(source), plan)), Encoding.RAW_PIXELS)
     image, encoding = _open(source, limits, field)
     with _room_for(image):
-        return Picture(_decode(image, encoding, len(source), fit, limits, field), encoding)
+        return Picture(_decode(image, encoding, len(source), fit, limits, field, side), encoding)
 
 
-def sizes(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str) -> tuple[int, int]:
+def sizes(
+    source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str, side: int | None = None
+) -> tuple[int, int]:
     """Pixels of the picture as it comes, and as `load` would bring it to the network, by its header; raises as `load`.
 
     Without the orientation: it changes no number of pixels, and Pillow decodes a whole PNG to look for it.
@@ -127,7 +130,7 @@ def sizes(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str)
         size = (source.shape[1], source.shape[0])
     else:
         size = _open(source, limits, field)[0].size
-    return math.prod(size), math.prod(plan_for(size, fit, limits, field).target)
+    return math.prod(size), math.prod(plan_for(size, fit, limits, field, side).target)
 
 
 def check_encoding(size: Size, encoding: Encoding) -> None:
@@ -141,12 +144,18 @@ def check_encoding(size: Size, encoding: Encoding) -> None:
 
 
 def _decode(
-    image: Image.Image, encoding: Encoding, length: int, fit: Fit, limits: ImageLimits, field: str
+    image: Image.Image,
+    encoding: Encoding,
+    length: int,
+    fit: Fit,
+    limits: ImageLimits,
+    field: str,
+    side: int | None,
 ) -> np.ndarray:
     """Pixels [H,W,3] of a file of that many bytes that `_open` has opened; raises as `load`."""
     orientation = _orientation(image)
     turned = orientation in _TURNED
-    plan = plan_for(flip(image.size) if turned else image.size, fit, limits, field)
+    plan = plan_for(flip(image.size) if turned else image.size, fit, limits, field, side)
     if turned:
         plan = plan.turned()
     try:

@@ -13,6 +13,9 @@ from .limits import ImageLimits, above
 SIDE = 256
 """Side in pixels that the network was trained at."""
 
+MIN_SIZE, MAX_SIZE = 64, 4096
+"""Bounds in pixels of the size that a request may ask for, by the contract."""
+
 Size = tuple[int, int]
 """Width and height in pixels, in Pillow's order."""
 
@@ -49,32 +52,51 @@ class Plan:
         )
 
 
-def plan_for(size: Size, fit: Fit, limits: ImageLimits, field: str) -> Plan:
-    """What becomes of a picture of that size.
+def plan_for(size: Size, fit: Fit, limits: ImageLimits, field: str, side: int | None = None) -> Plan:
+    """Return what becomes of a picture of that size.
+
+    Args:
+        size: Of the picture, upright.
+        fit: Which part of it is used.
+        limits: What a picture may be.
+        field: Its name in the request, for messages.
+        side: Pixels of the square, or with `Fit.KEEP_256` of the shorter side; a picture is never enlarged to it.
+            None is 256 px, to which a smaller picture is enlarged, because the network was trained at that side.
 
     Raises:
-        InvalidInput: More pixels would reach the network than the limit; `field` is the picture's name in the request.
+        InvalidInput: More pixels would reach the network than the limit.
     """
     width, height = size
     shorter = min(size)
+    side = SIDE if side is None else min(side, shorter)
+    margin = (0.0, 0.0)
     match fit:
         case Fit.CROP_256:
-            return Plan(size, ((width - shorter) / 2, (height - shorter) / 2), (SIDE, SIDE))
+            margin, target = ((width - shorter) / 2, (height - shorter) / 2), (side, side)
         case Fit.SQUASH_256:
-            return Plan(size, (0, 0), (SIDE, SIDE))
+            target = (side, side)
         case Fit.KEEP_256:
-            target = (round(width * SIDE / shorter), round(height * SIDE / shorter))
+            target = (round(width * side / shorter), round(height * side / shorter))
         case Fit.NATIVE:
             target = size
     pixels = target[0] * target[1]
     if pixels > limits.max_pixels:
-        brought = "" if target == size else f", brought to {target[0]}x{target[1]} px by this fit"
+        brought = "" if target == size else f", brought to {target[0]}x{target[1]} px by fit {fit} and size {side}"
         raise InvalidInput(
             field,
-            f"{field} is {width}x{height} px{brought} {above(pixels, limits.max_pixels)}; "
-            "make it smaller, or use a fit that does",
+            f"{field} is {width}x{height} px{brought} {above(pixels, limits.max_pixels)}; {_advice(size, fit, limits)}",
         )
-    return Plan(size, (0, 0), target)
+    return Plan(size, margin, target)
+
+
+def _advice(size: Size, fit: Fit, limits: ImageLimits) -> str:
+    """Return what to ask for in place of a picture of too many pixels."""
+    shorter, longer = min(size), max(size)
+    square = fit in {Fit.CROP_256, Fit.SQUASH_256}
+    most = math.isqrt(limits.max_pixels if square else limits.max_pixels * shorter // longer)
+    if most < MIN_SIZE:
+        return f"fit {Fit.CROP_256} uses its centre square alone"
+    return f"use {'fit keep with ' if fit is Fit.NATIVE else ''}a size of at most {min(most, MAX_SIZE)} px"
 
 
 def squash(pixels: np.ndarray) -> np.ndarray:

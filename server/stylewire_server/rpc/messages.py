@@ -74,6 +74,7 @@ def options(message: pb.StylizeOptions) -> Options:
         fit=_FITS[message.fit],
         encoding=_ENCODINGS[message.encoding],
         quality=message.quality or QUALITY,
+        size=message.size or None,
     )
 
 
@@ -83,8 +84,8 @@ def kind(content: Source, options: Options) -> Hashable:
     A picture that keeps its size takes as long as it is large. How many pixels a file has is not known before it is
     opened, and a stranger's file is not opened before the call is admitted; its length tells well enough.
     """
-    size = content.size if isinstance(content, np.ndarray) else len(content)
-    return options.fit, options.strength < 1.0, size.bit_length()
+    length = content.size if isinstance(content, np.ndarray) else len(content)
+    return options.fit, (options.size or 0).bit_length(), options.strength < 1.0, length.bit_length()
 
 
 def response(result: Stylized, model: str, queue_ms: float) -> pb.StylizeResponse:

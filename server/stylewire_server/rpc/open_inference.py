@@ -1,7 +1,7 @@
 """The Open Inference Protocol v2: inference.GRPCInferenceService, for clients of KServe, Triton and the like.
 
-FP32 contents come back as FP32 at their own size; encoded ones as files of their own format, at 256x256 unless the
-parameter `fit` says otherwise. The style is encoded or FP32 as it likes; one style goes for a whole batch of contents.
+FP32 contents come back as FP32 at their own size. Encoded ones come back as files of their own format, at 256x256
+unless the parameters `fit` and `size` say otherwise. The style is encoded or FP32; one style goes for a whole batch.
 """
 
 import math
@@ -12,7 +12,7 @@ from stylewire.oip import open_inference_pb2_grpc
 from stylewire.v1 import stylizer_pb2 as pb
 
 from ..errors import InvalidInput, ModelNotFound
-from ..imaging.fit import Fit
+from ..imaging.fit import MAX_SIZE, MIN_SIZE, Fit
 from ..scheduler import Scheduler, Ticket
 from ..stylizer import Options, Source, Stylizer, WeightedStyle
 from ..telemetry.calls import caller, deadline
@@ -24,6 +24,9 @@ OUTPUT = "stylized"
 
 _INPUTS = ("content", "style")
 _FITS = {fit.value: fit for fit in Fit}
+
+_SIZE_DIGITS = 9
+"""Longer numbers are refused unread: a number as text could be as long as a message."""
 
 
 class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
@@ -94,7 +97,8 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
             # All of it here: a batch of floats is too much to unpack in the event loop.
             return self._infer(stylizer, request, ticket)
 
-        kind = ("oip", request.ByteSize().bit_length())
+        size = str(_value(request.parameters["size"]))[:_SIZE_DIGITS] if "size" in request.parameters else ""
+        kind = ("oip", size, request.ByteSize().bit_length())
         response = await self._scheduler.run(work, caller(context), deadline(context), kind)
         response.model_name, response.model_version, response.id = MODEL, model.edition, request.id
         return response
@@ -109,7 +113,7 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
             )
         options = _options(request, contents[0])
         if len(contents) > 1:
-            stylizer.check_batch(contents, styles, options.fit)
+            stylizer.check_batch(contents, styles, options)
         made = []
         for index, content in enumerate(contents):
             ticket.check()
@@ -145,7 +149,7 @@ def _check_outputs(request: oip.ModelInferRequest) -> None:
 
 
 def _options(request: oip.ModelInferRequest, content: Source) -> Options:
-    """From the parameters strength, preserve_color and fit; others are somebody else's and are left alone."""
+    """Return the options of the parameters strength, preserve_color, fit and size. Others are ignored."""
     fit = Fit.CROP_256 if isinstance(content, bytes) else Fit.NATIVE
     if "fit" in request.parameters:
         name = str(_value(request.parameters["fit"]))
@@ -154,7 +158,25 @@ def _options(request: oip.ModelInferRequest, content: Source) -> Options:
         if name not in _FITS:
             raise InvalidInput("parameters.fit", f"fit is {name!r}; it must be one of {', '.join(_FITS)}")
         fit = _FITS[name]
-    return Options(strength=_strength(request), preserve_color=_preserve_color(request), fit=fit)
+    return Options(
+        strength=_strength(request), preserve_color=_preserve_color(request), fit=fit, size=_size(request, content)
+    )
+
+
+def _size(request: oip.ModelInferRequest, content: Source) -> int | None:
+    if "size" not in request.parameters:
+        return None
+    value = _value(request.parameters["size"])
+    if not isinstance(content, bytes):
+        raise InvalidInput("parameters.size", f"size is {value!r}; FP32 contents keep their size: leave it out")
+    # Some clients write numbers as text.
+    text = "" if isinstance(value, bool) else str(value)
+    size = int(text) if text.isdecimal() and len(text) <= _SIZE_DIGITS else -1
+    if size and not MIN_SIZE <= size <= MAX_SIZE:
+        raise InvalidInput(
+            "parameters.size", f"size is {value!r}; it must be a whole number from {MIN_SIZE} to {MAX_SIZE} px"
+        )
+    return size or None
 
 
 def _strength(request: oip.ModelInferRequest) -> float:

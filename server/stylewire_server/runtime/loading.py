@@ -9,7 +9,7 @@ from stylewire.v1 import stylizer_pb2 as pb
 from ..engine.base import Engine
 from ..engine.factory import start
 from ..engine.watchdog import WatchedEngine
-from ..imaging.fit import SIDE
+from ..imaging.fit import MAX_SIZE, SIDE
 from ..models.network import Network
 from ..models.select import open_network
 from ..settings import ServeSettings
@@ -91,5 +91,6 @@ def describe(network: Network, engine: Engine, settings: ServeSettings) -> pb.Mo
             min_side=settings.image_limits.min_side,
             max_message_bytes=settings.max_message_bytes,
             max_streams=settings.max_streams,
+            max_size=MAX_SIZE,
         ),
     )

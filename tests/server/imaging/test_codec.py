@@ -1,6 +1,7 @@
 """Pictures in and out: formats, colour, orientation, limits, sizes."""
 
 import io
+import re
 import struct
 import zlib
 
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms, ImageFile
 from stylewire_server.errors import InvalidInput
 from stylewire_server.imaging import color
-from stylewire_server.imaging.codec import Encoding, encode, load
+from stylewire_server.imaging.codec import Encoding, encode, load, sizes
 from stylewire_server.imaging.fit import Fit, squash
 from stylewire_server.imaging.limits import ImageLimits
 
@@ -392,8 +393,48 @@ def test_limits_of_pixels_and_bytes() -> None:
 
 def test_a_long_strip_cannot_grow_past_the_limit() -> None:
     strip = file(Image.new("RGB", (20_000, 16)))
-    with pytest.raises(InvalidInput, match="by this fit"):
+    with pytest.raises(InvalidInput, match=r"brought to 320000x256 px by fit keep and size 256 .*fit crop uses"):
         load(strip, Fit.KEEP_256, LIMITS, "content")
+
+
+@pytest.mark.parametrize(
+    ("fit", "size", "side", "expected"),
+    [
+        (Fit.CROP_256, (600, 400), 320, (320, 320)),
+        (Fit.SQUASH_256, (600, 400), 320, (320, 320)),
+        (Fit.KEEP_256, (600, 400), 320, (480, 320)),
+        # A picture is never enlarged to a size that was asked for.
+        (Fit.CROP_256, (600, 400), 1024, (400, 400)),
+        (Fit.KEEP_256, (600, 400), 1024, (600, 400)),
+    ],
+)
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_size_is_kept_and_never_enlarges(
+    fit: Fit, size: tuple[int, int], side: int, expected: tuple[int, int], form: str
+) -> None:
+    data = file(Image.fromarray(gradient(*size)), form)
+    decoded = load(data, fit, LIMITS, "content", side).pixels
+    assert decoded.shape == (expected[1], expected[0], 3)
+    assert sizes(data, fit, LIMITS, "content", side) == (size[0] * size[1], expected[0] * expected[1])
+
+
+@pytest.mark.parametrize(
+    ("fit", "side", "limit", "advice"),
+    [
+        (Fit.NATIVE, None, 100_000, r"use fit keep with a size of at most 258 px"),
+        (Fit.KEEP_256, 380, 100_000, r"use a size of at most 258 px"),
+        (Fit.CROP_256, 380, 100_000, r"use a size of at most 316 px"),
+        (Fit.NATIVE, None, 5_000, r"fit crop uses its centre square alone"),
+    ],
+)
+def test_the_error_above_the_limit_names_a_size_that_fits(fit: Fit, side: int | None, limit: int, advice: str) -> None:
+    data = file(Image.fromarray(gradient(600, 400)))
+    with pytest.raises(InvalidInput, match=advice):
+        load(data, fit, ImageLimits(max_pixels=limit), "content", side)
+    found = re.search(r"at most (\d+) px", advice)
+    if found:
+        kept = Fit.KEEP_256 if fit is Fit.NATIVE else fit
+        load(data, kept, ImageLimits(max_pixels=limit), "content", int(found[1]))
 
 
 @pytest.mark.parametrize(
