@@ -80,6 +80,17 @@ class ServeSettings(CacheSettings):
     tls_client_ca: Annotated[
         Path | None, Field(description="certificates that callers' own must descend from, PEM (mTLS)")
     ] = None
+    http_port: Annotated[
+        int | None,
+        Field(ge=0, le=65535, description="port of the page and the HTTP API, at the same host; 0 picks a free one"),
+    ] = None
+    http_hosts: Annotated[
+        str, Field(description="names by which HTTP may be called, separated by commas; addresses and localhost may be")
+    ] = ""
+    http_origins: Annotated[
+        str,
+        Field(description="sites whose pages may call over HTTP, as https://example.org, separated by commas"),
+    ] = ""
     insecure: Annotated[bool, Field(description="allow an address that other machines reach, without TLS")] = False
     tokens: Annotated[Path | None, Field(description="file of token hashes; see the command `token`")] = None
     metrics_port: Annotated[
@@ -123,6 +134,20 @@ class ServeSettings(CacheSettings):
         )
 
     @property
+    def allowed_http_hosts(self) -> list[str] | None:
+        """Names in `Host` that are served over HTTP; None for any.
+
+        With TLS a name that is not the certificate's fails in the browser, so that no check is needed.
+        """
+        names = _listed(self.http_hosts)
+        return None if self.tls_cert is not None and not names else [self.host, *names]
+
+    @property
+    def allowed_http_origins(self) -> list[str]:
+        """Other sites whose pages may call over HTTP."""
+        return _listed(self.http_origins)
+
+    @property
     def effective_streams(self) -> int:
         """Streams, with 0 resolved: one for every core that computes, up to 4."""
         return self.streams or min(self.threads or _allowed_cores(), 4)
@@ -145,8 +170,8 @@ class ServeSettings(CacheSettings):
         """Jobs in flight: twice the streams, so that some decode and encode while others compute."""
         return 2 * self.effective_streams
 
-    def share(self, index: int, port: int) -> "ServeSettings":
-        """What the process of that index, from 0, serves with, at the port that all share.
+    def share(self, index: int, port: int, http_port: int | None = None) -> "ServeSettings":
+        """What the process of that index, from 0, serves with, at the ports that all share.
 
         What costs the machine is divided, so that the totals hold: cores, pictures at one time, bytes of the cache, and
         open calls, whose messages are the memory that callers can fill. Cores that do not divide evenly go to the first
@@ -158,6 +183,7 @@ class ServeSettings(CacheSettings):
         return self.model_copy(
             update={
                 "port": port,
+                "http_port": http_port,
                 "processes": 1,
                 "threads": max(1, cores // count + (index < cores % count)),
                 "streams": self.streams and max(1, self.streams // count),
@@ -166,6 +192,10 @@ class ServeSettings(CacheSettings):
                 "metrics_port": self.metrics_port and self.metrics_port + index,
             }
         )
+
+
+def _listed(given: str) -> list[str]:
+    return [each.strip() for each in given.split(",") if each.strip()]
 
 
 def _cores() -> int:

@@ -34,6 +34,7 @@ class ServerProcess:
         banner: The line that the server prints when it is ready.
         target: HOST:PORT of the gRPC port.
         port: Its number.
+        url: URL of the page, as http://HOST:PORT/; empty without `--http-port`.
         log: Lines of standard error so far.
         process: The process itself.
 
@@ -55,6 +56,7 @@ class ServerProcess:
         self._reader.start()
         self.banner = self._await_banner()
         self.target = self.banner.split()[2]
+        self.url = next((part.removeprefix("http=") for part in self.banner.split() if part.startswith("http=")), "")
         self.port = int(self.target.rpartition(":")[2]) if ":" in self.target else 0
 
     @property

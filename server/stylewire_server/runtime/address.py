@@ -73,6 +73,33 @@ def reserve(host: str, port: int) -> Iterator[int]:
         yield port
 
 
+def sockets(host: str, port: int, share_port: bool) -> list[socket.socket]:
+    """Return sockets that are bound to every address of a host at one port, 0 for a free one; not listening yet.
+
+    Raises:
+        BindError: The address is taken, not this machine's, or not one of a host.
+    """
+    with ExitStack() as undo:
+        bound: list[socket.socket] = []
+        for family, address in _addresses(host, port):
+            try:
+                one = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                if family is socket.AF_INET6:
+                    one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address[0] != "::")
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if share_port:
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                one.bind((address[0], port, *address[2:]))
+            except OSError as error:
+                if host == "localhost" and error.errno in _NO_SUCH_FAMILY:
+                    continue
+                raise _refused(shown(host, port)) from None
+            port = one.getsockname()[1]
+            bound.append(one)
+        undo.pop_all()
+    return bound
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach the address. A name other than localhost may resolve to anything."""
     if host == "localhost":

@@ -11,7 +11,7 @@ from ..rpc import tokens
 from ..settings import ServeSettings
 from ..styles import storage
 from ..telemetry import logs, metrics, tracing
-from . import address, service, style_folder, tls
+from . import address, service, style_folder, tls, web
 from .exits import CRASHED, REFUSED, leave
 
 _REFUSALS = (
@@ -24,6 +24,7 @@ _REFUSALS = (
     tls.TlsError,
     tokens.TokenFileError,
     tracing.TracingError,
+    web.HttpError,
 )
 
 

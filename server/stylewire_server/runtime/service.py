@@ -34,6 +34,7 @@ from .memory import freeze_gc
 from .reload import Reloader
 from .style_folder import load_folder
 from .tls import TlsFiles
+from .web import Web
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ async def serve(settings: ServeSettings, share_port: bool = False) -> None:
         BlobsError, FolderError: The folder of the named styles, or the one to load them from, cannot be used.
         TlsError, TokenFileError: A file of theirs cannot be used.
         MetricsError: The port of the metrics cannot be bound.
+        HttpError: HTTP is asked for and the extra `http` is missing.
         TracingError: Traces are wanted and the extra `otel` is missing.
         Crashed: While serving.
     """
@@ -106,8 +108,11 @@ class _Service:
         self._stylizer = StylizerServicer(self._scheduler, self._loaded)
         self._oip = OpenInferenceServicer(self._scheduler, self._loaded)
         self._calls = Slots(settings.max_calls, "calls")
-        self._interceptor = self._call_interceptor()
-        tls = self._tls()
+        tokens, watchers, tls = self._tokens(), self._watchers(), self._tls()
+        self._interceptor = self._call_interceptor(tokens, watchers)
+        self._web = None
+        if settings.http_port is not None:
+            self._web = Web(settings, share_port, self._scheduler, self._loaded, tokens, self._calls, watchers, tls)
         self._front = Front(
             self._grpc_server, lambda server, port: bind(server, settings.model_copy(update={"port": port}), tls)
         )
@@ -123,6 +128,8 @@ class _Service:
             listener = self._metrics.listen(settings.metrics_host, settings.metrics_port)
             log.info("metrics on http://%s:%d/metrics", settings.metrics_host, listener.port)
         await self._front.start()
+        if self._web is not None:
+            await self._web.start()
         tending = asyncio.create_task(self._tend())
         try:
             network, engine = await asyncio.to_thread(loading.open_engine, settings, self._engine_crashed)
@@ -134,12 +141,16 @@ class _Service:
             log.info("model %s on %s in %s%s", network.edition, engine.name, engine.precision, loading.advice(network))
             address = shown(settings.host, port)
             banner = f"serving on {address} model={network.edition} precision={engine.precision}"
+            if self._web is not None:
+                banner += f" http={self._web.url}"
             print(banner, flush=True)  # noqa: T201
             systemd.ready(banner)
             await self._ending.wait()
             await self._drain()
         finally:
             await self._front.stop(_FLUSH_SECONDS)
+            if self._web is not None:
+                await self._web.stop()
             await tending
             self._scheduler.close()
             if listener is not None:
@@ -151,13 +162,16 @@ class _Service:
         if self._crashed:
             raise Crashed(f"{self._crashed}; start the server again")
 
-    def _call_interceptor(self) -> CallInterceptor:
+    def _watchers(self) -> list[Watcher]:
         watchers: list[Watcher] = [self._metrics, CallLog()]
         if self._tracing is not None:
             watchers.append(self._tracing)
+        return watchers
+
+    def _call_interceptor(self, tokens: TokenFile | None, watchers: list[Watcher]) -> CallInterceptor:
         streams = Slots(self._settings.max_streams, "streams")
         probes = Slots(self._settings.max_calls, "probes")
-        return CallInterceptor(self._tokens(), self._calls, streams, probes, self._scheduler.check_room, watchers)
+        return CallInterceptor(tokens, self._calls, streams, probes, self._scheduler.check_room, watchers)
 
     def _grpc_server(self) -> grpc.aio.Server:
         settings = self._settings
@@ -265,6 +279,8 @@ class _Service:
         systemd.stopping()
         log.info("draining: %d calls running, %d waiting", self._scheduler.running, self._scheduler.waiting)
         self._interceptor.drain()
+        if self._web is not None:
+            self._web.drain()
         self._oip.drain()
         await self._checks.enter_graceful_shutdown()
         try:

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from ..settings import ServeSettings
 from . import systemd
@@ -26,8 +26,12 @@ def serve(settings: ServeSettings) -> int:
     Prints the line of `app.serve` once all of them serve. SIGHUP is handed on. Errors go to stderr, once.
     """
     try:
-        with reserve(settings.host, settings.port) as port:
-            return asyncio.run(_Parent(settings, port).run())
+        with ExitStack() as held:
+            port = held.enter_context(reserve(settings.host, settings.port))
+            http_port = settings.http_port
+            if http_port is not None:
+                http_port = held.enter_context(reserve(settings.host, http_port))
+            return asyncio.run(_Parent(settings, port, http_port).run())
     except BindError as error:
         print(f"stylewire_server: {error}", file=sys.stderr)  # noqa: T201
         return REFUSED
@@ -36,10 +40,10 @@ def serve(settings: ServeSettings) -> int:
 class _Parent:
     """Starts the children, waits for all of them, and hands signals on."""
 
-    def __init__(self, settings: ServeSettings, port: int) -> None:
+    def __init__(self, settings: ServeSettings, port: int, http_port: int | None) -> None:
         self._count = settings.effective_processes
         self._grace = settings.grace
-        self._shares = [settings.share(index, port) for index in range(self._count)]
+        self._shares = [settings.share(index, port, http_port) for index in range(self._count)]
         self._children: list[Process] = []
         self._serving = 0
         self._all_serve = asyncio.Event()

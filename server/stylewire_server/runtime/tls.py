@@ -39,6 +39,35 @@ class TlsFiles:
             self._configuration, self._changed, require_client_authentication=self._paths["client CA"] is not None
         )
 
+    def context(self) -> ssl.SSLContext:
+        """Return the same for Python's own TLS. New connections see changed files here too."""
+        seen = self._seen
+        current = self._new_context()
+
+        def use_current(connection: ssl.SSLObject | ssl.SSLSocket, *_: object) -> None:
+            nonlocal seen, current
+            self._changed()
+            if self._seen != seen or self._seen is None:
+                try:
+                    current = self._new_context()
+                    seen = self._seen
+                except (OSError, ValueError, TlsError) as error:
+                    log.warning("keeping the certificate in use: %s", error)
+            connection.context = current
+
+        current.sni_callback = use_current
+        return current
+
+    def _new_context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate, key, client_ca = (self._paths[name] for name in ("certificate", "key", "client CA"))
+        assert certificate is not None
+        context.load_cert_chain(certificate, key, password=_no_password)
+        if client_ca is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(client_ca)
+        return context
+
     def reload(self) -> None:
         """Reads the files now, changed or not.
 

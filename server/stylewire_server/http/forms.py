@@ -1,0 +1,246 @@
+"""Multipart forms to the domain's values, bounded before they are read."""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from ..errors import DeadlinePassed, InvalidInput
+from ..imaging.codec import Encoding
+from ..imaging.fit import Fit
+from ..rpc.interceptor import MESSAGE_SECONDS
+from ..settings import ServeSettings
+from ..styles.store import check_name
+from ..stylizer import Options, WeightedStyle
+from .problems import Refusal
+
+_FIELD_BYTES = 1024
+"""Bytes of a field that is not a file; the longest value is a name of a style."""
+
+_OPTION_FIELDS = 16
+"""Fields beside the styles and their weights."""
+
+_TRUE, _FALSE = frozenset({"true", "1", "on", "yes"}), frozenset({"false", "0", "off", "no", ""})
+
+OPTION_FIELDS = frozenset({"strength", "preserve_color", "fit", "encoding", "quality"})
+
+ENCODINGS = {each.lower(): each for each in Encoding if each not in {Encoding.RAW_PIXELS, Encoding.RAW_FLOATS}}
+"""Name of the form field -> encoding. Raw pixels have no media type, so HTTP has none."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a form may be.
+
+    Args:
+        body_bytes: Bytes of the whole body.
+        styles: Number of styles.
+    """
+
+    body_bytes: int
+    styles: int
+
+    @classmethod
+    def of(cls, settings: ServeSettings) -> "Limits":
+        """Return the limits that gRPC has too."""
+        return cls(settings.max_message_bytes, settings.max_styles)
+
+
+class _Parser(MultiPartParser):
+    # A file that grew beyond this would be written to the disk; pictures are never stored.
+    spool_max_size = 2**40
+
+
+def check_head(request: Request, limits: Limits) -> None:
+    """Check what the headers say of the body, before a byte of it is read.
+
+    Raises:
+        Refusal: The body is no multipart form (415), or longer than the limit (413).
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "multipart/form-data":
+        raise Refusal(
+            415,
+            f"the body is {media_type[:80] or 'of no type'}; send multipart/form-data",
+            field="content-type",
+            value=media_type[:80],
+        )
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limits.body_bytes:
+        raise _too_large(int(length), limits)
+
+
+async def read_form(request: Request, limits: Limits) -> FormData:
+    """Read a multipart form into memory.
+
+    Raises:
+        Refusal: The body is longer than the limit, whatever its head said.
+        DeadlinePassed: It did not come within `MESSAGE_SECONDS`.
+        InvalidInput: It is no form, or has too many fields.
+    """
+    parser = _Parser(
+        request.headers,
+        _bounded(request, limits),
+        # Contents and masks beside the styles are counted one by one below.
+        max_files=2 * limits.styles + 1,
+        max_fields=2 * limits.styles + _OPTION_FIELDS,
+        max_part_size=_FIELD_BYTES,
+    )
+    try:
+        async with asyncio.timeout(MESSAGE_SECONDS):
+            return await parser.parse()
+    except TimeoutError:
+        raise DeadlinePassed(f"the body has not come within {MESSAGE_SECONDS:g} s") from None
+    except MultiPartException as error:
+        raise InvalidInput("", f"the form does not read: {error.message[:1].lower()}{error.message[1:]}") from None
+
+
+async def _bounded(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
+    length = 0
+    async for chunk in request.stream():
+        length += len(chunk)
+        if length > limits.body_bytes:
+            raise _too_large(length, limits)
+        yield chunk
+
+
+def _too_large(length: int, limits: Limits) -> Refusal:
+    return Refusal(
+        413,
+        f"the body is {length:,} bytes or more; the limit is {limits.body_bytes:,} bytes",
+        field="content-length",
+        value=length,
+        limit=limits.body_bytes,
+        unit="bytes",
+    )
+
+
+def check_fields(form: FormData, known: Iterable[str]) -> None:
+    """Raise InvalidInput for a field that no one reads: a misspelt option must not be ignored."""
+    known = set(known)
+    for name in form:
+        if name not in known:
+            raise InvalidInput(name[:80], f"{name[:80]!r} is no field of this form; it has {', '.join(sorted(known))}")
+
+
+async def content(form: FormData) -> bytes:
+    """Return the bytes of the content picture.
+
+    Raises:
+        InvalidInput: There is none, or more than one.
+    """
+    found = form.getlist("content")
+    if len(found) != 1 or not isinstance(found[0], UploadFile):
+        raise InvalidInput("content", f"content is given as {_told(found)}; give exactly 1 file")
+    return await found[0].read()
+
+
+def _told(found: list[UploadFile | str]) -> str:
+    files = sum(isinstance(each, UploadFile) for each in found)
+    return f"{files} files and {len(found) - files} texts"
+
+
+async def styles(form: FormData, limits: Limits) -> list[WeightedStyle]:
+    """Return the styles of a form: each `style` is a file or the name of a style, each `weight` goes to one of them.
+
+    Raises:
+        InvalidInput: There are too many, or a weight or name is not valid.
+    """
+    given = [each for each in form.getlist("style") if isinstance(each, UploadFile) or each.strip()]
+    weights = _weights(form, len(given))
+    if len(given) > limits.styles:
+        raise InvalidInput("styles", f"styles has {len(given)} styles; the limit is {limits.styles} styles")
+    return [
+        await _style(source, weight, f"styles[{index}]")
+        for index, (source, weight) in enumerate(zip(given, weights, strict=True))
+    ]
+
+
+def _weights(form: FormData, count: int) -> list[float]:
+    found = [_number(form, "weight", index) for index in range(len(form.getlist("weight")))]
+    if found and len(found) != count:
+        raise InvalidInput("weight", f"{len(found)} weights are given for {count} styles; give one for each, or none")
+    return found or [1.0] * count
+
+
+async def _style(source: UploadFile | str, weight: float, field: str) -> WeightedStyle:
+    if isinstance(source, UploadFile):
+        return WeightedStyle(await source.read(), weight, field)
+    check_name(source.strip(), f"{field}.name")
+    return WeightedStyle(source.strip(), weight, field)
+
+
+def options(form: FormData) -> Options:
+    """Return the options of a form, with the defaults of the domain for fields that are missing.
+
+    Raises:
+        InvalidInput: A value is out of its range.
+    """
+    given = Options()
+    return Options(
+        strength=_number(form, "strength") if "strength" in form else given.strength,
+        preserve_color=flag(form, "preserve_color"),
+        fit=Fit(_choice(form, "fit", [fit.value for fit in Fit])) if "fit" in form else given.fit,
+        encoding=ENCODINGS[_choice(form, "encoding", ENCODINGS)] if "encoding" in form else given.encoding,
+        quality=_whole(form, "quality") if "quality" in form else given.quality,
+    )
+
+
+def flag(form: FormData, name: str) -> bool:
+    """Return a field that is true or false; false where it is missing.
+
+    Raises:
+        InvalidInput: It is neither.
+    """
+    given = text(form, name).lower()
+    if given in _TRUE or given in _FALSE:
+        return given in _TRUE
+    raise InvalidInput(f"options.{name}", f"{name} is {given[:80]!r}; it must be true or false")
+
+
+def text(form: FormData, name: str, index: int = 0) -> str:
+    """Return a field that is no file; empty where it is missing.
+
+    Raises:
+        InvalidInput: It is a file.
+    """
+    found = form.getlist(name)
+    if index >= len(found):
+        return ""
+    value = found[index]
+    if isinstance(value, UploadFile):
+        raise InvalidInput(name, f"{name} is a file; it must be a text")
+    return value.strip()
+
+
+def _number(form: FormData, name: str, index: int = 0) -> float:
+    given = text(form, name, index)
+    try:
+        number = float(given)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidInput(_field(name), f"{name} is {given[:80]!r}; it must be a number")
+    return number
+
+
+def _whole(form: FormData, name: str) -> int:
+    number = _number(form, name)
+    if number != int(number):
+        raise InvalidInput(_field(name), f"{name} is {number:g}; it must be a whole number")
+    return int(number)
+
+
+def _choice(form: FormData, name: str, choices: Iterable[str]) -> str:
+    given = text(form, name).lower()
+    if given not in choices:
+        raise InvalidInput(_field(name), f"{name} is {given[:80]!r}; it must be one of {', '.join(choices)}")
+    return given
+
+
+def _field(name: str) -> str:
+    return f"options.{name}" if name in OPTION_FIELDS else name

@@ -1,0 +1,262 @@
+"""Around every request: which sites may send it, who it is from, whether it may be, and how it ends.
+
+`Perimeter` is for all paths, the page's files included. `Gate` is for the API: the same tokens, limits, watchers and
+refusals as gRPC has, in the same order, before the body is read.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import grpc
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..errors import Draining, ServiceError
+from ..rpc.interceptor import MESSAGE_SECONDS
+from ..rpc.open_calls import Slots
+from ..rpc.tokens import TokenFile, authenticate
+from ..telemetry.calls import REQUEST_ID, Call, Watcher, enter, request_id
+from .problems import Refusal, document, internal, problem, status_of
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "manifest-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'; "
+    "require-trusted-types-for 'script'"
+)
+"""Nothing but this server's own files runs or is asked for; pictures may also come from the page's memory."""
+
+_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+}
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Perimeter:
+    """Checks Host and Origin, adds the security headers and the request id, and answers what no route has answered.
+
+    Args:
+        app: What is inside.
+        hosts: Names by which the server may be called, beside addresses and localhost; None for any name.
+        origins: Other sites whose pages may call, as `https://example.org`; "*" for all.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str] | None, origins: Sequence[str]) -> None:
+        self._app = app
+        self._hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
+        self._origins = frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, as ASGI has it."""
+        headers = Headers(scope=scope)
+        identity = request_id(((REQUEST_ID, headers.get(REQUEST_ID, "")),))
+        scope.setdefault("state", {})["request_id"] = identity
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answer = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    answer.setdefault(name, value)
+                answer.setdefault("Cache-Control", "no-store")
+                answer[REQUEST_ID] = identity
+            # A reader who does not take the answer must not hold it for ever.
+            try:
+                async with asyncio.timeout(MESSAGE_SECONDS):
+                    await send(message)
+            except TimeoutError:
+                raise ClientDisconnect from None
+
+        try:
+            self._check(scope, headers)
+        except Refusal as error:
+            await problem(error, identity)(scope, receive, send_with_headers)
+            return
+        with suppress(ClientDisconnect):
+            await self._app(scope, receive, send_with_headers)
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        host = headers.get("host", "")
+        if self._hosts is not None and not _is_known(host, self._hosts):
+            raise Refusal(
+                421,
+                f"the server is not known as {host[:80]!r}; call it by its address or as localhost, or start it with "
+                "--http-hosts",
+                field="host",
+                value=host[:80],
+            )
+        origin = headers.get("origin")
+        if origin is None or scope["method"] in _SAFE_METHODS or self._origins & {origin, "*"}:
+            return
+        if urlsplit(origin).netloc.lower() != host.lower():
+            raise Refusal(
+                403,
+                f"pages of {origin[:80]!r} may not call this server; start it with --http-origins to allow them",
+                grpc.StatusCode.PERMISSION_DENIED,
+                field="origin",
+                value=origin[:80],
+            )
+
+
+def _is_known(host: str, names: frozenset[str]) -> bool:
+    """Whether a Host header names an address, localhost or one of the names.
+
+    Addresses are safe: a site that rebinds its name to this machine's address still sends its name.
+    """
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return False
+    if name == "localhost" or name in names:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+class Gate:
+    """One admission for gRPC and HTTP: tokens, open calls, room in the queue.
+
+    Args:
+        tokens: Who may call; None for everybody.
+        calls: How many calls may be open, over gRPC and HTTP together.
+        check_room: Raises if a caller's job would be refused whatever it is.
+        watchers: Are told of every call.
+    """
+
+    def __init__(
+        self,
+        tokens: TokenFile | None,
+        calls: Slots,
+        check_room: Callable[[str], None],
+        watchers: Sequence[Watcher],
+    ) -> None:
+        self._tokens = tokens
+        self._calls = calls
+        self._check_room = check_room
+        self._watchers = watchers
+        self.draining = False
+
+    async def run(
+        self,
+        request: Request,
+        send: Send,
+        method: str,
+        queued: bool,
+        handle: Callable[[Request, Call], Awaitable[Response]],
+    ) -> None:
+        """Let a call through to `handle` and send its answer, or send the refusal.
+
+        Args:
+            request: The request; its body is unread.
+            send: Takes the answer.
+            method: The call's name for the log and the metrics.
+            queued: Whether the call is a job in the queue.
+            handle: Makes the answer.
+        """
+        call = Call(method, request.state.request_id, _metadata(request), peer=_peer(request))
+        enter(call, self._watchers)
+        for watcher in self._watchers:
+            watcher.began(call)
+        taken = False
+        try:
+            try:
+                call.account = authenticate(call.metadata, self._tokens)
+                if self.draining:
+                    raise Draining("the server is shutting down; try another one")
+                self._calls.take()
+                taken = True
+                if queued:
+                    self._check_room(call.caller)
+                response = await handle(request, call)
+                code = grpc.StatusCode.OK
+            except ServiceError as error:
+                response, code = problem(error, call.request_id), status_of(error)[1]
+            await response(request.scope, request.receive, send)
+            call.code = code
+        except ClientDisconnect:
+            # The caller has gone; nobody is there to answer.
+            pass
+        except Exception as error:
+            call.code = grpc.StatusCode.INTERNAL
+            log.error("%s failed, request id %s", call.method, call.request_id, exc_info=error)
+            with suppress(RuntimeError):
+                # The answer may have begun; then the connection ends without the rest.
+                await internal(call.request_id)(request.scope, request.receive, send)
+        finally:
+            if taken:
+                self._calls.give_back()
+            call.code = call.code or grpc.StatusCode.CANCELLED
+            call.seconds = time.perf_counter() - call.started
+            for watcher in self._watchers:
+                watcher.ended(call)
+
+
+async def unless_gone(request: Request, work: Awaitable[T]) -> T:
+    """Await `work`, and cancel it when the caller closes the connection. The body must have been read.
+
+    Raises:
+        ClientDisconnect: The caller has gone.
+    """
+    job = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request.receive))
+    try:
+        await asyncio.wait({job, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if job.done():
+            return job.result()
+        raise ClientDisconnect
+    finally:
+        gone.cancel()
+        job.cancel()
+        with suppress(asyncio.CancelledError):
+            await gone
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def unserved(request: Request, error: Exception) -> Response:
+    """Return the answer where no route fits: 404 or 405 as a problem document."""
+    assert isinstance(error, HTTPException)
+    answers = {404: ("not-found", f"nothing is served at {request.url.path[:80]!r}", grpc.StatusCode.NOT_FOUND)}
+    methods = (error.headers or {}).get("Allow", "")
+    answers[405] = (
+        "method-not-allowed",
+        f"{request.method[:20]} is not served here; {methods} is",
+        grpc.StatusCode.UNIMPLEMENTED,
+    )
+    kind, detail, code = answers.get(error.status_code, ("refused", error.detail, grpc.StatusCode.UNKNOWN))
+    answer = document(error.status_code, detail, request.state.request_id, kind=kind, code=code.name)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _metadata(request: Request) -> tuple[tuple[str, str], ...]:
+    """The headers as gRPC has them, so that tokens and traces are read in one way."""
+    return tuple(request.headers.items())
+
+
+def _peer(request: Request) -> str:
+    """The address without the port: a browser opens several connections and is still one caller."""
+    return f"http:{request.client.host}" if request.client is not None else "http"
