@@ -5,25 +5,32 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from . import images
 from .errors import InvalidImage
-from .images import Picture
+from .images import Picture, Pixels
 from .objective import presets
 from .objective.objective import Costs, Objective, Style
 from .objective.presets import Preset
 from .vgg.precision import resolve
 from .vgg.rescale import load_rescaled
+from .vgg.weights import Weights
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Score:
-    """Costs of one picture, and under which definition they were measured: `Preset.definition`.
+    """The costs of one picture, and the definition under which they were measured.
 
-    `size` is the longer side in pixels.
+    Attributes:
+        definition: `Preset.definition`.
+        size: Longer side in pixels.
     """
 
     preset: str
@@ -37,7 +44,7 @@ class Score:
     costs: Costs
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready. The costs at the top are unweighted but for total_cost, which is J(G), all weights applied."""
+        """Return everything, ready for JSON. At the top level, only total_cost has the preset's weights applied."""
         costs = self.costs
         unweighted = {
             "content_cost": costs.content_cost,
@@ -75,19 +82,19 @@ def score(
     preset: str | Preset = "gatys2016",
     network: str | None = None,
     size: int = 256,
-    weights: str = "auto",
+    weights: str | Path | Weights = "auto",
     rescale: Sequence[Picture] = (),
     precision: str = "f32",
 ) -> Any:
-    """Costs of `picture` as a stylisation of `content` by `style`.
+    """Return the costs of `picture` as a stylization of `content` by `style`.
 
-    All three are brought to a longer side of `size` pixels. A content of another shape than the picture is cropped to
-    its centre, as a server does that fits the content to a square.
+    All three are resized to a longer side of `size` pixels. A content of another aspect ratio than the picture is
+    cropped to its center, as a server does that fits the content to a square.
 
     Args:
-        picture: one picture, or a list of pictures of one size, for which targets are computed only once.
+        picture: One picture, or a list of pictures of one size. Targets are computed once for a list.
         network: "vgg16" or "vgg19" in place of the preset's own.
-        weights, rescale, precision: as in `Settings`; float32 unless asked otherwise, because scores get compared.
+        weights, rescale, precision: As in `Settings`. The default is float32, because scores get compared.
 
     Returns:
         A `Score`, or a list of them for a list of pictures.
@@ -98,28 +105,31 @@ def score(
     cost = presets.preset(preset) if isinstance(preset, str) else preset
     if network is not None:
         cost = cost.replace(network=network)
-    loaded = [images.fit(images.load(p, "picture"), size) for p in images.as_list(picture)]
-    width, height = loaded[0].size
+    pictures = images.as_list(picture)
+    read = [images.load(p, "picture") for p in pictures]
+    own_width, own_height = read[0].size
+    loaded = [_pixels(p, image, size) for p, image in zip(pictures, read, strict=True)]
+    height, width = loaded[0].shape[1:3]
     for other in loaded[1:]:
-        if other.size != (width, height):
+        if other.shape != loaded[0].shape:
             raise InvalidImage(
-                f"pictures come to {width}x{height} and {other.width}x{other.height} px; those of a list have one shape"
+                f"pictures come to {width}x{height} and {other.shape[2]}x{other.shape[1]} px; "
+                "those of a list have one shape"
             )
     original = images.load(content, "content")
     style_image = images.fit(images.load(style, "style"), size)
-    cropped = images.crop_to_shape(original, width, height)
-    # Rounding to whole pixels at another size is not a different shape.
-    if abs(cropped.width - original.width) > 0.01 * original.width + 1 or (
-        abs(cropped.height - original.height) > 0.01 * original.height + 1
-    ):
+    # A picture's sides are whole pixels, so a picture of the content's shape may be up to a pixel off.
+    scale = original.width / own_width, original.height / own_height
+    if abs(scale[0] / scale[1] - 1.0) * min(own_width, own_height) > 1.0:
         log.warning(
-            "content is %dx%d px, picture %dx%d px: comparing with the centre of the content",
+            "content is %dx%d px, picture %dx%d px: comparing with the center of the content",
             original.width, original.height, width, height,
         )  # fmt: skip
+        original = images.crop_to_shape(original, width, height)
     number_format = resolve(precision)
     loaded_weights = load_rescaled(cost.network, weights, rescale, cost.pooling)
     objective = Objective(
-        images.to_pixels(images.resize(cropped, width, height)),
+        images.to_pixels(images.resize(original, width, height)),
         [Style(images.to_pixels(style_image))],
         cost,
         loaded_weights,
@@ -135,8 +145,19 @@ def score(
             height,
             loaded_weights.source,
             number_format,
-            objective.costs(images.to_pixels(p)),
+            objective.costs(p),
         )
         for p in loaded
     ]
     return scores if isinstance(picture, (list, tuple)) else scores[0]
+
+
+def _pixels(picture: Picture, image: Image.Image, size: int) -> Pixels:
+    """Return `image`, which was read from `picture`, with a longer side of `size` pixels.
+
+    An array of floats that has this size already is not rounded to 8 bits: a result has the costs that its run told.
+    """
+    fitted = images.fit(image, size)
+    if isinstance(picture, np.ndarray) and picture.dtype != np.uint8 and fitted.size == image.size:
+        return picture.reshape(1, image.height, image.width, 3).astype(np.float32)
+    return images.to_pixels(fitted)

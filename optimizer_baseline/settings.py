@@ -15,6 +15,7 @@ from .objective import presets
 from .objective.presets import Preset
 from .optimize import OPTIMIZERS
 from .vgg import precision
+from .vgg.weights import Weights
 
 INITS = ("content", "style", "noise", "content+noise", "feedforward")
 DEFAULT_PRESET = "gatys2016"
@@ -47,7 +48,7 @@ class Settings:
     """
 
     preset: str | Preset = DEFAULT_PRESET
-    weights: str = "auto"
+    weights: str | Path | Weights = "auto"
     rescale: Sequence[Any] = ()
     precision: str = "auto"
     size: int | None = 512

@@ -19,15 +19,21 @@ RESCALE_SIDE = 256
 
 
 def load_rescaled(
-    network: str, source: str | Path = "auto", pictures: Iterable[images.Picture] = (), pooling: str = "average"
+    network: str,
+    source: str | Path | Weights = "auto",
+    pictures: Iterable[images.Picture] = (),
+    pooling: str = "average",
 ) -> Weights:
-    """Return the weights of `network` from `source`, rescaled over `pictures`; as published without pictures.
+    """Return the weights of `network` from `source`, rescaled over `pictures`; as they are without pictures.
+
+    Args:
+        source: As for `weights.load`, or weights that are loaded already.
 
     Raises:
         WeightsError, InvalidOption: As `weights.load`.
         InvalidImage: A picture cannot be read.
     """
-    loaded = weights.load(network, source)
+    loaded = source if isinstance(source, Weights) else weights.load(network, source)
     pixels = [images.to_pixels(images.fit(images.load(p, "rescale"), RESCALE_SIDE)) for p in pictures]
     return rescale(loaded, pixels, pooling) if pixels else loaded
 

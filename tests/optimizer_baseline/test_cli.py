@@ -175,7 +175,7 @@ def test_score_tells_of_a_changed_preset_and_of_another_shape(files):
     line, environment = command("score", *names, *options)
     done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["preset"] == "magenta (changed)"
-    said = "WARNING: content is 48x40 px, picture 48x48 px: comparing with the centre of the content\n"
+    said = "WARNING: content is 48x40 px, picture 48x48 px: comparing with the center of the content\n"
     assert done.stderr == said
 
 
