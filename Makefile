@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test soak lint proto bench clean
+.PHONY: help demo test soak lint docs proto bench clean
 
 help:
 	@echo "make demo   serve, stylise one picture, write out/demo.png"
 	@echo "make test   the whole suite"
 	@echo "make soak   the robustness suite in its long form, about half an hour"
 	@echo "make lint   ruff and mypy"
+	@echo "make docs   the documentation site, into out/site/"
 	@echo "make bench  the benchmarks, into benchmarks/results/, and their charts, about ten minutes"
 	@echo "make proto  generate the gRPC stubs from proto/"
 
@@ -40,6 +41,9 @@ lint: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Generated with an old grpcio-tools, because stubs run under the version that wrote them or a newer one.
 proto:

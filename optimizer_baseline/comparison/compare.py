@@ -125,7 +125,7 @@ def compare(
     server_pid: int | None = None,
     callback: Callback | None = None,
 ) -> dict[str, Any]:
-    """Runs every pair of `plan` and writes pictures and results.json (docs/report.md has its schema) into `out`.
+    """Run every pair of `plan` and write pictures and results.json into `out` (docs/reference/comparison-report.md).
 
     A pair that is found finished there, with the same pictures, settings and networks, is not done again. A pair that
     fails is written down with its error and does not stop the others.

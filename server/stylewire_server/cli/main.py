@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong usage, 70 the engine crashed.
     """
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     try:
         return arguments.run(arguments)
     except UsageError as error:
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stylewire-server", description="Neural style transfer as a service.")
     parser.add_argument("--version", action="version", version=f"stylewire {version('stylewire')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
