@@ -1,0 +1,288 @@
+// The page: what the reader gives and sets, and the pictures that come of it.
+
+import { Latest, Problem, describeModel, listStyles, stylize, useToken } from "./api.js";
+import { prepareCamera } from "./camera.js";
+import { done, showPhoto, showResult, working } from "./compare.js";
+import { Gallery } from "./gallery.js";
+import { Picture, save } from "./pictures.js";
+import { openSheet } from "./sheet.js";
+
+const get = (id) => document.getElementById(id);
+const wait = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+const MOST_RETRIES = 5;
+const LARGE = 1_500_000; // pixels; what is larger takes seconds
+
+let photo = null; // the Picture to stylize
+let result = null; // the latest {blob, width, height, …}
+let limits = { max_pixels: 4_194_304, max_encoded_bytes: 2 ** 24, max_decode_pixels: 50_000_000, max_size: 0 };
+let perPixel = 0; // milliseconds of the server, by the last picture
+
+const latest = new Latest();
+const gallery = new Gallery((how) => refresh(how));
+
+// ---- messages ----
+
+function say(message, action = null, label = "Try again") {
+  get("message-text").textContent = message;
+  get("message-action").hidden = !action;
+  get("message-action").textContent = label;
+  get("message-action").onclick = () => {
+    hush();
+    action();
+  };
+  get("message").hidden = false;
+}
+
+function hush() {
+  get("message").hidden = true;
+}
+
+/** Tell the reader of an error, with what can be done about it. */
+function tell(error, again) {
+  if (error.name === "AbortError") return;
+  if (error.status === 401) askForToken(error, again);
+  else if (error instanceof Problem && error.status && error.status < 500 && error.status !== 429) say(error.message);
+  else say(error.message, again);
+}
+
+function askForToken(error, again) {
+  get("token-why").textContent = error.facts.detail ? `The server says: ${error.facts.detail}.` : "";
+  const dialog = get("token-dialog");
+  get("token-form").onsubmit = () => {
+    useToken(get("token").value);
+    get("token").value = "";
+    hush();
+    again();
+  };
+  if (!dialog.open) dialog.showModal();
+  say(error.message, () => askForToken(error, again), "Enter the token");
+}
+
+/** Run a request again as long as the server says when to come back. */
+async function patiently(request, signal, superseded = () => false) {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await request();
+    } catch (error) {
+      const pause = error instanceof Problem ? error.retryAfter : null;
+      if (pause === null || attempt > MOST_RETRIES || signal?.aborted || superseded()) throw error;
+      say(`${error.message} The page tries again in ${Math.max(1, Math.round(pause))} s.`);
+      await wait(pause);
+      if (signal?.aborted || superseded()) throw new DOMException("a newer request is waiting", "AbortError");
+    }
+  }
+}
+
+// ---- the picture ----
+
+function settings() {
+  return { strength: Number(get("strength").value) / 100, preserve_color: get("keep").checked };
+}
+
+/** Make the picture as it is set now. */
+function refresh({ now = false } = {}) {
+  if (!photo || !gallery.blend.length) return;
+  latest.ask(async (signal, superseded) => {
+    const picture = photo;
+    const [width, height] = picture.sizeAt(Number(get("size").value), limits.max_pixels);
+    const styles = gallery.blend;
+    const options = { ...settings(), fit: "native", encoding: "jpeg", quality: 92 };
+    working(width * height > LARGE ? `Computing ${megapixels(width * height)}` : "Computing", estimate(width * height));
+    try {
+      const content = await picture.fileAt(width, height);
+      const made = await patiently(() => stylize(content, styles, options, signal), signal, superseded);
+      if (picture !== photo) return;
+      result = made;
+      perPixel = (made.milliseconds - (made.stages.queue ?? 0)) / (width * height);
+      hush();
+      await showResult(made.blob);
+      report(made);
+    } catch (error) {
+      tell(error, () => refresh({ now: true }));
+    } finally {
+      done();
+      settled();
+    }
+  }, { now });
+}
+
+const megapixels = (pixels) => `${(pixels / 1e6).toFixed(1)} megapixels`;
+const estimate = (pixels) => (perPixel * pixels) / 1000;
+
+let announcement = 0;
+
+function report({ width, height, milliseconds, stages }) {
+  get("facts").textContent = `${width} × ${height} px in ${Math.round(milliseconds)} ms`;
+  const parts = Object.entries(stages).map(([name, time]) => `${name} ${time.toFixed(1)} ms`);
+  get("facts").title = `On the server: ${parts.join(", ")}`;
+  // Not at every step of a slider.
+  clearTimeout(announcement);
+  announcement = setTimeout(() => { get("status").textContent = `Picture made in style ${gallery.title}.`; }, 700);
+}
+
+/** What can be done now. */
+function settled() {
+  for (const id of ["download", "download-full"]) get(id).disabled = !result;
+  get("sheet-open").disabled = !photo || !gallery.all.length;
+}
+
+/** Use a photo as the content. */
+async function usePhoto(file, name) {
+  try {
+    const picture = await Picture.read(file, name);
+    const shorter = Math.min(picture.width, picture.height);
+    if (limits.min_side && shorter < limits.min_side) {
+      throw new Error(`The picture is ${picture.width} × ${picture.height} px; each side must be at least ${limits.min_side} px.`);
+    }
+    photo = picture;
+    result = null;
+    hush();
+    settled();
+    const [width, height] = picture.sizeAt(1080);
+    await showPhoto(await picture.fileAt(width, height), picture.width, picture.height);
+    refresh({ now: true });
+  } catch (error) {
+    say(error.message);
+  }
+}
+
+/** Use a picture of the reader's as a style. */
+async function useStyle(file) {
+  try {
+    await gallery.addOwn(await Picture.read(file));
+    settled();
+  } catch (error) {
+    say(error.message);
+  }
+}
+
+// ---- downloads ----
+
+const fileName = (kind) => `${photo.name} - ${gallery.title}${kind}.jpg`;
+
+get("download").addEventListener("click", () => save(result.blob, fileName("")));
+
+get("download-full").addEventListener("click", async () => {
+  const picture = photo;
+  const side = Number(get("size").value);
+  const options = { ...settings(), encoding: "jpeg", quality: 95 };
+  let content;
+  if (limits.full_size && side) {
+    // Computed at the working size, answered at the photo's own.
+    Object.assign(options, { fit: "keep", size: side, full_size: true });
+    content = await picture.original(limits);
+  } else {
+    options.fit = "native";
+    content = await picture.fileAt(...picture.sizeAt(0, limits.max_pixels));
+  }
+  get("download-full").disabled = true;
+  working(`Computing ${megapixels(Math.min(picture.pixels, limits.max_pixels))}`, estimate(Math.min(picture.pixels, limits.max_pixels)), 0);
+  try {
+    const made = await patiently(() => stylize(content, gallery.blend, options));
+    hush();
+    save(made.blob, fileName(`, ${made.width}x${made.height}`));
+    get("status").textContent = `Saved a picture of ${made.width} × ${made.height} px.`;
+  } catch (error) {
+    tell(error, () => get("download-full").click());
+  } finally {
+    done();
+    settled();
+  }
+});
+
+get("sheet-open").addEventListener("click", () => {
+  openSheet(photo, gallery.all, settings(), (source) => gallery.chooseSource(source)).catch((error) => tell(error, () => {}));
+});
+
+// ---- what the reader gives: choose, drop, paste, camera, examples ----
+
+function onFile(id, use) {
+  get(id).addEventListener("change", () => {
+    if (get(id).files[0]) use(get(id).files[0]);
+    get(id).value = "";
+  });
+}
+
+onFile("choose", usePhoto);
+onFile("own", useStyle);
+prepareCamera(usePhoto, say);
+
+for (const button of document.querySelectorAll("[data-example]")) {
+  button.addEventListener("click", () => useExample(button.dataset.example));
+}
+
+async function useExample(name) {
+  const answer = await fetch(`web/examples/${name}.jpg`);
+  if (answer.ok) await usePhoto(await answer.blob(), name);
+}
+
+document.addEventListener("paste", (event) => {
+  const file = [...event.clipboardData.files].find(({ type }) => type.startsWith("image/"));
+  if (file) usePhoto(file, file.name);
+});
+
+const zone = (event) => (get("panel").contains(event.target) ? get("panel") : get("stage"));
+let depth = 0; // of the elements that the pointer has entered while it drags
+
+document.addEventListener("dragenter", (event) => {
+  if (!event.dataTransfer.types.includes("Files")) return;
+  depth += 1;
+  document.body.classList.add("dragging");
+});
+document.addEventListener("dragleave", () => {
+  depth = Math.max(0, depth - 1);
+  if (!depth) endDrag();
+});
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  for (const each of [get("panel"), get("stage")]) each.classList.toggle("drop-here", each === zone(event));
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  endDrag();
+  const [file] = event.dataTransfer.files;
+  if (!file) return;
+  if (zone(event) === get("panel")) useStyle(file);
+  else usePhoto(file, file.name);
+});
+
+function endDrag() {
+  depth = 0;
+  document.body.classList.remove("dragging");
+  for (const each of [get("panel"), get("stage")]) each.classList.remove("drop-here");
+}
+
+// ---- settings ----
+
+get("strength").addEventListener("input", () => {
+  get("strength-out").textContent = `${get("strength").value} %`;
+  get("strength").style.setProperty("--fill", `${get("strength").value}%`);
+  refresh();
+});
+get("strength").style.setProperty("--fill", "100%");
+get("size").addEventListener("change", () => refresh({ now: true }));
+get("keep").addEventListener("change", () => refresh({ now: true }));
+get("message-close").addEventListener("click", hush);
+for (const button of document.querySelectorAll("dialog [data-close]")) {
+  button.addEventListener("click", () => button.closest("dialog").close());
+}
+
+// ---- start ----
+
+async function start() {
+  try {
+    const [model, styles] = await patiently(() => Promise.all([describeModel(), listStyles()]));
+    limits = model.limits;
+    get("model").textContent = `stylewire ${model.version}, ${model.edition} model in ${model.precision} on ${model.engine}`;
+    hush();
+    gallery.addNamed(styles);
+    settled();
+    if (!styles.length) say("This server has no named styles yet. Drop a picture on the panel to use it as a style.");
+    refresh({ now: true });
+  } catch (error) {
+    tell(error, start);
+  }
+}
+
+await Promise.all([photo ?? useExample("chelsea"), start()]);
