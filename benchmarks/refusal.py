@@ -18,9 +18,10 @@ import grpc.aio
 from common import server, server_proc, table, write
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
+from stylewire_server.admission.guard import Guard
+from stylewire_server.admission.open_calls import OpenCallLimit
 from stylewire_server.rpc.interceptor import CallInterceptor
 from stylewire_server.rpc.loaded import Loaded
-from stylewire_server.rpc.open_calls import Slots
 from stylewire_server.rpc.stylizer import StylizerServicer
 from stylewire_server.scheduler import Scheduler
 from stylewire_server.telemetry.logs import CallLog
@@ -41,8 +42,8 @@ async def ours() -> tuple[grpc.aio.Server, asyncio.Task]:
     occupied = loop.create_task(scheduler.run(lambda _: free.wait(), "nobody"))
     await asyncio.sleep(0)
     watchers = [Metrics(), CallLog()]
-    slots = Slots(4096, "calls"), Slots(64, "streams"), Slots(64, "probes")
-    interceptor = CallInterceptor(None, *slots, scheduler.check_room, watchers)
+    calls, streams, probes = (OpenCallLimit(number, "calls") for number in (4096, 64, 64))
+    interceptor = CallInterceptor(Guard(None, calls, streams, scheduler.check_room, watchers), probes)
     made = grpc.aio.server(interceptors=[interceptor])
     stylizer_pb2_grpc.add_StylizerServicer_to_server(StylizerServicer(scheduler, Loaded()), made)
     return made, occupied

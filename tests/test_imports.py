@@ -24,12 +24,14 @@ SERVER_LAYERS = [
     {"testing", "ray"},
     {"runtime"},
     {"rpc", "http"},
+    {"admission"},
     {"stylizer"},
     {"preparation"},
     {"scheduler", "settings"},
     {"engine", "imaging", "styles"},
     {"models"},
     {"telemetry"},
+    {"statuses"},
     {"errors", "__init__"},
 ]
 """From top to bottom. A module imports from its own room or from a lower layer; `styles` may also use `imaging`."""

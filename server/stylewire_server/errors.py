@@ -1,22 +1,56 @@
-"""What can go wrong with a call, in the words of the domain; `rpc.status` gives each its gRPC status.
+"""Errors of a call, in the words of the domain. `statuses` gives each its gRPC and its HTTP status.
 
-Messages reach the caller as they are: they name the value, the limit and the unit, and never a local path.
+    ServiceError
+    ├── InvalidInput
+    ├── StyleNotFound, StyleExists, StyleMismatch, StyleDamaged
+    ├── StoreFailed
+    ├── ModelNotFound, MethodNotServed
+    ├── Unauthenticated
+    ├── ResourceExhausted
+    │   ├── QueueFull
+    │   ├── RateLimited
+    │   ├── TooManyOpenCalls
+    │   └── MemoryFull
+    ├── DeadlinePassed
+    ├── Draining, NotReady, EngineFailed
+
+Messages reach the caller unchanged. They name the value, the limit and the unit. They never name a local path, and
+they show at most the beginning of a caller's own text (`shortened`).
 """
 
-_LONGEST = 1000
-"""Bytes of a message. It travels in headers, three times and encoded, and 8 kB of them are what every client takes."""
+import copyreg
+from typing import Any
+
+_MAX_MESSAGE_BYTES = 1000
+"""Longest message. It travels in headers, three times and encoded, and every client accepts 8 kB of headers."""
+
+_MAX_SHOWN = 64
+"""Characters of a caller's own text in a message."""
+
+
+def shortened(text: object, limit: int = _MAX_SHOWN) -> str:
+    """Return a caller's value for a message: quoted where it is text, and cut after `limit` characters."""
+    if isinstance(text, str):
+        return repr(text) if len(text) <= limit else f"{text[:limit]!r}… ({len(text):,} characters)"
+    shown = str(text)
+    return shown if len(shown) <= limit else f"{shown[:limit]}…"
 
 
 class ServiceError(Exception):
-    """The root of everything that a caller is told."""
+    """Base class of every error that a caller sees."""
 
     def __init__(self, message: str) -> None:
-        encoded = message.encode("utf-8", "replace")
-        super().__init__(message if len(encoded) <= _LONGEST else f"{encoded[:_LONGEST].decode('utf-8', 'ignore')}…")
+        encoded = message[: _MAX_MESSAGE_BYTES + 1].encode("utf-8", "replace")
+        cut = f"{encoded[:_MAX_MESSAGE_BYTES].decode('utf-8', 'ignore')}…"
+        super().__init__(message if len(encoded) <= _MAX_MESSAGE_BYTES else cut)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without calling `__init__`, whose arguments differ from class to class."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class InvalidInput(ServiceError):
-    """The request itself is wrong.
+    """The request is wrong.
 
     Args:
         field: Path of the offending field in the request, as `styles[1].weight`.
@@ -29,43 +63,47 @@ class InvalidInput(ServiceError):
 
 
 class StyleNotFound(ServiceError):
-    """No style is kept under that name."""
+    """No style has this name."""
 
 
 class StyleExists(ServiceError):
-    """A style is kept under that name already."""
+    """A style has this name already."""
 
 
 class StyleMismatch(ServiceError):
-    """The style was made by another network: another edition, or other weights of the same."""
+    """The style was made by another network: another edition, or other weights of the same edition."""
 
 
 class StyleDamaged(ServiceError):
-    """The file of a style does not read."""
+    """The file of a style cannot be read."""
 
 
 class StoreFailed(ServiceError):
     """The storage of the named styles cannot be read or written."""
 
 
-class Exhausted(ServiceError):
-    """Too much at one time; come back in `retry_after` seconds."""
+class ResourceExhausted(ServiceError):
+    """Too much at one time; the caller may come back in `retry_after` seconds."""
 
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 
 
-class QueueFull(Exhausted):
+class QueueFull(ResourceExhausted):
     """No more calls may wait."""
 
 
-class RateLimited(Exhausted):
-    """The token's rate is used up."""
+class RateLimited(ResourceExhausted):
+    """The account has used up its rate, or an address has sent too many wrong tokens."""
 
 
-class TooMany(Exhausted):
+class TooManyOpenCalls(ResourceExhausted):
     """No more calls or streams may be open."""
+
+
+class MemoryFull(ResourceExhausted):
+    """Requests and answers hold as many bytes as they may."""
 
 
 class Unauthenticated(ServiceError):
@@ -73,7 +111,11 @@ class Unauthenticated(ServiceError):
 
 
 class ModelNotFound(ServiceError):
-    """No model is served under that name and version."""
+    """No model is served under this name and version."""
+
+
+class MethodNotServed(ServiceError):
+    """The method belongs to the contract, and this server does not serve it."""
 
 
 class DeadlinePassed(ServiceError):

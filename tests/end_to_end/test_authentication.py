@@ -18,7 +18,7 @@ from stylewire.oip import open_inference_pb2 as oip
 from stylewire.oip import open_inference_pb2_grpc
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
-from stylewire_server.rpc.tokens import new_token
+from stylewire_server.admission.tokens import new_token
 
 
 class Guarded(NamedTuple):

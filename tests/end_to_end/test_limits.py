@@ -126,7 +126,7 @@ def test_a_message_that_is_not_one_is_told_so(limited) -> None:
 def test_two_servers_do_not_share_a_metrics_port(start_server, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(RuntimeError, match="ended with 1"):
+        with pytest.raises(RuntimeError, match="exit code 1"):
             start_server("--model", "lite", "--metrics-port", port)
 
 

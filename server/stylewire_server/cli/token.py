@@ -20,7 +20,7 @@ def register(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     # gRPC takes a quarter of a second to import; the other commands do not need it.
-    from ..rpc import tokens
+    from ..admission import tokens
 
     try:
         token, entry = tokens.new_token(arguments.name, arguments.rate)

@@ -20,10 +20,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..admission.open_calls import OpenCallLimit
+from ..admission.tokens import TokenFile, authenticate
 from ..errors import Draining, ServiceError
 from ..rpc.interceptor import MESSAGE_SECONDS
-from ..rpc.open_calls import Slots
-from ..rpc.tokens import TokenFile, authenticate
 from ..telemetry.calls import REQUEST_ID, Call, Watcher, enter, request_id
 from .problems import Refusal, document, internal, problem, status_of
 
@@ -146,7 +146,7 @@ class Gate:
     def __init__(
         self,
         tokens: TokenFile | None,
-        calls: Slots,
+        calls: OpenCallLimit,
         check_room: Callable[[str], None],
         watchers: Sequence[Watcher],
     ) -> None:
@@ -177,14 +177,13 @@ class Gate:
         enter(call, self._watchers)
         for watcher in self._watchers:
             watcher.began(call)
-        taken = False
+        place = None
         try:
             try:
-                call.account = authenticate(call.metadata, self._tokens)
+                call.account = authenticate(call.metadata, call.peer, self._tokens)
                 if self.draining:
                     raise Draining("the server is shutting down; try another one")
-                self._calls.take()
-                taken = True
+                place = self._calls.take(call.caller)
                 if queued:
                     self._check_room(call.caller)
                 response = await handle(request, call)
@@ -203,8 +202,8 @@ class Gate:
                 # The answer may have begun; then the connection ends without the rest.
                 await internal(call.request_id)(request.scope, request.receive, send)
         finally:
-            if taken:
-                self._calls.give_back()
+            if place is not None:
+                place.release()
             call.code = call.code or grpc.StatusCode.CANCELLED
             call.seconds = time.perf_counter() - call.started
             for watcher in self._watchers:

@@ -6,7 +6,7 @@ import re
 import grpc
 from starlette.responses import JSONResponse
 
-from ..errors import Exhausted, InvalidInput, ServiceError
+from ..errors import InvalidInput, ResourceExhausted, ServiceError
 from ..rpc.status import code_of
 
 HTTP_STATUS: dict[grpc.StatusCode, int] = {
@@ -76,7 +76,7 @@ def problem(error: ServiceError, request_id: str) -> JSONResponse:
                 found = getattr(error, name, None)
                 if found not in (None, ""):
                     facts[name] = found
-    retry_after = error.retry_after if isinstance(error, Exhausted) else None
+    retry_after = error.retry_after if isinstance(error, ResourceExhausted) else None
     if retry_after is None and status == 503:
         retry_after = _RETRY_UNAVAILABLE_SECONDS
     return document(status, str(error), request_id, kind=_kind(error), code=code.name, retry_after=retry_after, **facts)

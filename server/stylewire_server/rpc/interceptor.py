@@ -1,82 +1,70 @@
-"""Around every call: who it is, whether it may, how it ends, and who is told of it."""
+"""The gRPC side of the guard: every call goes through `admission.guard` before its message is read."""
 
 import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2
 
-from ..errors import DeadlinePassed, Draining, InvalidInput, ServiceError
-from ..telemetry.calls import REQUEST_ID, Call, Watcher, enter, request_id
-from .open_calls import Slots
+from ..admission.guard import Guard, Places
+from ..admission.open_calls import OpenCallLimit
+from ..errors import DeadlinePassed, InvalidInput, MethodNotServed, ServiceError
+from ..telemetry.calls import REQUEST_ID, Call, request_id
 from .status import code_of, trailing_metadata
-from .tokens import TokenFile, authenticate
 
 log = logging.getLogger(__name__)
 
-OPEN_TO_ALL = "/grpc.health.v1.Health/"
-"""Probes have no token, and a probe that fails for want of one would end a healthy server."""
+HEALTH = f"/{health_pb2.DESCRIPTOR.services_by_name['Health'].full_name}/"
+"""Methods that need no token: a probe has none, and one that fails for want of it would end a healthy server."""
 
-QUEUED = frozenset(
-    {
-        "/stylewire.v1.Stylizer/Stylize",
-        "/stylewire.v1.Stylizer/CreateStyle",
-        "/inference.GRPCInferenceService/ModelInfer",
-    }
-)
-"""Methods whose every call is a job in the queue."""
+MESSAGE_SECONDS = 120.0
+"""Time limit from a call's head to the end of its message, or of a stream's first one: 64 MiB at 5 Mbit/s."""
 
-STREAM = "/stylewire.v1.Stylizer/StylizeStream"
-"""The method whose calls are counted as streams."""
+_CUT_OFF_SECONDS, _STREAM_CUT_OFF_SECONDS = 0.1, 0.005
+"""Time in which gRPC reports that a call without further messages was cut off. A stream waits less: each one pays."""
+
+_Method = TypeVar("_Method", bound=Callable)
+
+
+def queued(method: _Method) -> _Method:
+    """Mark a servicer's method whose every call is one job in the queue: a full queue refuses it before it is read."""
+    method.is_queued = True  # type: ignore[attr-defined]
+    return method
+
+
+def stream(method: _Method) -> _Method:
+    """Mark a servicer's method whose calls count against the limit on streams."""
+    method.is_stream = True  # type: ignore[attr-defined]
+    return method
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Asks for the token, keeps the limits, ends a call whose handler raised, and tells the watchers.
+    """Takes every call through the guard, and ends a call whose handler raised.
 
     Args:
-        tokens: Who may call; None for everybody.
-        calls: How many calls may be open, those that still send their message included.
-        streams: How many of them may be streams.
-        probes: How many calls of the health service may be open beside them.
-        check_room: Raises if a caller's job would be refused whatever it is.
-        watchers: Are told of every call but those of the health service.
+        guard: Admits calls and tells the watchers.
+        probes: The limit on open calls of the health service, which the watchers do not see.
     """
 
-    def __init__(
-        self,
-        tokens: TokenFile | None,
-        calls: Slots,
-        streams: Slots,
-        probes: Slots,
-        check_room: Callable[[str], None],
-        watchers: Sequence[Watcher],
-    ) -> None:
-        self._tokens = tokens
-        self._calls = calls
-        self._streams = streams
+    def __init__(self, guard: Guard, probes: OpenCallLimit) -> None:
+        self._guard = guard
         self._probes = probes
-        self._check_room = check_room
-        self._watchers = watchers
-        self._draining = False
-
-    def drain(self) -> None:
-        """From now on new calls are refused; those whose head has come in are seen through."""
-        self._draining = True
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler:
-        """See `grpc.aio.ServerInterceptor`.
+        """Return the method's handler with the guard around it (`grpc.aio.ServerInterceptor`).
 
         Raises:
-            TypeError: A method of a kind that is not looked after here; nothing may be served past it.
+            TypeError: The method is of a kind that the guard does not know; such a method must not be served.
         """
         handler = await continuation(handler_call_details)
         method, metadata = handler_call_details.method, tuple(handler_call_details.invocation_metadata or ())
@@ -84,157 +72,121 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return handler
         call = Call(method, request_id(metadata), metadata)
         coders = handler.request_deserializer, handler.response_serializer
-        if method.startswith(OPEN_TO_ALL):
-            if handler.unary_unary:
-                return grpc.stream_unary_rpc_method_handler(self._check(handler.unary_unary, call), *coders)
-            return grpc.stream_stream_rpc_method_handler(self._watch(handler.unary_stream, call), *coders)
+        if handler.unary_unary:
+            # For gRPC a unary call would be read whole before the handler runs, and a message that cannot be parsed
+            # would end in UNKNOWN. On the wire a stream of one message is the same.
+            return grpc.stream_unary_rpc_method_handler(self._unary(handler.unary_unary, call), *coders)
         if handler.stream_stream:
             return grpc.stream_stream_rpc_method_handler(self._stream(handler.stream_stream, call), *coders)
-        if handler.unary_unary:
-            # On the wire it is the same; but here gRPC would read the whole message before it asks what is to be done
-            # with it, and answer UNKNOWN to one that it cannot read.
-            return grpc.stream_unary_rpc_method_handler(self._unary(handler.unary_unary, call), *coders)
+        if handler.unary_stream and method.startswith(HEALTH):
+            return grpc.stream_stream_rpc_method_handler(self._watch(handler.unary_stream, call), *coders)
         raise TypeError(f"{method} is of a kind that no service here has")
 
-    def _unary(self, behaviour: Callable, call: Call) -> Callable:
+    def _unary(self, behavior: Callable, call: Call) -> Callable:
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> Any:
-            async with self._around(call, context, self._watchers, self._admit):
-                if call.method in QUEUED:
-                    # To read a message costs half as much as to refuse a call for good.
-                    self._check_room(call.caller)
-                return await behaviour(await only(requests), context)
+            async with self._around(call, context, behavior):
+                return await behavior(await single_message(requests), context)
 
         return around
 
-    def _stream(self, behaviour: Callable, call: Call) -> Callable:
+    def _stream(self, behavior: Callable, call: Call) -> Callable:
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> AsyncIterator:
-            admit = self._admit_stream if call.method == STREAM else self._admit
-            async with self._around(call, context, self._watchers, admit):
-                async for response in behaviour(begun_in_time(requests), context):
+            async with self._around(call, context, behavior):
+                async for response in behavior(with_first_message_deadline(requests), context):
                     yield response
 
         return around
 
-    def _check(self, behaviour: Callable, call: Call) -> Callable:
-        async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> Any:
-            async with self._around(call, context, (), self._admit_probe):
-                return await behaviour(await only(requests), context)
-
-        return around
-
-    def _watch(self, behaviour: Callable, call: Call) -> Callable:
+    def _watch(self, behavior: Callable, call: Call) -> Callable:
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> AsyncIterator:
-            async with self._around(call, context, (), self._admit_probe):
+            async with self._around(call, context, behavior):
                 answers = _Answers()
-                telling = asyncio.create_task(behaviour(await only(requests), answers))
+                watching = asyncio.create_task(behavior(await single_message(requests), answers))
                 try:
                     while True:
                         yield await answers.get()
                 finally:
-                    telling.cancel()
+                    watching.cancel()
 
         return around
 
-    def _admit_probe(self, call: Call) -> Sequence[Slots]:
-        return (self._probes,)
-
-    def _admit_stream(self, call: Call) -> Sequence[Slots]:
-        return *self._admit(call), self._streams
-
-    def _admit(self, call: Call) -> Sequence[Slots]:
-        call.account = authenticate(call.metadata, self._tokens)
-        if self._draining:
-            raise Draining("the server is shutting down; try another one")
-        return (self._calls,)
+    def _admit(self, call: Call, behavior: Callable) -> Places:
+        if call.method.startswith(HEALTH):
+            return self._guard.take(call, [self._probes])
+        is_stream, is_queued = getattr(behavior, "is_stream", False), getattr(behavior, "is_queued", False)
+        return self._guard.admit(call, stream=is_stream, queued=is_queued)
 
     @asynccontextmanager
-    async def _around(
-        self,
-        call: Call,
-        context: grpc.aio.ServicerContext,
-        watchers: Sequence[Watcher],
-        admit: Callable[[Call], Sequence[Slots]],
-    ) -> AsyncIterator[None]:
-        """`admit` raises for a call that may not be, and has what it takes a place of."""
+    async def _around(self, call: Call, context: grpc.aio.ServicerContext, behavior: Callable) -> AsyncIterator[None]:
         call.peer = _peer(context)
-        enter(call, watchers)
-        for watcher in watchers:
-            watcher.began(call)
+        left = context.time_remaining()
+        call.deadline = None if left is None else time.monotonic() + left
         answer = ((REQUEST_ID, call.request_id),)
         context.set_trailing_metadata(answer)
         try:
-            for slots in admit(call):
-                slots.take()
-                # Not when the handler is done: the answer still has to travel.
-                context.add_done_callback(lambda _, slots=slots: slots.give_back())
-            yield
-            call.code = _own_code(context)
+            with self._guard.watch(call, is_probe=call.method.startswith(HEALTH)), _translated(call):
+                places = self._admit(call, behavior)
+                # Not at the end of the handler: the answer still has to travel.
+                context.add_done_callback(lambda _: places.release())
+                try:
+                    yield
+                finally:
+                    call.code = _own_code(context)
+        except ServiceError as error:
+            await context.abort(code_of(error), str(error), (*trailing_metadata(error), *answer))
         except grpc.aio.AbortError:
-            call.code = _own_code(context)
             raise
         except Exception as error:
-            await _end(call, context, error, answer)
-        finally:
-            if call.code is not grpc.StatusCode.OK:
-                # Whatever came of it here, a caller whose deadline has passed is told that.
-                remaining = context.time_remaining()
-                late = remaining is not None and remaining <= 0.0
-                call.code = grpc.StatusCode.DEADLINE_EXCEEDED if late else call.code or grpc.StatusCode.CANCELLED
-            call.seconds = time.perf_counter() - call.started
-            for watcher in watchers:
-                watcher.ended(call)
+            log.error("%s failed, request id %s", call.method, call.request_id, exc_info=error)
+            message = f"internal error; request id {call.request_id}"
+            await context.abort(grpc.StatusCode.INTERNAL, message, answer)
+
+
+class _translated:  # noqa: N801 - used as a function
+    """Turns what gRPC and protobuf raise into errors of the domain."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DecodeError):
+            raise InvalidInput("", "the bytes of a message are not one of this method") from None
+        if isinstance(error, NotImplementedError):
+            raise MethodNotServed(f"{self._call.method} is not served here") from None
 
 
 class _Answers(asyncio.Queue[Any]):
-    """What the health service writes to in place of its caller: it holds a lock meanwhile, and one caller who does not
-    read would hold up every other, and the server's start and end."""
+    """What the health service writes to in place of its caller.
+
+    The service holds a lock while it writes, so one caller who does not read would hold up every other one, and the
+    server's start and end.
+    """
 
     async def write(self, answer: Any) -> None:
-        """See `grpc.aio.ServicerContext`."""
+        """Queue an answer, in place of `grpc.aio.ServicerContext.write`."""
         self.put_nowait(answer)
 
 
-async def _end(call: Call, context: grpc.aio.ServicerContext, error: Exception, answer: tuple) -> None:
-    """Aborts the call, which raises."""
-    match error:
-        case ServiceError():
-            call.code = code_of(error)
-            await context.abort(call.code, str(error), (*trailing_metadata(error), *answer))
-        case DecodeError():
-            call.code = grpc.StatusCode.INVALID_ARGUMENT
-            await context.abort(call.code, "the bytes of a message are not one of this method", answer)
-        case NotImplementedError():
-            call.code = grpc.StatusCode.UNIMPLEMENTED
-            await context.abort(call.code, f"{call.method} is not served here", answer)
-    call.code = grpc.StatusCode.INTERNAL
-    log.error("%s failed, request id %s", call.method, call.request_id, exc_info=error)
-    await context.abort(call.code, f"internal error; request id {call.request_id}", answer)
-
-
-def _own_code(context: grpc.aio.ServicerContext) -> grpc.StatusCode:
-    """What the handler itself has set, OK for nothing. gRPC gives it back as a number."""
-    code = context.code() or 0
-    return code if isinstance(code, grpc.StatusCode) else _BY_NUMBER[code]
+def _own_code(context: grpc.aio.ServicerContext) -> grpc.StatusCode | None:
+    """Return the code that the handler itself has set, None for none. gRPC returns it as a number."""
+    code = context.code()
+    return code if code is None or isinstance(code, grpc.StatusCode) else _BY_NUMBER[code]
 
 
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def _peer(context: grpc.aio.ServicerContext) -> str:
-    """The name in the client's certificate where it has shown one, else its address."""
-    names = context.auth_context().get("x509_common_name")
+    """Return the name in the client's certificate where it has shown one, else its address."""
+    names: Sequence[bytes] = context.auth_context().get("x509_common_name")
     return f"cn:{names[0].decode('utf-8', 'replace')}" if names else context.peer()
 
 
-MESSAGE_SECONDS = 120.0
-"""From a call's head to the end of its message, or of a stream's first one: 64 MiB at 5 Mbit/s."""
-
-_MOMENT_SECONDS, _INSTANT_SECONDS = 0.1, 0.005
-"""In which gRPC tells that a call whose messages have ended was cut off: at leisure for an error, soon for a stream."""
-
-
 async def _first(requests: AsyncIterator) -> Any:
-    """A call's first message, None for none. The wait is bounded: what never comes would hold its place for good."""
+    """Return a call's first message, None for none. The wait is bounded: a silent call holds a place."""
     try:
         async with asyncio.timeout(MESSAGE_SECONDS):
             return await anext(aiter(requests), None)
@@ -242,22 +194,27 @@ async def _first(requests: AsyncIterator) -> Any:
         raise DeadlinePassed(f"the call's message has not come within {MESSAGE_SECONDS:g} s") from None
 
 
-async def only(requests: AsyncIterator) -> Any:
-    """The message of a call that has one; raises DeadlinePassed or InvalidInput where none comes."""
+async def single_message(requests: AsyncIterator) -> Any:
+    """Return the message of a call that has one.
+
+    Raises:
+        DeadlinePassed: It has not come in time.
+        InvalidInput: The call has ended without a message.
+    """
     request = await _first(requests)
     if request is None:
         # A message that was cut off or too large looks like none, and gRPC ends the call itself a moment later.
-        await asyncio.sleep(_MOMENT_SECONDS)
+        await asyncio.sleep(_CUT_OFF_SECONDS)
         raise InvalidInput("", "the call has no message")
     return request
 
 
-async def begun_in_time(requests: AsyncIterator) -> AsyncIterator:
-    """All messages of a call, the first of them in time; raises as `only`, but ends where there is none."""
+async def with_first_message_deadline(requests: AsyncIterator) -> AsyncIterator:
+    """Yield all messages of a call. Raises DeadlinePassed when the first one has not come in time."""
     first = await _first(requests)
     if first is not None:
         yield first
         async for request in requests:
             yield request
         # A caller that has gone looks like one that has nothing more to send.
-        await asyncio.sleep(_INSTANT_SECONDS)
+        await asyncio.sleep(_STREAM_CUT_OFF_SECONDS)

@@ -15,8 +15,9 @@ from ..errors import InvalidInput, ModelNotFound
 from ..imaging.fit import MAX_SIZE, MIN_SIZE, Fit
 from ..scheduler import Scheduler, Ticket
 from ..stylizer import Options, Source, Stylizer, WeightedStyle
-from ..telemetry.calls import caller, deadline
+from ..telemetry.calls import current
 from . import tensors
+from .interceptor import queued
 from .loaded import Loaded
 
 MODEL = "stylewire"
@@ -87,6 +88,7 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
             outputs=[tensor(name=OUTPUT, datatype=tensors.FP32, shape=shape)],
         )
 
+    @queued
     async def ModelInfer(
         self, request: oip.ModelInferRequest, context: grpc.aio.ServicerContext
     ) -> oip.ModelInferResponse:
@@ -98,8 +100,8 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
             return self._infer(stylizer, request, ticket)
 
         size = str(_value(request.parameters["size"]))[:_SIZE_DIGITS] if "size" in request.parameters else ""
-        kind = ("oip", size, request.ByteSize().bit_length())
-        response = await self._scheduler.run(work, caller(context), deadline(context), kind)
+        call, kind = current(), ("oip", size, request.ByteSize().bit_length())
+        response = await self._scheduler.run(work, call.caller, call.deadline, kind)
         response.model_name, response.model_version, response.id = MODEL, model.edition, request.id
         return response
 

@@ -1,4 +1,4 @@
-"""Each error of the domain with its gRPC status, and the details that it carries."""
+"""The details of an error, as gRPC carries them."""
 
 import math
 
@@ -6,65 +6,29 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from ..errors import (
-    DeadlinePassed,
-    Draining,
-    EngineFailed,
-    Exhausted,
-    InvalidInput,
-    ModelNotFound,
-    NotReady,
-    QueueFull,
-    RateLimited,
-    ServiceError,
-    StoreFailed,
-    StyleDamaged,
-    StyleExists,
-    StyleMismatch,
-    StyleNotFound,
-    TooMany,
-    Unauthenticated,
-)
+from ..errors import InvalidInput, ResourceExhausted, ServiceError
+from ..statuses import status_of
 
 DETAILS_KEY = "grpc-status-details-bin"
-"""Metadata key of a serialised google.rpc.Status (gRPC's richer error model)."""
+"""Metadata key of a serialized google.rpc.Status (gRPC's richer error model)."""
 
 _PATIENCE_SECONDS = 10.0
 
-_CODES: dict[type[ServiceError], grpc.StatusCode] = {
-    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
-    StyleNotFound: grpc.StatusCode.NOT_FOUND,
-    StyleExists: grpc.StatusCode.ALREADY_EXISTS,
-    StyleMismatch: grpc.StatusCode.FAILED_PRECONDITION,
-    StyleDamaged: grpc.StatusCode.DATA_LOSS,
-    # A full disk or a read-only folder stays so until somebody sees to it: not to be tried again.
-    StoreFailed: grpc.StatusCode.FAILED_PRECONDITION,
-    ModelNotFound: grpc.StatusCode.NOT_FOUND,
-    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
-    QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    TooMany: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
-    Draining: grpc.StatusCode.UNAVAILABLE,
-    NotReady: grpc.StatusCode.UNAVAILABLE,
-    EngineFailed: grpc.StatusCode.UNAVAILABLE,
-}
-
 
 def code_of(error: ServiceError) -> grpc.StatusCode:
-    """The status code of an error."""
-    return _CODES[type(error)]
+    """Return the gRPC status code of an error."""
+    return status_of(error).grpc
 
 
 def trailing_metadata(error: ServiceError) -> tuple[tuple[str, str | bytes], ...]:
-    """The error's details as trailing metadata; empty for an error that has none."""
+    """Return the error's details as trailing metadata; empty for an error that has none."""
     pushback: tuple[tuple[str, str], ...] = ()
     detail: error_details_pb2.BadRequest | error_details_pb2.RetryInfo
     match error:
         case InvalidInput():
             violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
             detail = error_details_pb2.BadRequest(field_violations=[violation])
-        case Exhausted():
+        case ResourceExhausted():
             delay = duration_pb2.Duration()
             delay.FromMicroseconds(int(error.retry_after * 1e6))
             detail = error_details_pb2.RetryInfo(retry_delay=delay)

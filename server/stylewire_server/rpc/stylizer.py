@@ -11,8 +11,9 @@ from stylewire.v1 import stylizer_pb2_grpc
 from ..scheduler import Scheduler, Ticket
 from ..styles.file import KeptStyle
 from ..stylizer import Stylized
-from ..telemetry.calls import caller, deadline
+from ..telemetry.calls import current
 from . import messages
+from .interceptor import queued, stream
 from .loaded import Loaded
 from .stream import Frames
 
@@ -29,6 +30,7 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         self._scheduler = scheduler
         self._loaded = loaded
 
+    @queued
     async def Stylize(self, request: pb.StylizeRequest, context: grpc.aio.ServicerContext) -> pb.StylizeResponse:
         """One picture in one or several styles."""
         stylizer, model = self._loaded.get()
@@ -39,21 +41,24 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         def work(ticket: Ticket) -> tuple[Stylized, float]:
             return stylizer.stylize(content, styles, options, ticket.check), ticket.queue_ms
 
-        kind = messages.kind(content, options)
-        result, queue_ms = await self._scheduler.run(work, caller(context), deadline(context), kind)
+        call, kind = current(), messages.kind(content, options)
+        result, queue_ms = await self._scheduler.run(work, call.caller, call.deadline, kind)
         return messages.response(result, model.edition, queue_ms)
 
+    @stream
     async def StylizeStream(
         self, requests: AsyncIterator[pb.StylizeStreamRequest], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.StylizeResponse]:
         """Frames in one style, in order."""
         stylizer, model = self._loaded.get()
-        frames = Frames(requests, stylizer, self._scheduler, caller(context), deadline(context), model.edition)
+        call = current()
+        frames = Frames(requests, stylizer, self._scheduler, call.caller, call.deadline, model.edition)
         # A generator that waits in its yield does not hear of a call's end before it is collected.
         context.add_done_callback(lambda _: frames.cancel())
         async for response in frames:
             yield response
 
+    @queued
     async def CreateStyle(self, request: pb.CreateStyleRequest, context: grpc.aio.ServicerContext) -> pb.Style:
         """Keeps a picture or a blend under a name."""
         stylizer, _ = self._loaded.get()
@@ -62,7 +67,8 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         def work(ticket: Ticket) -> KeptStyle:
             return stylizer.create_style(request.name, styles, request.overwrite, ticket.check)
 
-        return messages.style(await self._scheduler.run(work, caller(context), deadline(context), messages.STYLES))
+        call = current()
+        return messages.style(await self._scheduler.run(work, call.caller, call.deadline, messages.STYLES))
 
     async def GetStyle(self, request: pb.GetStyleRequest, context: grpc.aio.ServicerContext) -> pb.Style:
         """One named style."""

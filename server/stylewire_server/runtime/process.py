@@ -5,9 +5,9 @@ import sys
 import threading
 from typing import TextIO
 
+from ..admission import tokens
 from ..engine.base import EngineError
 from ..models.network import WeightsError
-from ..rpc import tokens
 from ..settings import ServeSettings
 from ..styles import storage
 from ..telemetry import logs, metrics, tracing

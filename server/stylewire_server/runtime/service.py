@@ -11,15 +11,16 @@ from stylewire.oip import open_inference_pb2_grpc
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 
+from ..admission.guard import Guard
+from ..admission.open_calls import OpenCallLimit
+from ..admission.tokens import TokenFile
 from ..engine.watchdog import WatchedEngine
 from ..models.network import Network
 from ..rpc.interceptor import CallInterceptor
 from ..rpc.loaded import Loaded
-from ..rpc.open_calls import Slots
 from ..rpc.open_inference import OpenInferenceServicer
 from ..rpc.server import add_reflection
 from ..rpc.stylizer import StylizerServicer
-from ..rpc.tokens import TokenFile
 from ..scheduler import Scheduler
 from ..settings import ServeSettings
 from ..stylizer import Stylizer
@@ -107,9 +108,11 @@ class _Service:
         self._loaded = Loaded()
         self._stylizer = StylizerServicer(self._scheduler, self._loaded)
         self._oip = OpenInferenceServicer(self._scheduler, self._loaded)
-        self._calls = Slots(settings.max_calls, "calls")
+        self._calls = OpenCallLimit(settings.max_calls, "calls")
         tokens, watchers, tls = self._tokens(), self._watchers(), self._tls()
-        self._interceptor = self._call_interceptor(tokens, watchers)
+        streams = OpenCallLimit(settings.max_streams, "streams")
+        self._guard = Guard(tokens, self._calls, streams, self._scheduler.check_room, watchers)
+        self._interceptor = CallInterceptor(self._guard, OpenCallLimit(settings.max_calls, "probes"))
         self._web = None
         if settings.http_port is not None:
             self._web = Web(settings, share_port, self._scheduler, self._loaded, tokens, self._calls, watchers, tls)
@@ -167,11 +170,6 @@ class _Service:
         if self._tracing is not None:
             watchers.append(self._tracing)
         return watchers
-
-    def _call_interceptor(self, tokens: TokenFile | None, watchers: list[Watcher]) -> CallInterceptor:
-        streams = Slots(self._settings.max_streams, "streams")
-        probes = Slots(self._settings.max_calls, "probes")
-        return CallInterceptor(tokens, self._calls, streams, probes, self._scheduler.check_room, watchers)
 
     def _grpc_server(self) -> grpc.aio.Server:
         settings = self._settings
@@ -278,14 +276,14 @@ class _Service:
     async def _drain(self) -> None:
         systemd.stopping()
         log.info("draining: %d calls running, %d waiting", self._scheduler.running, self._scheduler.waiting)
-        self._interceptor.drain()
+        self._guard.draining = True
         if self._web is not None:
             self._web.drain()
         self._oip.drain()
         await self._checks.enter_graceful_shutdown()
         try:
             async with asyncio.timeout(self._settings.grace):
-                await self._calls.all_free()
+                await self._calls.wait_idle()
                 # What the kernel has of an answer is lost where the process ends before its reader has taken it.
                 while unsent_bytes():  # noqa: ASYNC110 - the kernel tells nobody
                     await asyncio.sleep(_LOOK_SECONDS)

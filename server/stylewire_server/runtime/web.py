@@ -4,9 +4,9 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..admission.open_calls import OpenCallLimit
+from ..admission.tokens import TokenFile
 from ..rpc.loaded import Loaded
-from ..rpc.open_calls import Slots
-from ..rpc.tokens import TokenFile
 from ..scheduler import Scheduler
 from ..settings import ServeSettings
 from ..telemetry.calls import Watcher
@@ -48,7 +48,7 @@ class Web:
         scheduler: Scheduler,
         loaded: Loaded,
         tokens: TokenFile | None,
-        calls: Slots,
+        calls: OpenCallLimit,
         watchers: Sequence[Watcher],
         tls: TlsFiles | None,
     ) -> None:

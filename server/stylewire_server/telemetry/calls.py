@@ -1,4 +1,4 @@
-"""What is known of a call besides its message: who calls, under which id, how it went."""
+"""What is known of a call besides its message: who calls, under which id, how it went. Knows no wire."""
 
 import re
 import time
@@ -8,12 +8,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import grpc
-import grpc.aio
 
+from ..errors import ServiceError
 from . import stages
 
 REQUEST_ID = "x-request-id"
-"""Metadata key: of the caller's own id for the call, and of the one that comes back with the answer."""
+"""Metadata key of the caller's own id for the call. The answer carries the id under the same key."""
 
 _ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
@@ -27,11 +27,14 @@ class Call:
     Attributes:
         method: As /stylewire.v1.Stylizer/Stylize.
         request_id: The caller's, else a fresh one.
-        account: Name of the token; empty where none is asked for.
+        metadata: Its headers.
+        account: Name of the token's owner; empty where no token is asked for.
         peer: Address of the other end.
+        deadline: On the clock of `time.monotonic`, in seconds; None for none.
         code: How it ended; None while it runs.
-        seconds: That it took; 0 while it runs.
+        seconds: How long it took; 0 while it runs.
         stages: Seconds spent in each stage.
+        evicted: Why another caller has taken its place; None if none has.
     """
 
     method: str
@@ -39,35 +42,44 @@ class Call:
     metadata: Metadata = ()
     account: str = ""
     peer: str = ""
+    deadline: float | None = None
     code: grpc.StatusCode | None = None
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
+    evicted: ServiceError | None = None
 
     @property
     def caller(self) -> str:
-        """Whose turn the call takes in the queue: the token's name, else the connection."""
+        """Whose turn the call takes in the queue, and whose share it takes: the account, else the connection."""
         return self.account or self.peer
+
+    def finish(self) -> None:
+        """Set code and seconds. A call that has failed after its deadline counts as late, whatever came of it."""
+        if self.code is not grpc.StatusCode.OK:
+            is_late = self.deadline is not None and time.monotonic() >= self.deadline
+            self.code = grpc.StatusCode.DEADLINE_EXCEEDED if is_late else self.code or grpc.StatusCode.CANCELLED
+        self.seconds = time.perf_counter() - self.started
 
 
 class Watcher:
-    """Sees calls begin, pass their stages and end. Stages come from several threads."""
+    """Base class of what is told of every call. `passed` is called from several threads."""
 
     def began(self, call: Call) -> None:
-        """A call of one of this server's own services has come in."""
+        """Note that a call has come in."""
 
     def passed(self, call: Call, stage: str, start: float, end: float) -> None:
-        """A stage is over; seconds on the clock of `time.perf_counter`."""
+        """Note that a stage of a call is over; seconds on the clock of `time.perf_counter`."""
 
     def ended(self, call: Call) -> None:
-        """The call is over: code and seconds are set."""
+        """Note that a call is over: its code and seconds are set."""
 
 
 _current: ContextVar[Call | None] = ContextVar("call", default=None)
 
 
 def enter(call: Call, watchers: Sequence[Watcher]) -> None:
-    """Makes this the call that the current task works for."""
+    """Make this the call that the current task works for."""
     _current.set(call)
 
     def passed(stage: str, start: float, end: float) -> None:
@@ -78,20 +90,20 @@ def enter(call: Call, watchers: Sequence[Watcher]) -> None:
     stages.observer.set(passed)
 
 
-def caller(context: grpc.aio.ServicerContext) -> str:
-    """Whose turn the current call takes in the queue."""
+def current() -> Call:
+    """Return the call that the current task works for.
+
+    Raises:
+        LookupError: It works for none.
+    """
     call = _current.get()
-    return call.caller if call is not None else context.peer()
-
-
-def deadline(context: grpc.aio.ServicerContext) -> float | None:
-    """The call's deadline on the clock of `time.monotonic`, in seconds; None for none."""
-    remaining = context.time_remaining()
-    return None if remaining is None else time.monotonic() + remaining
+    if call is None:
+        raise LookupError("no call is being served")
+    return call
 
 
 def value_of(metadata: Metadata, key: str) -> str:
-    """The first text value under that key; empty where there is none."""
+    """Return the first text value under a key; empty where there is none."""
     for name, value in metadata:
         if name == key:
             return value if isinstance(value, str) else ""
@@ -99,6 +111,6 @@ def value_of(metadata: Metadata, key: str) -> str:
 
 
 def request_id(metadata: Metadata) -> str:
-    """The caller's id if it can stand in a log line, else a fresh one."""
+    """Return the caller's id if it is safe in a log line, else a fresh one."""
     given = value_of(metadata, REQUEST_ID)
     return given if _ID.fullmatch(given) else uuid.uuid4().hex

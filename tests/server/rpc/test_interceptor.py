@@ -16,13 +16,14 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from PIL import Image
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
+from stylewire_server.admission.guard import Guard
+from stylewire_server.admission.open_calls import OpenCallLimit
 from stylewire_server.engine.openvino import OpenVinoEngine
 from stylewire_server.imaging.limits import ImageLimits
 from stylewire_server.models.lite import lite
 from stylewire_server.rpc import interceptor
 from stylewire_server.rpc.interceptor import CallInterceptor
 from stylewire_server.rpc.loaded import Loaded
-from stylewire_server.rpc.open_calls import Slots
 from stylewire_server.rpc.stylizer import StylizerServicer
 from stylewire_server.scheduler import Scheduler
 from stylewire_server.styles.storage import open_blobs
@@ -59,17 +60,17 @@ class Serving:
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self.calls, self.streams, self.probes = (
-            Slots(CALLS, "calls"),
-            Slots(STREAMS, "streams"),
-            Slots(PROBES, "probes"),
+            OpenCallLimit(CALLS, "calls"),
+            OpenCallLimit(STREAMS, "streams"),
+            OpenCallLimit(PROBES, "probes"),
         )
         self.ended = Ended()
         self.port = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(30)
 
     async def _start(self) -> int:
         self._scheduler = Scheduler(2, 8)
-        slots = self.calls, self.streams, self.probes
-        around = CallInterceptor(None, *slots, self._scheduler.check_room, [self.ended])
+        guard = Guard(None, self.calls, self.streams, self._scheduler.check_room, [self.ended])
+        around = CallInterceptor(guard, self.probes)
         self._server = grpc.aio.server(interceptors=[around])
         loaded = Loaded()
         loaded.put(self._stylizer, pb.Model(edition="lite"))

@@ -166,7 +166,7 @@ KEY = "authorization"
 _SCHEME = "bearer "
 
 
-def authenticate(metadata: Metadata, tokens: TokenFile | None) -> str:
+def authenticate(metadata: Metadata, peer: str, tokens: TokenFile | None) -> str:
     """The name of the token's account; empty where the server asks for no token.
 
     Raises:

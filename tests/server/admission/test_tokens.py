@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stylewire_server.rpc.tokens import Bucket, TokenFile, TokenFileError, new_token
+from stylewire_server.admission.tokens import Bucket, TokenFile, TokenFileError, new_token
 
 
 class Clock:
