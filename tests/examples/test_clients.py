@@ -1,0 +1,100 @@
+"""The example clients in other languages, run as their readers would run them: over TLS, with a token."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from stylewire_server.rpc.tokens import new_token
+from stylewire_server.testing import ServerProcess
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIENTS = ROOT / "examples" / "clients"
+ARGUMENTS = [str(ROOT / "examples" / "content" / "coffee.jpg"), str(ROOT / "examples" / "style" / "waves.jpg")]
+
+DEBIAN_GO = Path("/usr/share/gocode/src")
+"""Where Debian's golang-*-dev packages put their sources."""
+
+
+def run(command: list[str], folder: Path, env: dict[str, str] | None = None) -> str:
+    """What a command prints; a failure shows its error output."""
+    environment = {**os.environ, **(env or {})}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def guarded(authority, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A server with TLS and one token, as the environment that the example clients read."""
+    folder = tmp_path
+    token, entry = new_token("example", None)
+    (folder / "tokens").write_text(entry + "\n")
+    (folder / "tokens").chmod(0o600)
+    certificate, key = authority.issue("server")
+    server = ServerProcess(
+        "--model", "lite", "--tls-cert", certificate, "--tls-key", key, "--tokens", folder / "tokens",
+        "--data-dir", folder / "styles",
+    )  # fmt: skip
+    yield {
+        "STYLEWIRE_TARGET": f"localhost:{server.port}",
+        "STYLEWIRE_CA": str(authority.certificate),
+        "STYLEWIRE_TOKEN": token,
+    }
+    assert server.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Runs the Node client in a copy of its folder, with its packages installed there."""
+    if shutil.which("npm") is None:
+        pytest.skip("no npm: Node.js is needed for this client")
+    # The script finds the contract beside the examples.
+    root = tmp_path_factory.mktemp("node")
+    shutil.copytree(ROOT / "proto", root / "proto")
+    folder = shutil.copytree(
+        CLIENTS / "node", root / "examples" / "clients" / "node", ignore=shutil.ignore_patterns("node_modules")
+    )
+    install = ["npm", "install", "--silent", "--no-audit", "--no-fund"]
+    done = subprocess.run(install, cwd=folder, capture_output=True, text=True, timeout=240)
+    if done.returncode:
+        pytest.skip(f"npm cannot install the packages: {done.stderr[-200:]}")
+    return lambda out, env: run(["node", "stylize.mjs", *ARGUMENTS, str(out)], folder, env)
+
+
+@pytest.fixture(scope="module")
+def go(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Builds the Go client from Debian's packages and runs it."""
+    needed = [DEBIAN_GO / name for name in ("google.golang.org/grpc", "google.golang.org/protobuf")]
+    tools = [shutil.which(name) for name in ("go", "protoc", "protoc-gen-go-grpc")]
+    if not all(tools) or not all(path.is_dir() for path in needed):
+        pytest.skip(
+            "no Go with gRPC: apt install golang-go protobuf-compiler protoc-gen-go-grpc golang-google-grpc-dev"
+        )
+    work = tmp_path_factory.mktemp("go")
+    env = {"GO111MODULE": "off", "GOPATH": f"{work}:{DEBIAN_GO.parent}", "GOCACHE": str(work / "cache")}
+    plugin, binary, source = work / "protoc-gen-go", work / "stylize", work / "src"
+    source.mkdir()
+    run(["go", "build", "-o", str(plugin), "google.golang.org/protobuf/cmd/protoc-gen-go"], work, env)
+    stubs = [f"--plugin={plugin}", f"--go_out={source}", f"--go-grpc_out={source}", "stylewire/v1/stylizer.proto"]
+    run(["protoc", f"--proto_path={ROOT / 'proto'}", *stubs], work)
+    run(["go", "build", "-tags", "debian", "-o", str(binary), "."], CLIENTS / "go", env)
+    return lambda out, env: run([str(binary), *ARGUMENTS, str(out)], work, env)
+
+
+@pytest.mark.parametrize("language", ["node", "go"])
+def test_each_example_client_does_all_it_shows(
+    language: str, guarded: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    printed = request.getfixturevalue(language)(tmp_path, guarded).lower()
+    assert "frames 20" in printed
+    assert "deadline deadline" in printed
+    assert "cancel cancel" in printed
+    assert "options.strength" in printed and "from 0 to 1" in printed
+    for name in ("named", "blend"):
+        with Image.open(tmp_path / f"{name}.jpg") as picture:
+            assert picture.convert("L").getextrema() > (0, 0)
+    assert (tmp_path / "named.jpg").read_bytes() != (tmp_path / "blend.jpg").read_bytes()
