@@ -19,22 +19,30 @@ class Engine(Protocol):
         name: "openvino" or "tensorflow".
         precision: What the transformer computes in: "f32", "bf16" or "int8".
         style_dimension: Length D of a style vector.
+        norm_parameters: Number P of the transformer's scales and offsets, which a tuned style moves one by one.
     """
 
     name: str
     precision: str
     style_dimension: int
+    norm_parameters: int
 
     def predict(self, style: np.ndarray) -> np.ndarray:
         """Style [N,256,256,3], float32 in 0..1 or uint8, to style vectors, float32 [N,D]."""
         ...
 
     def transform(self, content: np.ndarray, vector: np.ndarray) -> np.ndarray:
-        """Content [N,H,W,3], float32 in 0..1 or uint8, in the style of vector, float32 [N,D].
+        """Content [N,H,W,3], float32 in 0..1 or uint8, in a style, float32 [N,D], or [N,D+P] for a tuned one.
 
         The picture has the content's shape and type; H and W are any from 16 pixels up.
         """
         ...
+
+
+def with_tuning(style: np.ndarray, length: int) -> np.ndarray:
+    """Return a style [N,D] or [N,D+P] with D+P = `length` numbers; one without a tuning gets one of zeros."""
+    missing = length - style.shape[1]
+    return np.pad(style, ((0, 0), (0, missing))) if missing else style
 
 
 def pad_to_multiple(content: np.ndarray) -> np.ndarray:

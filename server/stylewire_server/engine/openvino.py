@@ -13,7 +13,7 @@ from openvino.preprocess import PrePostProcessor
 
 from ..models.network import Network
 from . import graph_cache
-from .base import pad_to_multiple
+from .base import pad_to_multiple, with_tuning
 
 U8 = np.dtype(np.uint8)
 
@@ -92,6 +92,7 @@ class OpenVinoEngine:
         if kept is not None:
             graph_cache.seal(kept)
         self.precision = "int8" if quantised else beside.precision
+        self.norm_parameters = beside.style_length - network.style_dimension
 
     def predict(self, style: np.ndarray) -> np.ndarray:
         """See `Engine.predict`."""
@@ -101,7 +102,8 @@ class OpenVinoEngine:
     def transform(self, content: np.ndarray, vector: np.ndarray) -> np.ndarray:
         """See `Engine.transform`."""
         height, width = content.shape[1:3]
-        return self._transform(pad_to_multiple(content), vector)[:, :height, :width]
+        style = with_tuning(vector, self.style_dimension + self.norm_parameters)
+        return self._transform(pad_to_multiple(content), style)[:, :height, :width]
 
 
 Read = Callable[[ov.Core], ov.Model]
@@ -113,9 +115,11 @@ class _Half:
 
     Attributes:
         precision: What it computes in, which is not what was asked for where the CPU cannot.
+        style_length: Numbers of a style, D+P, that the transformer takes.
     """
 
     precision: str
+    style_length: int
 
     def __init__(
         self, core: ov.Core, read: Read, on_bytes: Convert, config: dict[str, str], precision: str, streams: int
@@ -139,6 +143,7 @@ class _Half:
         with self._lock:
             if dtype not in self._requests:
                 model = self._read(self._core)
+                self.style_length = model.inputs[-1].get_partial_shape()[1].get_max_length()
                 if dtype == U8:
                     model = self._on_bytes(model)
                 runnable = self._core.compile_model(model, "CPU", self._config)

@@ -9,7 +9,10 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from ..models.full import STYLE_DIMENSION
 from ..models.network import CONTENT, PICTURE, STYLE, VECTOR, Frozen
-from .base import pad_to_multiple
+from ..models.transformer import STYLE_LAYERS
+from .base import pad_to_multiple, with_tuning
+
+_TUNING = "tuning"
 
 
 class TensorFlowEngine:
@@ -27,8 +30,8 @@ class TensorFlowEngine:
     def __init__(self, frozen: Frozen, threads: int = 0) -> None:
         if threads:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
-        self._predict = _function(frozen.predictor, [STYLE], VECTOR)
-        self._transform = _function(frozen.transformer, [CONTENT, VECTOR], PICTURE)
+        self._predict = _function(_graph_def(frozen.predictor), [STYLE], VECTOR)
+        self._transform, self.norm_parameters = _tunable(_graph_def(frozen.transformer))
 
     def predict(self, style: np.ndarray) -> np.ndarray:
         """See `Engine.predict`."""
@@ -39,7 +42,9 @@ class TensorFlowEngine:
         """See `Engine.transform`."""
         height, width = content.shape[1:3]
         pixels = tf.constant(_levels(pad_to_multiple(content)))
-        picture = self._transform(pixels, tf.constant(vector[:, np.newaxis, np.newaxis, :])).numpy()
+        style = with_tuning(vector, self.style_dimension + self.norm_parameters)
+        parts = np.split(style[:, np.newaxis, np.newaxis, :], [self.style_dimension], axis=-1)
+        picture = self._transform(pixels, *(tf.constant(part) for part in parts)).numpy()
         picture = picture[:, :height, :width]
         return np.rint(picture * 255.0).astype(np.uint8) if content.dtype == np.uint8 else picture
 
@@ -48,9 +53,36 @@ def _levels(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.float32) / np.float32(255.0) if pixels.dtype == np.uint8 else pixels
 
 
-def _function(path: Path, feeds: list[str], fetch: str) -> Callable[..., tf.Tensor]:
-    """A frozen GraphDef file as a function of the tensors named by feeds."""
-    graph_def = GraphDef.FromString(path.read_bytes())
+def _graph_def(path: Path) -> GraphDef:
+    return GraphDef.FromString(path.read_bytes())
+
+
+def _tunable(graph_def: GraphDef) -> tuple[Callable[..., tf.Tensor], int]:
+    """The transformer as a function of content, style vector [N,1,1,D] and tuning [N,1,1,P], and the number P.
+
+    The tuning's numbers are in the order of `transformer.style_layers`.
+    """
+    suffix = "/BiasAdd"
+    layers = sorted(node.name for node in graph_def.node if STYLE_LAYERS in node.name and node.name.endswith(suffix))
+    sizes: list[int] = []
+
+    def add_tuning() -> None:
+        vector = tf.compat.v1.placeholder(tf.float32, [None, 1, 1, None], name=VECTOR)
+        tuning = tf.compat.v1.placeholder(tf.float32, [None, 1, 1, None], name=_TUNING)
+        # The affine maps come from a first copy of the graph; the second one takes their tuned values.
+        values = tf.graph_util.import_graph_def(graph_def, {VECTOR: vector}, [f"{each}:0" for each in layers], "maps")
+        sizes.extend(value.shape[-1] for value in values)
+        tuned = (value + part for value, part in zip(values, tf.split(tuning, sizes, axis=-1), strict=True))
+        tf.graph_util.import_graph_def(graph_def, dict(zip(layers, tuned, strict=True)), name="tuned")
+
+    whole = tf.compat.v1.wrap_function(add_tuning, [])
+    graph = whole.graph
+    feeds = [graph.get_tensor_by_name(f"{name}:0") for name in (f"tuned/{CONTENT}", VECTOR, _TUNING)]
+    return whole.prune(feeds, graph.get_tensor_by_name(f"tuned/{PICTURE}:0")), sum(sizes)
+
+
+def _function(graph_def: GraphDef, feeds: list[str], fetch: str) -> Callable[..., tf.Tensor]:
+    """A frozen graph as a function of the tensors named by feeds."""
     whole = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph_def, name=""), [])
     graph = whole.graph
     return whole.prune(

@@ -39,6 +39,7 @@ class WatchedEngine:
         self.name = engine.name
         self.precision = engine.precision
         self.style_dimension = engine.style_dimension
+        self.norm_parameters = engine.norm_parameters
         self.busy_seconds = 0.0
 
     def predict(self, style: np.ndarray) -> np.ndarray:

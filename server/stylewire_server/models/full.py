@@ -22,7 +22,7 @@ FROZEN = Frozen(Path("predictor.pb"), Path("transformer.pb"))
 BOTH = frozenset({"predictor", "transformer"})
 """For `Network.bf16`: the check covers both halves at once."""
 
-FORMAT = 1
+FORMAT = 2
 """Of the folder; one that a later release cannot read gets another number."""
 
 STYLE_DIMENSION = 768

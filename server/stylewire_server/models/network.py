@@ -44,7 +44,8 @@ class Network:
         sha256: Over the files that the weights came from.
         verified: Whether those files are the published ones.
         predictor: Reads style [1,256,256,3] -> vector, any shape of D elements.
-        transformer: Reads (content [N,H,W,3], vector [N,D]) -> picture [N,H,W,3], H and W multiples of 4.
+        transformer: Reads (content [N,H,W,3], style [N,D+P]) -> picture [N,H,W,3], H and W multiples of 4; P is the
+            number of scales and offsets of its norms.
         bf16: Which of "predictor" and "transformer" may run in bf16: their pictures were found close to those in f32.
         int8: Reads the transformer quantised to int8, found close to f32; None where there is none.
         frozen: Where TensorFlow finds it; None where it has no TensorFlow graphs.

@@ -25,6 +25,9 @@ from openvino import opset13 as op
 EPSILON = 1e-5
 """Added to the variance of an instance norm in the SavedModel; the lite edition's file holds it as 127 * 7.874e-8."""
 
+STYLE_LAYERS = "style_params/"
+"""Where the names of the affine maps begin. A norm has two, `…/StyleNorm/Conv` (offset) and `…_1` (scale)."""
+
 PHASES = 4
 
 WIDE = 32
@@ -32,7 +35,11 @@ WIDE = 32
 
 
 def build(weights: Mapping[str, np.ndarray]) -> ov.Model:
-    """Graph of (content [N,H,W,3] in 0..1, vector [N,D]) -> picture [N,H,W,3] in 0..1; H, W multiples of 4.
+    """Graph of (content [N,H,W,3] in 0..1, style [N,D+P]) -> picture [N,H,W,3] in 0..1; H, W multiples of 4.
+
+    A style is a point in the space of the P scales and offsets of all norms. It comes as a style vector of D numbers,
+    which the network's own affine maps carry into that space, and a tuning of P numbers, which is added to the result.
+    With a tuning of zeros the picture is that of the vector, bit for bit.
 
     Args:
         weights: Under their TensorFlow names, kernels [out,in,kh,kw] as `…/weights` and biases [out] as
@@ -44,8 +51,10 @@ def build(weights: Mapping[str, np.ndarray]) -> ov.Model:
     dimension = weights["style_params/transformer/expand/conv3/conv/StyleNorm/Conv/weights"].shape[1]
     blocks = sum(bool(re.fullmatch(r"transformer/residual/residual\d+/conv1/weights", name)) for name in weights)
     content = op.parameter([-1, -1, -1, 3], np.float32, name="content")
-    vector = op.parameter([-1, dimension], np.float32, name="vector")
-    affines = _affines(weights, vector)
+    parameters = norm_parameters(weights)
+    style = op.parameter([-1, dimension + parameters], np.float32, name="style")
+    vector, tuning = op.variadic_split(style, op.constant(1), op.constant(np.array([dimension, parameters]))).outputs()
+    affines = _affines(weights, vector, tuning)
 
     def kernel(name: str) -> np.ndarray:
         return weights[f"{name}/weights"]
@@ -90,7 +99,7 @@ def build(weights: Mapping[str, np.ndarray]) -> ov.Model:
     x = _convolve(_pad(x, 4, 4), channels_first(to_phases(kernel(name))), 2)
     x = op.sigmoid(normalized_rows(x, name))
     picture = op.transpose(op.depth_to_space(x, "depth_first", 2), op.constant(np.array([0, 2, 3, 1])))
-    return ov.Model([picture], [content, vector], "transformer")
+    return ov.Model([picture], [content, style], "transformer")
 
 
 def to_phases(kernel: np.ndarray) -> np.ndarray:
@@ -129,24 +138,38 @@ def channels_first(kernel: np.ndarray) -> np.ndarray:
     return kernel.reshape(PHASES, outputs, *kernel.shape[1:]).swapaxes(0, 1).reshape(kernel.shape)
 
 
-def _affines(weights: Mapping[str, np.ndarray], vector: ov.Node) -> dict[str, tuple[ov.Output, ov.Output]]:
-    """Scale and offset [N,C,1,1] of every norm, from one product with the style vector."""
-    prefix, middle = "style_params/", "/StyleNorm/Conv"
-    names = sorted(name for name in weights if name.startswith(prefix) and name.endswith("/weights"))
-    kernels = [weights[name][:, :, 0, 0] for name in names]
-    biases = [weights[name.replace("/weights", "/Conv2D_bias")] for name in names]
+def style_layers(weights: Mapping[str, np.ndarray]) -> list[str]:
+    """Names of the affine maps from the style vector to scales and offsets, in the order of a tuning's numbers."""
+    suffix = "/weights"
+    names = (name.removesuffix(suffix) for name in weights if name.endswith(suffix))
+    return sorted((name for name in names if name.startswith(STYLE_LAYERS)), key=lambda name: f"{name}/")
+
+
+def norm_parameters(weights: Mapping[str, np.ndarray]) -> int:
+    """Return the number P of scales and offsets of all conditional norms."""
+    return sum(weights[f"{name}/Conv2D_bias"].size for name in style_layers(weights))
+
+
+def _affines(
+    weights: Mapping[str, np.ndarray], vector: ov.Output, tuning: ov.Output
+) -> dict[str, tuple[ov.Output, ov.Output]]:
+    """Scale and offset [N,C,1,1] of every norm: one product with the style vector, and the tuning."""
+    middle = "/StyleNorm/Conv"
+    names = style_layers(weights)
+    kernels = [weights[f"{name}/weights"][:, :, 0, 0] for name in names]
+    biases = [weights[f"{name}/Conv2D_bias"] for name in names]
     values = op.add(
         op.matmul(vector, op.constant(np.concatenate(kernels)), False, True),
         op.constant(np.concatenate(biases)[np.newaxis]),
     )
-    values = op.unsqueeze(values, op.constant(np.array([2, 3])))
+    values = op.unsqueeze(op.add(values, tuning), op.constant(np.array([2, 3])))
     lengths = op.constant(np.array([len(bias) for bias in biases]))
     parts = op.variadic_split(values, op.constant(1), lengths).outputs()
     by_name = dict(zip(names, parts, strict=True))
     return {
-        name[len(prefix) : name.index(middle)]: (by_name[name.replace(f"{middle}/", f"{middle}_1/")], by_name[name])
+        name[len(STYLE_LAYERS) : -len(middle)]: (by_name[f"{name}_1"], by_name[name])
         for name in names
-        if f"{middle}/" in name
+        if name.endswith(middle)
     }
 
 

@@ -11,7 +11,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from ..models.full import FROZEN, PREDICTOR, STYLE_DIMENSION, TRANSFORMER
 from ..models.network import CONTENT, PICTURE, STYLE, STYLE_SIDE, VECTOR, WeightsError
-from ..models.transformer import build
+from ..models.transformer import build, norm_parameters
 
 _SCOPE = "StatefulPartitionedCall/"
 
@@ -137,7 +137,7 @@ def convert(model: SavedModel, folder: Path) -> None:
         transformer = build(parts.weights)
     except (KeyError, IndexError) as error:
         raise WeightsError(f"the SavedModel's transformer has no layer {error}: it is another model") from None
-    found = transformer.input(1).get_partial_shape()[1].get_length()
+    found = transformer.input(1).get_partial_shape()[1].get_length() - norm_parameters(parts.weights)
     if found != STYLE_DIMENSION:
         raise WeightsError(f"the SavedModel's style vector has {found} values, expected {STYLE_DIMENSION}")
     ov.save_model(predictor, folder / PREDICTOR, compress_to_fp16=False)
