@@ -9,6 +9,7 @@ import platformdirs
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from .engine.memory import DEFAULT_BUDGET
 from .imaging.limits import ImageLimits
 
 _MOST = 2**31 - 1
@@ -16,9 +17,13 @@ _MOST = 2**31 - 1
 
 Count = Annotated[int, Field(ge=0, le=_MOST)]
 Positive = Annotated[int, Field(gt=0, le=_MOST)]
+Count64 = Annotated[int, Field(ge=0, lt=2**63)]
 
 _CORES_OF_A_PROCESS = 8
 """A picture of the lite edition takes 12 ms of CPU time, 1.2 ms of it in the event loop, which is one thread."""
+
+_LEAST_PICTURE_MEMORY = 64 * 2**20
+"""Bytes: a picture of 256x256 px takes 27 MB in the full edition, and two of them should run at one time."""
 
 
 class CacheSettings(BaseSettings):
@@ -61,8 +66,17 @@ class ServeSettings(CacheSettings):
         ),
     ] = 0
     queue_size: Annotated[Count, Field(description="calls that may wait")] = 64
-    max_pixels: Annotated[Positive, Field(description="pixels of a picture that reaches the network")] = 4_194_304
-    max_decode_pixels: Annotated[Positive, Field(description="pixels of any picture as it comes")] = 50_000_000
+    picture_memory: Annotated[
+        Count64,
+        Field(
+            description="bytes for the pictures that are computed at one time; 0 for 1.75 GB, or half of the memory of "
+            "this machine or control group where that is less"
+        ),
+    ] = 0
+    max_pixels: Annotated[
+        Count, Field(description="pixels of a picture that reaches the network; 0 for what picture-memory allows")
+    ] = 0
+    max_decode_pixels: Annotated[Positive, Field(description="pixels of any picture as it comes")] = 64_000_000
     max_encoded_bytes: Annotated[Positive, Field(description="bytes of one JPEG, PNG or WebP picture")] = 16 * 2**20
     max_message_bytes: Annotated[Positive, Field(description="bytes of one message on the wire")] = 64 * 2**20
     max_styles: Annotated[Positive, Field(description="styles that one request may blend")] = 16
@@ -119,16 +133,19 @@ class ServeSettings(CacheSettings):
             raise ValueError("--tls-client-ca needs --tls-cert and --tls-key")
         if self.processes > 1 and sys.platform != "linux":
             raise ValueError(f"--processes {self.processes}: only Linux spreads calls over processes on one port")
+        if 0 < self.picture_memory < _LEAST_PICTURE_MEMORY:
+            raise ValueError(
+                f"--picture-memory {self.picture_memory}: it must be 0, or at least {_LEAST_PICTURE_MEMORY} bytes"
+            )
         last = (self.metrics_port or 0) + self.effective_processes - 1
         if self.metrics_port and last > 65535:
             raise ValueError(f"--metrics-port {self.metrics_port}: the last process would need port {last}")
         return self
 
-    @property
-    def image_limits(self) -> ImageLimits:
-        """What a picture may be."""
+    def image_limits(self, most_pixels: int) -> ImageLimits:
+        """Return what a picture may be, where the engine takes up to that many pixels."""
         return ImageLimits(
-            max_pixels=self.max_pixels,
+            max_pixels=min(self.max_pixels or most_pixels, most_pixels),
             max_decode_pixels=self.max_decode_pixels,
             max_encoded_bytes=self.max_encoded_bytes,
         )
@@ -157,6 +174,12 @@ class ServeSettings(CacheSettings):
         """Threads, with 0 resolved where a control group pays for fewer cores than the engine would find."""
         allowed = _allowed_cores()
         return self.threads or (allowed if allowed < _cores() else 0)
+
+    @property
+    def effective_picture_memory(self) -> int:
+        """Bytes of picture_memory, with 0 resolved; the processes share what is allowed."""
+        share = _allowed_memory() // 2 // self.effective_processes
+        return self.picture_memory or max(_LEAST_PICTURE_MEMORY, min(DEFAULT_BUDGET, share))
 
     @property
     def effective_processes(self) -> int:
@@ -188,6 +211,7 @@ class ServeSettings(CacheSettings):
                 "threads": max(1, cores // count + (index < cores % count)),
                 "streams": self.streams and max(1, self.streams // count),
                 "cache_bytes": self.cache_bytes // count,
+                "picture_memory": self.effective_picture_memory,
                 "max_calls": max(1, self.max_calls // count),
                 "metrics_port": self.metrics_port and self.metrics_port + index,
             }
@@ -205,11 +229,30 @@ def _cores() -> int:
 _GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
+def _group_value(name: str) -> list[str]:
+    """Return the words in a file of the process's control group (version 2).
+
+    Raises:
+        OSError: There is no such file: another system, or an older version.
+    """
+    own = _GROUP.read_text().rpartition("::")[2].strip().lstrip("/")
+    return (_GROUPS / own / name).read_text().split()
+
+
+def _allowed_memory() -> int:
+    """Return the bytes of the machine, or those of the process's control group where they are fewer."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else sys.maxsize
+    try:
+        return min(physical, int(_group_value("memory.max")[0]))
+    except (OSError, ValueError):
+        # No such control group, or "max": no limit.
+        return physical
+
+
 def _allowed_cores() -> int:
     """Those of `_cores` for which the quota of the process's control group (version 2) has time; at least 1."""
     try:
-        own = _GROUP.read_text().rpartition("::")[2].strip().lstrip("/")
-        quota, period = map(int, (_GROUPS / own / "cpu.max").read_text().split())
+        quota, period = map(int, _group_value("cpu.max"))
     except (OSError, ValueError):
         # Another system, an older version, or "max": no quota.
         return _cores()

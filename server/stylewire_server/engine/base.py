@@ -20,12 +20,16 @@ class Engine(Protocol):
         precision: What the transformer computes in: "f32", "bf16" or "int8".
         style_dimension: Length D of a style vector.
         norm_parameters: Number P of the transformer's scales and offsets, which a tuned style moves one by one.
+        one_pass_pixels: Pixels of the largest picture that goes through the transformer at once.
+        max_pixels: Pixels of the largest picture that can be transformed.
     """
 
     name: str
     precision: str
     style_dimension: int
     norm_parameters: int
+    one_pass_pixels: int
+    max_pixels: int
 
     def predict(self, style: np.ndarray) -> np.ndarray:
         """Style [N,256,256,3], float32 in 0..1 or uint8, to style vectors, float32 [N,D]."""

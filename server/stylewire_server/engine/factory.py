@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..models.network import Network
 from .base import Engine, EngineError
+from .memory import DEFAULT_BUDGET
 
 
 def start(
@@ -14,6 +15,7 @@ def start(
     threads: int,
     streams: int,
     *,
+    picture_memory: int = DEFAULT_BUDGET,
     adaptive: bool = False,
     kept: Path | None = None,
 ) -> Engine:
@@ -25,6 +27,7 @@ def start(
         precision: "auto", "f32", "bf16" or "int8".
         threads: Cores to compute on; 0 for all.
         streams: Pictures computed at one time; TensorFlow sees to that itself.
+        picture_memory: Bytes for the pictures that are transformed at one time.
         adaptive: Compute a picture that is alone on all threads; with OpenVINO.
         kept: A folder that keeps compiled graphs for the next start; with OpenVINO.
 
@@ -32,12 +35,14 @@ def start(
         EngineError: It is not installed, or cannot run that network or precision.
     """
     if engine == "tensorflow":
-        return _start_tensorflow(network, precision, threads)
+        return _start_tensorflow(network, precision, threads, picture_memory)
     if precision == "int8" and network.int8 is None:
         raise EngineError(_no_int8(network))
     from .openvino import OpenVinoEngine
 
-    return OpenVinoEngine(network, precision, threads, streams, adaptive=adaptive, kept=kept)
+    return OpenVinoEngine(
+        network, precision, threads, streams, picture_memory=picture_memory, adaptive=adaptive, kept=kept
+    )
 
 
 def _no_int8(network: Network) -> str:
@@ -50,7 +55,7 @@ def _no_int8(network: Network) -> str:
     )
 
 
-def _start_tensorflow(network: Network, precision: str, threads: int) -> Engine:
+def _start_tensorflow(network: Network, precision: str, threads: int, picture_memory: int) -> Engine:
     if network.frozen is None:
         raise EngineError(
             f"the {network.edition} edition has no TensorFlow graphs; run it with --engine openvino, "
@@ -64,4 +69,4 @@ def _start_tensorflow(network: Network, precision: str, threads: int) -> Engine:
         from .tensorflow import TensorFlowEngine
     except ModuleNotFoundError as error:
         raise EngineError(f"the TensorFlow engine needs {error.name}: pip install 'stylewire[full]'") from None
-    return TensorFlowEngine(network.frozen, threads)
+    return TensorFlowEngine(network.frozen, threads, picture_memory // network.pixel_bytes["f32"].one_pass)

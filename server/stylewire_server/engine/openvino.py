@@ -14,6 +14,7 @@ from openvino.preprocess import PrePostProcessor
 from ..models.network import Network
 from . import graph_cache
 from .base import pad_to_multiple, with_tuning
+from .memory import DEFAULT_BUDGET, MemoryBudget
 
 U8 = np.dtype(np.uint8)
 
@@ -45,6 +46,7 @@ class OpenVinoEngine:
             and the network is fit for it. What is not quantised in int8 is computed as with "auto".
         threads: Cores to compute on; 0 for all.
         streams: Pictures computed at one time; they share the threads.
+        picture_memory: Bytes for the pictures that are transformed at one time; a picture waits for its share.
         adaptive: Compute a picture that is alone on all threads, rather than on its share of them. With them sums are
             taken in another order, so the same picture may come back with levels that differ by up to some 8 of 255.
         kept: A folder that keeps the compiled graphs for the next start; None for none.
@@ -62,6 +64,7 @@ class OpenVinoEngine:
         threads: int = 0,
         streams: int = 1,
         *,
+        picture_memory: int = DEFAULT_BUDGET,
         adaptive: bool = False,
         kept: Path | None = None,
     ) -> None:
@@ -93,6 +96,11 @@ class OpenVinoEngine:
             graph_cache.seal(kept)
         self.precision = "int8" if quantised else beside.precision
         self.norm_parameters = beside.style_length - network.style_dimension
+        # There is a graph for each type of pixels, and one more for a picture that is alone.
+        graphs = 2 * (streams + isinstance(self._transform, _Adaptive))
+        self._budget = MemoryBudget(picture_memory, graphs, self._transform.release)
+        self._pixel_bytes = network.pixel_bytes[beside.precision]
+        self.one_pass_pixels = self.max_pixels = picture_memory // self._pixel_bytes.one_pass
 
     def predict(self, style: np.ndarray) -> np.ndarray:
         """See `Engine.predict`."""
@@ -101,9 +109,11 @@ class OpenVinoEngine:
 
     def transform(self, content: np.ndarray, vector: np.ndarray) -> np.ndarray:
         """See `Engine.transform`."""
-        height, width = content.shape[1:3]
         style = with_tuning(vector, self.style_dimension + self.norm_parameters)
-        return self._transform(pad_to_multiple(content), style)[:, :height, :width]
+        number, height, width = content.shape[:3]
+        needed = number * height * width * self._pixel_bytes.one_pass
+        with self._budget.reserve(needed):
+            return self._transform(pad_to_multiple(content), style)[:, :height, :width]
 
 
 Read = Callable[[ov.Core], ov.Model]
@@ -138,6 +148,16 @@ class _Half:
             return request.get_output_tensor(0).data.copy()
         finally:
             idle.put(request)
+
+    def release(self) -> None:
+        """Return the memory of finished pictures to the system. Call it while none runs."""
+        with self._lock:
+            for idle in self._requests.values():
+                request = idle.get()
+                try:
+                    request.get_compiled_model().release_memory()
+                finally:
+                    idle.put(request)
 
     def _idle(self, dtype: np.dtype) -> "queue.SimpleQueue[ov.InferRequest]":
         with self._lock:
@@ -182,6 +202,11 @@ class _Adaptive:
             finally:
                 with self._lock:
                     self._running -= 1
+
+    def release(self) -> None:
+        """Return the memory of finished pictures to the system."""
+        self._alone.release()
+        self._beside.release()
 
 
 def computes_bf16(core: ov.Core) -> bool:

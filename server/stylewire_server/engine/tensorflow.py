@@ -14,6 +14,8 @@ from .base import pad_to_multiple, with_tuning
 
 _TUNING = "tuning"
 
+_MAX_PIXELS = 4_194_304
+
 
 class TensorFlowEngine:
     """The published graph itself, cut in two.
@@ -21,13 +23,15 @@ class TensorFlowEngine:
     Args:
         frozen: The two halves' files.
         threads: Cores to compute on; 0 for all. Counts in the first engine of a process.
+        max_pixels: Pixels of the largest picture. Every picture goes through the graph at once.
     """
 
     name = "tensorflow"
     precision = "f32"
     style_dimension = STYLE_DIMENSION
 
-    def __init__(self, frozen: Frozen, threads: int = 0) -> None:
+    def __init__(self, frozen: Frozen, threads: int = 0, max_pixels: int = _MAX_PIXELS) -> None:
+        self.one_pass_pixels = self.max_pixels = max_pixels
         if threads:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
         self._predict = _function(_graph_def(frozen.predictor), [STYLE], VECTOR)

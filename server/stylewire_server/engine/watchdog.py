@@ -40,6 +40,8 @@ class WatchedEngine:
         self.precision = engine.precision
         self.style_dimension = engine.style_dimension
         self.norm_parameters = engine.norm_parameters
+        self.one_pass_pixels = engine.one_pass_pixels
+        self.max_pixels = engine.max_pixels
         self.busy_seconds = 0.0
 
     def predict(self, style: np.ndarray) -> np.ndarray:

@@ -91,9 +91,10 @@ def plan_for(size: Size, fit: Fit, limits: ImageLimits, field: str, side: int | 
 
 def _advice(size: Size, fit: Fit, limits: ImageLimits) -> str:
     """Return what to ask for in place of a picture of too many pixels."""
-    shorter, longer = min(size), max(size)
-    square = fit in {Fit.CROP_256, Fit.SQUASH_256}
-    most = math.isqrt(limits.max_pixels if square else limits.max_pixels * shorter // longer)
+    ratio = 1.0 if fit in {Fit.CROP_256, Fit.SQUASH_256} else max(size) / min(size)
+    most = math.isqrt(int(limits.max_pixels / ratio))
+    while round(most * ratio) * most > limits.max_pixels:
+        most -= 1
     if most < MIN_SIZE:
         return f"fit {Fit.CROP_256} uses its centre square alone"
     return f"use {'fit keep with ' if fit is Fit.NATIVE else ''}a size of at most {min(most, MAX_SIZE)} px"

@@ -15,7 +15,7 @@ class ImageLimits:
     """
 
     max_pixels: int = 4_194_304
-    max_decode_pixels: int = 50_000_000
+    max_decode_pixels: int = 64_000_000
     max_encoded_bytes: int = 16 * 2**20
     min_side: int = 16
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import sync
-from .network import Frozen, Network, WeightsError
+from .network import Frozen, Network, PixelBytes, WeightsError
 
 FOLDER = "full"
 """Of the converted model, in the cache folder."""
@@ -26,6 +26,9 @@ FORMAT = 2
 """Of the folder; one that a later release cannot read gets another number."""
 
 STYLE_DIMENSION = 768
+
+PIXEL_BYTES: Mapping[str, PixelBytes] = {"f32": PixelBytes(one_pass=416), "bf16": PixelBytes(one_pass=216)}
+"""Measured with OpenVINO on the graph with random weights; it is the same for every size."""
 
 F32_DB = 80.0
 """PSNR against the SavedModel in TensorFlow that the converted model must reach in f32."""
@@ -125,6 +128,7 @@ def as_network(folder: Path, manifest: Manifest, edition: str = "full") -> Netwo
         verified=manifest.verified,
         predictor=partial(_read, path=folder / PREDICTOR),
         transformer=partial(_read, path=folder / TRANSFORMER),
+        pixel_bytes=PIXEL_BYTES,
         bf16=BOTH if manifest.bf16 else frozenset(),
         int8=None if manifest.int8_db is None else partial(_read, path=folder / TRANSFORMER_INT8),
         frozen=Frozen(folder / FROZEN.predictor, folder / FROZEN.transformer),

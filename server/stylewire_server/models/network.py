@@ -1,6 +1,6 @@
 """A network as the engines see it: two graphs that meet at the style vector, and where they came from."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,17 @@ class Frozen:
 
 
 @dataclass(frozen=True)
+class PixelBytes:
+    """Bytes of memory for each pixel of a content while it is transformed, above the loaded process.
+
+    Args:
+        one_pass: When the whole picture goes through the transformer at once.
+    """
+
+    one_pass: int
+
+
+@dataclass(frozen=True)
 class Network:
     """One edition of the style transfer network, not yet loaded.
 
@@ -46,6 +57,7 @@ class Network:
         predictor: Reads style [1,256,256,3] -> vector, any shape of D elements.
         transformer: Reads (content [N,H,W,3], style [N,D+P]) -> picture [N,H,W,3], H and W multiples of 4; P is the
             number of scales and offsets of its norms.
+        pixel_bytes: Precision, "f32" or "bf16", -> what a pixel takes.
         bf16: Which of "predictor" and "transformer" may run in bf16: their pictures were found close to those in f32.
         int8: Reads the transformer quantised to int8, found close to f32; None where there is none.
         frozen: Where TensorFlow finds it; None where it has no TensorFlow graphs.
@@ -57,6 +69,7 @@ class Network:
     verified: bool
     predictor: Callable[["openvino.Core"], "openvino.Model"]
     transformer: Callable[["openvino.Core"], "openvino.Model"]
+    pixel_bytes: Mapping[str, PixelBytes]
     bf16: frozenset[str] = frozenset()
     int8: Callable[["openvino.Core"], "openvino.Model"] | None = None
     frozen: Frozen | None = None

@@ -38,6 +38,7 @@ def open_engine(settings: ServeSettings, crashed: Callable[[], None]) -> tuple[N
         settings.precision,
         settings.effective_threads,
         settings.effective_streams,
+        picture_memory=settings.effective_picture_memory,
         adaptive=not settings.streams,
         kept=settings.compiled,
     )
@@ -58,7 +59,7 @@ def make_stylizer(network: Network, engine: Engine, settings: ServeSettings) -> 
     """
     store = StyleStore(BoundedBlobs(open_blobs(below(settings.data_dir, "styles"))))
     edition = Edition(network.edition, network.sha256)
-    limits = settings.image_limits
+    limits = settings.image_limits(engine.max_pixels)
     stylizer = Stylizer(engine, limits, settings.max_styles, settings.cache_bytes, edition, store)
     if settings.styles is not None:
         load_folder(stylizer, settings.styles)
@@ -74,6 +75,7 @@ def advice(network: Network) -> str:
 
 def describe(network: Network, engine: Engine, settings: ServeSettings) -> pb.Model:
     """What GetModel answers."""
+    limits = settings.image_limits(engine.max_pixels)
     return pb.Model(
         edition=network.edition,
         engine=engine.name,
@@ -83,14 +85,15 @@ def describe(network: Network, engine: Engine, settings: ServeSettings) -> pb.Mo
         version=version("stylewire"),
         verified=network.verified,
         limits=pb.Limits(
-            max_pixels=settings.max_pixels,
+            max_pixels=limits.max_pixels,
             max_encoded_bytes=settings.max_encoded_bytes,
             max_styles=settings.max_styles,
             queue_size=settings.queue_size,
             max_decode_pixels=settings.max_decode_pixels,
-            min_side=settings.image_limits.min_side,
+            min_side=limits.min_side,
             max_message_bytes=settings.max_message_bytes,
             max_streams=settings.max_streams,
             max_size=MAX_SIZE,
+            one_pass_pixels=min(engine.one_pass_pixels, limits.max_pixels),
         ),
     )

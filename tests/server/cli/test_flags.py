@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from stylewire_server import settings as settings_module
 from stylewire_server.cli.flags import UsageError, parse
 from stylewire_server.cli.main import main
 from stylewire_server.settings import ServeSettings
@@ -21,7 +23,8 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     [
         (["--port", "70000"], ["--port 70000", "65535"]),
         (["--port", "http"], ["--port http", "integer"]),
-        (["--max-pixels", "0"], ["--max-pixels 0", "greater than 0"]),
+        (["--max-styles", "0"], ["--max-styles 0", "greater than 0"]),
+        (["--picture-memory", "1000"], ["--picture-memory 1000: it must be 0, or at least 67108864 bytes"]),
         (["--queue-size", "-1"], ["--queue-size -1"]),
         (["--max-pixels", "9" * 23], ["--max-pixels " + "9" * 23, "less than or equal to 2147483647"]),
         (["--queue-size", str(2**31)], ["--queue-size 2147483648", "less than or equal to 2147483647"]),
@@ -78,3 +81,18 @@ def test_a_missing_extra_is_named_in_one_line(package: str, missing: str, extra:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert f"{missing} is not installed: pip install 'stylewire[{extra}]'" in done.stderr
+
+
+def test_the_picture_memory_follows_the_control_group(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    group = tmp_path / "group"
+    group.mkdir()
+    own = tmp_path / "cgroup"
+    own.write_text("0::/group\n")
+    monkeypatch.setattr(settings_module, "_GROUP", own)
+    monkeypatch.setattr(settings_module, "_GROUPS", tmp_path)
+    settings = parse(ServeSettings, {"processes": "1"})
+    for limit, expected in (("max", 1_750_000_000), (str(10**10), 1_750_000_000), (str(10**9), 500_000_000)):
+        (group / "memory.max").write_text(limit + "\n")
+        assert settings.effective_picture_memory == expected, limit
+    assert parse(ServeSettings, {"processes": "2"}).effective_picture_memory == 250_000_000
+    assert parse(ServeSettings, {"picture_memory": "900000000"}).effective_picture_memory == 900_000_000
