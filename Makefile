@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test soak lint docs proto bench clean
+.PHONY: help demo test soak lint docs dist proto bench clean
 
 help:
 	@echo "make demo   serve, stylise one picture, write out/demo.png"
@@ -11,6 +11,7 @@ help:
 	@echo "make soak   the robustness suite in its long form, about half an hour"
 	@echo "make lint   ruff and mypy"
 	@echo "make docs   the documentation site, into out/site/"
+	@echo "make dist   the sdist and the wheel, into out/dist/"
 	@echo "make bench  the benchmarks, into benchmarks/results/, and their charts, about ten minutes"
 	@echo "make proto  generate the gRPC stubs from proto/"
 
@@ -44,6 +45,11 @@ lint: $(VENV)/test
 
 docs: $(VENV)/test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+dist: $(VENV)/test
+	rm -rf out/dist
+	$(BIN)/python -m build --outdir out/dist
+	$(BIN)/python -m twine check --strict out/dist/*
 
 # Generated with an old grpcio-tools, because stubs run under the version that wrote them or a newer one.
 proto:
