@@ -26,6 +26,8 @@ SHARED = ROOT.parent / "shared"
 def own_data_dir(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test touches the named styles of whoever runs it."""
     os.environ["STYLEWIRE_DATA_DIR"] = str(tmp_path_factory.mktemp("data"))
+    # A test that lists styles sees its own; tests of the gallery switch it on.
+    os.environ["STYLEWIRE_NO_GALLERY"] = "true"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -84,7 +84,10 @@ class ServeSettings(CacheSettings):
     data_dir: Annotated[
         str, Field(min_length=1, description="where named styles are kept: a folder, or any fsspec URL")
     ] = platformdirs.user_data_dir("stylewire", appauthor=False)
-    styles: Annotated[Path | None, Field(description="folder of pictures to load as named styles at start")] = None
+    styles: Annotated[
+        Path | None, Field(description="folder of pictures and style files to load as named styles at start")
+    ] = None
+    no_gallery: Annotated[bool, Field(description="leave out the built-in styles, gallery/…")] = False
     max_calls: Annotated[Positive, Field(description="calls open at one time, uploading ones included")] = 1024
     max_streams: Annotated[Positive, Field(description="streams open at one time")] = 16
     tls_cert: Annotated[Path | None, Field(description="the server's certificate chain, PEM; read again on change")] = (

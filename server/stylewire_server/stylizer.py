@@ -16,8 +16,8 @@ from .imaging.color import preserve_color
 from .imaging.fit import MAX_SIZE, MIN_SIZE, Fit, squash
 from .imaging.limits import ImageLimits
 from .styles import thumbnails, vectors
-from .styles.file import KeptStyle
-from .styles.store import StyleStore, check_name, damaged
+from .styles.file import MAX_BYTES, DamagedFile, KeptStyle, dump, parse
+from .styles.store import StyleStore, check_new_name, damaged
 from .styles.vectors import Edition
 from .telemetry import stages
 
@@ -215,7 +215,7 @@ class Stylizer:
             StyleExists: The name is taken, and overwrite is false.
             InvalidInput, StyleNotFound, StyleMismatch, StyleDamaged, StoreFailed: As for `stylize`.
         """
-        check_name(name)
+        check_new_name(name)
         self._check_number(blend)
         if not overwrite and name in self.store:
             # Before any work is spent; `put` decides between two callers that get past this.
@@ -223,17 +223,66 @@ class Stylizer:
         found = self._find(blend, Timings())
         checkpoint()
         weights = [style.weight for style in blend]
+        vector = self._mix(blend, found)
         style = KeptStyle(
             name=name,
-            vector=self._mix(blend, found),
+            vector=vector,
             thumbnail=thumbnails.join([self._thumbnail(style) for style in blend], weights),
             origin_sha256=vectors.fingerprint_of_blend([part.origin for part in found], weights),
             edition=self._edition,
             create_time=datetime.now(UTC),
+            tuned=vector.size > self._engine.style_dimension,
         )
         checkpoint()
         self.store.put(style, overwrite)
         return style
+
+    def import_style(self, name: str, data: bytes, overwrite: bool) -> KeptStyle:
+        """Keep the style of a style file under a name; it is on disk when this returns.
+
+        Raises:
+            StyleExists: The name is taken, and overwrite is false.
+            InvalidInput: The name cannot be one, or the bytes are not a style file that can be used.
+            StyleMismatch: The style was made by another network.
+            StoreFailed: The style cannot be written.
+        """
+        check_new_name(name)
+        style = self.read_style(name, data)
+        self.store.put(style, overwrite)
+        return style
+
+    def read_style(self, name: str, data: bytes) -> KeptStyle:
+        """Return the style of a style file that comes from outside; raises as `import_style`."""
+        if len(data) > MAX_BYTES:
+            raise InvalidInput(
+                "data", f"data has {len(data):,} bytes; the limit of a style file is {MAX_BYTES:,} bytes"
+            )
+        try:
+            style = parse(name, data)
+        except DamagedFile as error:
+            raise InvalidInput("data", f"data is not a style file: {error}") from None
+        self._check_own(style)
+        expected = self._length(style)
+        if style.vector.size != expected:
+            raise InvalidInput(
+                "data",
+                f"data holds a style of {style.vector.size:,} numbers; a {'tuned' if style.tuned else 'plain'} style "
+                f"of model {self._edition.name} has {expected:,}",
+            )
+        try:
+            thumbnails.load(style.thumbnail)
+        except Exception as error:
+            # As Pillow raises many kinds of errors.
+            raise InvalidInput("data", f"data holds a thumbnail that does not read: {error}") from None
+        return style
+
+    def export_style(self, name: str) -> bytes:
+        """Return a style file of a named style.
+
+        Raises:
+            InvalidInput, StyleNotFound, StyleDamaged, StoreFailed: As for `StyleStore.get`.
+        """
+        return dump(self.store.get(name))
 
     def is_own(self, style: KeptStyle) -> bool:
         """Whether the style was made by this network, so that it can be used here."""
@@ -321,14 +370,22 @@ class Stylizer:
 
     def _kept(self, name: str, field: str) -> KeptStyle:
         style = self.store.get(name, f"{field}.name")
+        self._check_own(style)
+        if style.vector.size != self._length(style):
+            raise damaged(name, f"its vector has {style.vector.size} numbers")
+        return style
+
+    def _check_own(self, style: KeptStyle) -> None:
         if not self.is_own(style):
             made, own = style.edition, self._edition
             raise StyleMismatch(
-                f"style {name!r} was made by model {_told(made)}, and this server runs {_told(own)}; create it again"
+                f"style {style.name!r} was made by model {_told(made)}, and this server runs {_told(own)}; "
+                "create it again"
             )
-        if style.vector.size != self._engine.style_dimension:
-            raise damaged(name, f"its vector has {style.vector.size} numbers")
-        return style
+
+    def _length(self, style: KeptStyle) -> int:
+        """Return how many numbers a style of its kind has."""
+        return self._engine.style_dimension + (self._engine.norm_parameters if style.tuned else 0)
 
     def _thumbnail(self, style: WeightedStyle) -> np.ndarray:
         if isinstance(style.source, str):

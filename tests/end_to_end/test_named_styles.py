@@ -165,7 +165,7 @@ def test_a_folder_of_pictures_is_loaded_at_start(
     assert "great_wave_1831.jpg makes no style: Great Wave (1831).JPG is called 'great-wave-1831' already" in log
     assert "broken.png makes no style: broken.png is not a JPEG, PNG or WebP picture" in log
     assert "名.jpg makes no style" in log
-    assert "2 of 5 pictures" in log
+    assert "2 of 5 files" in log
     (folder / "shards.jpg").write_bytes(style_picture.read_bytes())
     second, _ = loaded()
     assert second[0] == first[0]

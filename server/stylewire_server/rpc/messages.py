@@ -107,7 +107,14 @@ def response(result: Stylized, model: str, queue_ms: float) -> pb.StylizeRespons
 
 def style(kept: KeptStyle) -> pb.Style:
     """A named style as a message."""
-    message = pb.Style(name=kept.name, thumbnail=pb.Image(encoded=kept.thumbnail), model=kept.edition.name)
+    message = pb.Style(
+        name=kept.name,
+        thumbnail=pb.Image(encoded=kept.thumbnail),
+        model=kept.edition.name,
+        tuned=kept.tuned,
+        built_in=kept.built_in,
+        origin=kept.origin,
+    )
     message.create_time.FromDatetime(kept.create_time)
     return message
 

@@ -89,6 +89,19 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         await asyncio.to_thread(stylizer.store.delete, request.name)
         return empty_pb2.Empty()
 
+    async def ImportStyle(self, request: pb.ImportStyleRequest, context: grpc.aio.ServicerContext) -> pb.Style:
+        """Keep the style of a style file under a name."""
+        stylizer, _ = self._loaded.get()
+        kept = await asyncio.to_thread(stylizer.import_style, request.name, request.data, request.overwrite)
+        return messages.style(kept)
+
+    async def ExportStyle(
+        self, request: pb.ExportStyleRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ExportStyleResponse:
+        """Return a named style as a style file."""
+        stylizer, _ = self._loaded.get()
+        return pb.ExportStyleResponse(data=await asyncio.to_thread(stylizer.export_style, request.name))
+
     async def GetModel(self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext) -> pb.Model:
         """What is being served, and its limits."""
         return self._loaded.get()[1]

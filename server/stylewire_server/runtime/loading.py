@@ -13,6 +13,7 @@ from ..imaging.fit import MAX_SIZE, SIDE
 from ..models.network import Network
 from ..models.select import open_network
 from ..settings import ServeSettings
+from ..styles.gallery import load_gallery
 from ..styles.storage import BoundedBlobs, below, open_blobs
 from ..styles.store import StyleStore
 from ..styles.vectors import Edition
@@ -57,9 +58,10 @@ def make_stylizer(network: Network, engine: Engine, settings: ServeSettings) -> 
     Raises:
         BlobsError, FolderError: The folder of the named styles, or the one to load them from, cannot be used.
     """
-    store = StyleStore(BoundedBlobs(open_blobs(below(settings.data_dir, "styles"))))
     edition = Edition(network.edition, network.sha256)
     limits = settings.image_limits(engine.max_pixels)
+    gallery = {} if settings.no_gallery else load_gallery(edition)
+    store = StyleStore(BoundedBlobs(open_blobs(below(settings.data_dir, "styles"))), gallery)
     stylizer = Stylizer(engine, limits, settings.max_styles, settings.cache_bytes, edition, store)
     if settings.styles is not None:
         load_folder(stylizer, settings.styles)

@@ -1,4 +1,4 @@
-"""A folder of pictures as named styles: `serve --styles DIR`."""
+"""A folder of pictures and style files as named styles: `serve --styles DIR`."""
 
 import logging
 import re
@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..errors import ServiceError, StyleDamaged, StyleNotFound
 from ..imaging.codec import SUFFIXES
-from ..styles.store import NAME
+from ..styles.file import dump
+from ..styles.store import NAME, SUFFIX
 from ..styles.vectors import fingerprint
 from ..stylizer import Stylizer, WeightedStyle
 
@@ -24,16 +25,16 @@ def style_name(stem: str) -> str | None:
 
 
 def load_folder(stylizer: Stylizer, folder: Path) -> int:
-    """Keeps every picture of a folder as the style of its file's name; returns how many are ready to be used.
+    """Keep every picture and style file of a folder as the style of its name; return how many are ready to be used.
 
-    A style that was made from the same picture by the same network stays as it is; any other of that name is replaced.
+    A style that was made from the same file by the same network stays as it is; any other of that name is replaced.
     Files that cannot be used are logged, and the others loaded.
 
     Raises:
         FolderError: The folder cannot be read.
     """
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in {*SUFFIXES, SUFFIX})
     except OSError as error:
         raise FolderError(f"cannot read the styles in {folder}: {error.strerror}") from None
     taken: dict[str, Path] = {}
@@ -45,19 +46,29 @@ def load_folder(stylizer: Stylizer, folder: Path) -> int:
             log.warning("%s makes no style: %s is called %r already", path.name, taken[name].name, name)
         elif _load(stylizer, path, name):
             taken[name] = path
-    log.info("%d of %d pictures in %s are named styles", len(taken), len(paths), folder)
+    log.info("%d of %d files in %s are named styles", len(taken), len(paths), folder)
     return len(taken)
 
 
 def _load(stylizer: Stylizer, path: Path, name: str) -> bool:
     try:
         picture = path.read_bytes()
-        if not _is_kept(stylizer, name, picture):
+        if path.suffix.lower() == SUFFIX:
+            if not _is_imported(stylizer, name, picture):
+                stylizer.import_style(name, picture, overwrite=True)
+        elif not _is_kept(stylizer, name, picture):
             stylizer.create_style(name, [WeightedStyle(picture, field=path.name)], overwrite=True)
     except (ServiceError, OSError) as error:
         log.warning("%s makes no style: %s", path.name, error)
         return False
     return True
+
+
+def _is_imported(stylizer: Stylizer, name: str, data: bytes) -> bool:
+    try:
+        return dump(stylizer.store.get(name)) == dump(stylizer.read_style(name, data))
+    except (StyleNotFound, StyleDamaged):
+        return False
 
 
 def _is_kept(stylizer: Stylizer, name: str, picture: bytes) -> bool:

@@ -8,7 +8,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from ..errors import InvalidInput, StoreFailed, StyleDamaged, StyleExists, StyleNotFound
@@ -17,7 +17,10 @@ from .storage import Blobs
 
 log = logging.getLogger(__name__)
 
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+GALLERY = "gallery/"
+"""How the names of built-in styles begin; no other style may be called so."""
+
+NAME = re.compile(rf"(?:{GALLERY})?[a-z0-9][a-z0-9-]{{0,62}}")
 
 PAGE_SIZE = 50
 """Styles on a page where the caller does not say."""
@@ -43,6 +46,19 @@ def check_name(name: str, field: str = "name") -> None:
         )
 
 
+def check_new_name(name: str) -> None:
+    """Check whether a style that is made, replaced or deleted may be called that.
+
+    Raises:
+        InvalidInput: It may not: it cannot be a name, or it is for the built-in styles.
+    """
+    check_name(name)
+    if name.startswith(GALLERY):
+        raise InvalidInput(
+            "name", f"name is {name!r}; names under {GALLERY} are for built-in styles, which stay as they are"
+        )
+
+
 def damaged(name: str, why: str) -> StyleDamaged:
     """The error for a style whose file is not as it was written; why goes to the log."""
     log.error("style %r is damaged: %s", name, why)
@@ -57,10 +73,12 @@ class StyleStore:
 
     Args:
         blobs: Where the files are.
+        built_in: The gallery, by names that begin with `GALLERY`.
     """
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: Blobs, built_in: Mapping[str, KeptStyle] | None = None) -> None:
         self._blobs = blobs
+        self._built_in = built_in or {}
         self._lock = threading.Lock()
         self._read: OrderedDict[str, tuple[str, KeptStyle]] = OrderedDict()
 
@@ -72,7 +90,7 @@ class StyleStore:
             StyleExists: The name is taken, and overwrite is false.
             StoreFailed: It cannot be written.
         """
-        check_name(style.name)
+        check_new_name(style.name)
         try:
             with _reported("keep", style.name, FileExistsError):
                 self._blobs.write(style.name + SUFFIX, dump(style), overwrite)
@@ -89,6 +107,10 @@ class StyleStore:
             StoreFailed: The folder does not.
         """
         check_name(name, field)
+        if name.startswith(GALLERY):
+            if name not in self._built_in:
+                raise StyleNotFound(f"no style is called {name!r}")
+            return self._built_in[name]
         try:
             with _reported("read", name, FileNotFoundError, DamagedFile):
                 return self._load(name)
@@ -98,8 +120,8 @@ class StyleStore:
             raise damaged(name, str(error)) from None
 
     def __contains__(self, name: str) -> bool:
-        """Whether the name is taken, by a damaged style too; raises as `get`."""
-        check_name(name)
+        """Return whether the name of a style to be made is taken, by a damaged style too; raises as `put`."""
+        check_new_name(name)
         try:
             with _reported("read", name, FileNotFoundError):
                 self._blobs.tag(name + SUFFIX)
@@ -134,7 +156,7 @@ class StyleStore:
         """
         with _reported("list", "all"):
             found = (blob.removesuffix(SUFFIX) for blob in self._blobs.names() if blob.endswith(SUFFIX))
-            return sorted(name for name in found if NAME.fullmatch(name))
+            return sorted([*self._built_in, *(name for name in found if NAME.fullmatch(name))])
 
     def delete(self, name: str) -> None:
         """Forgets a style, a damaged one too.
@@ -142,7 +164,7 @@ class StyleStore:
         Raises:
             InvalidInput, StyleNotFound, StoreFailed: As for `get`.
         """
-        check_name(name)
+        check_new_name(name)
         try:
             with _reported("delete", name, FileNotFoundError):
                 self._blobs.remove(name + SUFFIX)

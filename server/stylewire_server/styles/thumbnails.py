@@ -11,6 +11,9 @@ SIDE = 128
 
 _QUALITY = 85
 
+_MAX_SIDE = 1024
+"""Longest side in pixels of a thumbnail in an imported file."""
+
 
 def shrink(pixels: np.ndarray) -> np.ndarray:
     """The thumbnail of a square picture uint8 [S,S,3]."""
@@ -18,8 +21,15 @@ def shrink(pixels: np.ndarray) -> np.ndarray:
 
 
 def load(data: bytes) -> np.ndarray:
-    """The pixels of a thumbnail that `join` has made."""
+    """Return the pixels of a thumbnail.
+
+    Raises:
+        ValueError: A side has more than 1024 px.
+        Exception: It is no JPEG file that reads. Pillow raises many kinds of errors.
+    """
     with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        if max(image.size) > _MAX_SIDE:
+            raise ValueError(f"it is {image.width}x{image.height} px; the limit is {_MAX_SIDE} px a side")
         return np.asarray(image.convert("RGB").resize((SIDE, SIDE)))
 
 

@@ -1,4 +1,9 @@
-"""Style vectors: blends of them, and the cache that spares predicting one twice."""
+"""Styles as arrays: blends of them, and the cache that spares predicting one twice.
+
+A style is a point in the space of the transformer's scales and offsets. It is kept as a style vector [D], which the
+network maps into that space, or as a vector with a tuning behind it [D+P], which moves the point. The map is affine and
+the tuning is added, so sums whose weights sum to 1 mean the same before the map and after it.
+"""
 
 import hashlib
 import threading
@@ -24,23 +29,30 @@ class Edition:
 
 
 def blend(vectors: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
-    """Weighted mean of style vectors [D].
+    """Return the weighted mean of styles, each [D] or [D+P]: [D+P] if one of them is tuned.
 
     Scale and offset of every instance norm are affine in the vector, so mixing vectors mixes styles (Ghiasi et al.
     2017, section 4). Weights are zero or more, with a sum above zero; they are divided by it.
     """
     share = np.asarray(weights, np.float64)
     share = share / share.sum()
-    return (share @ np.stack(vectors).astype(np.float64)).astype(np.float32)
+    return (share @ np.stack(_of_one_length(vectors)).astype(np.float64)).astype(np.float32)
 
 
 def dose(content: np.ndarray, style: np.ndarray, strength: float) -> np.ndarray:
-    """Style vector [D] at that strength 0..1: 0 is the content's own style, 1 the style itself.
+    """Return a style at that strength 0..1, as long as the longer: 0 is the content's own style, 1 the style itself.
 
     Ghiasi et al. 2017 (Exploring the structure of a real-time, arbitrary neural artistic stylization network),
     section 4. Strength 0 gives the content painted in its own style, which is not the original picture.
     """
+    content, style = _of_one_length([content, style])
     return (np.float32(1.0 - strength) * content + np.float32(strength) * style).astype(np.float32)
+
+
+def _of_one_length(vectors: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the styles with a tuning of zeros where one has none and another has."""
+    length = max(len(vector) for vector in vectors)
+    return [np.pad(vector, (0, length - len(vector))) for vector in vectors]
 
 
 def fingerprint(source: bytes | np.ndarray) -> str:

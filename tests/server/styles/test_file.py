@@ -1,5 +1,9 @@
 """Style files: what is damaged is found."""
 
+import io
+import json
+import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -63,17 +67,59 @@ def test_a_part_that_is_said_to_be_compressed_is_damage(method: int) -> None:
         parse("wave", bytes(altered))
 
 
+def test_a_tuned_style_has_a_format_of_its_own() -> None:
+    """A server that knows format 1 alone refuses it, rather than paint it untuned."""
+    tuned = replace(STYLE, tuned=True, origin="The Wave", tuning={"steps": 80})
+    data = dump(tuned)
+    assert b'"format": 2' in data
+    found = parse("wave", data)
+    assert same(found, tuned)
+    assert (found.tuned, found.origin, found.tuning) == (True, "The Wave", {"steps": 80})
+    assert not parse("wave", DATA).tuned
+
+
+def test_equal_styles_have_equal_files() -> None:
+    assert dump(parse("wave", DATA)) == DATA
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"vector": np.full(100, 1e5, np.float32)}, "magnitude 1e\\+05; the limit is 10000"),
+        ({"vector": np.full(100, np.inf, np.float32)}, "not finite"),
+        ({"vector": np.zeros(0, np.float32)}, "empty"),
+        ({"thumbnail": bytes(70_000)}, "70,000 bytes; the limit is 65,536 bytes"),
+        ({"thumbnail": bytes(300_000)}, "the limit is 262,144 bytes"),
+        ({"tuning": [1]}, "not a mapping|sequence"),
+    ],
+)
+def test_what_no_style_holds_is_refused(changes: dict, reason: str) -> None:
+    style = replace(STYLE, **changes) if "tuning" not in changes else STYLE
+    data = dump(style)
+    if "tuning" in changes:
+        data = with_facts(data, tuning=changes["tuning"])
+    with pytest.raises(DamagedFile, match=reason):
+        parse("wave", data)
+
+
+def with_facts(data: bytes, **changed: object) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(out, "w") as after:
+        for name in before.namelist():
+            part = before.read(name)
+            after.writestr(name, json.dumps({**json.loads(part), **changed}) if name == "style.json" else part)
+    return out.getvalue()
+
+
 def test_a_later_format_is_refused() -> None:
-    with pytest.raises(DamagedFile, match="its format is 2; this version reads format 1"):
-        parse("wave", DATA.replace(b'"format": 1', b'"format": 2').replace(*_crc_of_facts()))
+    with pytest.raises(DamagedFile, match="its format is 3; this version reads formats 1 and 2"):
+        parse("wave", DATA.replace(b'"format": 1', b'"format": 3').replace(*_crc_of_facts()))
 
 
 def _crc_of_facts() -> tuple[bytes, bytes]:
-    import io
-    import zipfile
     import zlib
 
     with zipfile.ZipFile(io.BytesIO(DATA)) as archive:
         before = archive.read("style.json")
-    after = before.replace(b'"format": 1', b'"format": 2')
+    after = before.replace(b'"format": 1', b'"format": 3')
     return zlib.crc32(before).to_bytes(4, "little"), zlib.crc32(after).to_bytes(4, "little")

@@ -10,6 +10,7 @@ import uuid
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -65,6 +66,24 @@ def test_a_style_is_kept_replaced_and_forgotten(store: StyleStore) -> None:
     for action in (store.get, store.delete):
         with pytest.raises(StyleNotFound, match="'wave'"):
             action("wave")
+
+
+def test_built_in_styles_are_listed_and_stay_as_they_are(url: str) -> None:
+    built_in = {f"gallery/{each}": replace(style(f"gallery/{each}"), built_in=True) for each in ("ink", "mosaic")}
+    store = StyleStore(open_blobs(url), built_in)
+    store.put(style("glass"), overwrite=False)
+    store.put(style("wave"), overwrite=False)
+    assert store.names() == ["gallery/ink", "gallery/mosaic", "glass", "wave"]
+    first, token = store.page(3, "")
+    assert [(found.name, found.built_in) for found in first][1:] == [("gallery/mosaic", True), ("glass", False)]
+    assert [found.name for found in store.page(3, token)[0]] == ["wave"]
+    assert store.get("gallery/ink") is built_in["gallery/ink"]
+    with pytest.raises(StyleNotFound, match="'gallery/none'"):
+        store.get("gallery/none")
+    for change in (store.delete, lambda name: store.put(style(name), overwrite=True)):
+        for name in ("gallery/ink", "gallery/none"):
+            with pytest.raises(InvalidInput, match="names under gallery/ are for built-in styles"):
+                change(name)
 
 
 def test_another_store_over_the_same_folder_sees_every_change(store: StyleStore, url: str) -> None:

@@ -25,6 +25,13 @@ def test_dose_goes_from_content_to_style() -> None:
     np.testing.assert_allclose(dose(A, B, 0.25), [0.75, 1.0, 1.0])
 
 
+def test_a_tuning_takes_part_in_sums_and_is_zero_elsewhere() -> None:
+    tuned = np.array([0.0, 4.0, -2.0, 8.0, -8.0], np.float32)
+    np.testing.assert_allclose(blend([A, tuned], [3, 1]), [0.75, 1.0, 1.0, 2.0, -2.0])
+    np.testing.assert_allclose(dose(A, tuned, 0.25), [0.75, 1.0, 1.0, 2.0, -2.0])
+    np.testing.assert_allclose(dose(tuned, A, 0.25), [0.25, 3.0, -1.0, 6.0, -6.0])
+
+
 def test_fingerprint_tells_pictures_apart() -> None:
     wide, tall = np.zeros((2, 8, 3), np.uint8), np.zeros((8, 2, 3), np.uint8)
     assert len({fingerprint(b"a"), fingerprint(b"b"), fingerprint(wide), fingerprint(tall)}) == 4
