@@ -1,12 +1,15 @@
-"""stylewire: neural style transfer as a service. This is the client.
+"""The client of stylewire, neural style transfer as a service.
 
-from stylewire import stylize
-picture = stylize("photo.jpg", "painting.jpg")
+    from stylewire import stylize
+
+    picture = stylize("photo.jpg", "painting.jpg")
+
+`Client` and `AsyncClient` keep a connection; `stylewire.errors` shows the tree of errors.
 """
 
-from .async_client import AsyncClient
-from .channel import Tls
-from .client import Client, stylize
+from .async_client import AsyncClient, AsyncStyles
+from .channel import TargetLike, Tls
+from .client import Client, Styles, stylize
 from .errors import (
     DeadlineExceeded,
     InvalidImage,
@@ -18,13 +21,19 @@ from .errors import (
     StylewireError,
     Unauthenticated,
     Unavailable,
+    UnusableClient,
 )
-from .messages import ImageLike, Options, Style, StyleLike, Stylized, Timings, WeightedStyle
+from .messages import Style, StyleLike, Stylized, Timings, WeightedStyle
+from .options import Encoding, Fit, Options
+from .pictures import ImageLike
 
 __all__ = [
     "AsyncClient",
+    "AsyncStyles",
     "Client",
     "DeadlineExceeded",
+    "Encoding",
+    "Fit",
     "ImageLike",
     "InvalidImage",
     "InvalidRequest",
@@ -35,12 +44,15 @@ __all__ = [
     "StyleExists",
     "StyleLike",
     "StyleNotFound",
+    "Styles",
     "StylewireError",
     "Stylized",
+    "TargetLike",
     "Timings",
     "Tls",
     "Unauthenticated",
     "Unavailable",
+    "UnusableClient",
     "WeightedStyle",
     "stylize",
 ]

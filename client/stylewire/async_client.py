@@ -1,9 +1,9 @@
-"""The asyncio client: `Client`, to be awaited."""
+"""The asyncio client: the methods of `Client`, to be awaited."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing, suppress
-from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, Unpack
@@ -13,11 +13,12 @@ import grpc.aio
 from PIL import Image
 
 from . import messages
-from .channel import Tls, check_own_channel, default_target, open_async_channel, usable_timeout, usable_token
-from .client import AHEAD, TIMEOUT
-from .errors import from_rpc_error
-from .messages import ImageLike, Options, StyleLike, Stylized
-from .styles import AsyncStyles
+from .channel import TIMEOUT, Connection, TargetLike, Tls, usable_timeout
+from .client import AHEAD, PROBE_METHOD, PROBE_SECONDS
+from .errors import ServerError, StylewireError, UnusableClient, from_rpc_error, is_own_deadline, waited_in_vain
+from .messages import Asked, Style, StyleLike, Stylized
+from .options import Options
+from .pictures import ImageLike
 from .v1 import stylizer_pb2 as pb
 from .v1 import stylizer_pb2_grpc
 
@@ -25,44 +26,157 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class AsyncClient:
-    """A connection to a stylewire server. Files are read and pictures decoded in threads.
+class AsyncStyles:
+    """The styles that the server keeps under names. Get it from `AsyncClient.styles`."""
 
-    It belongs to the event loop of its first call, and may be made before there is one.
+    def __init__(self, client: "AsyncClient") -> None:
+        self._client = client
+
+    async def create(
+        self, name: str, style: StyleLike, *, overwrite: bool = False, timeout: float | None = None
+    ) -> Style:
+        """Keep a picture, or a blend of pictures and named styles, under a name.
+
+        Args:
+            name: 1 to 63 of a-z, 0-9 and -, beginning with a letter or a digit.
+            style: The same kinds of styles that `AsyncClient.stylize` takes.
+            overwrite: Replace a style of that name.
+            timeout: Seconds, in place of the client's.
+
+        Returns:
+            The style as the server keeps it.
+
+        Raises:
+            StyleExists: The name is taken.
+            StylewireError: The call failed in another way; `stylewire.errors` shows all kinds.
+            OSError: A file cannot be read.
+        """
+        request = await _in_thread(messages.create_request, name, style, overwrite)
+        return messages.kept_style(await self._client._call("CreateStyle", request, timeout))
+
+    async def get(self, name: str, *, timeout: float | None = None) -> Style:
+        """Return the style of that name.
+
+        Args:
+            name: The style's name.
+            timeout: Seconds, in place of the client's.
+
+        Raises:
+            StyleNotFound: There is none.
+            StylewireError: The call failed in another way.
+        """
+        return messages.kept_style(await self._client._call("GetStyle", pb.GetStyleRequest(name=name), timeout))
+
+    async def list(self, *, page_size: int = 0, timeout: float | None = None) -> Sequence[Style]:
+        """Return all styles, sorted by name. They are fetched page by page.
+
+        Args:
+            page_size: Styles in one call; 0 for the server's default.
+            timeout: Seconds for one page, in place of the client's.
+
+        Raises:
+            StylewireError: The call failed.
+        """
+        styles: list[Style] = []
+        request = pb.ListStylesRequest(page_size=page_size)
+        while True:
+            page = await self._client._call("ListStyles", request, timeout)
+            styles += map(messages.kept_style, page.styles)
+            if not page.next_page_token:
+                return styles
+            request.page_token = page.next_page_token
+
+    async def delete(self, name: str, *, timeout: float | None = None) -> None:
+        """Delete a style.
+
+        Args:
+            name: The style's name.
+            timeout: Seconds, in place of the client's.
+
+        Raises:
+            StyleNotFound: There is none.
+            StylewireError: The call failed in another way.
+        """
+        await self._client._call("DeleteStyle", pb.DeleteStyleRequest(name=name), timeout)
+
+    async def import_file(
+        self, name: str, data: bytes, *, overwrite: bool = False, timeout: float | None = None
+    ) -> Style:
+        """Keep a style file, as `export_file` returns it, under a name.
+
+        Args:
+            name: 1 to 63 of a-z, 0-9 and -, beginning with a letter or a digit.
+            data: The bytes of the file.
+            overwrite: Replace a style of that name.
+            timeout: Seconds, in place of the client's.
+
+        Returns:
+            The style as the server keeps it.
+
+        Raises:
+            StyleExists: The name is taken.
+            StylewireError: The file cannot be used, or the call failed in another way.
+        """
+        request = pb.ImportStyleRequest(name=name, data=data, overwrite=overwrite)
+        return messages.kept_style(await self._client._call("ImportStyle", request, timeout))
+
+    async def export_file(self, name: str, *, timeout: float | None = None) -> bytes:
+        """Return a style as the bytes of a style file, to import it on another server.
+
+        Args:
+            name: The style's name.
+            timeout: Seconds, in place of the client's.
+
+        Raises:
+            StyleNotFound: There is none.
+            StylewireError: The call failed in another way.
+        """
+        return (await self._client._call("ExportStyle", pb.ExportStyleRequest(name=name), timeout)).data
+
+
+class AsyncClient:
+    """A connection to a stylewire server, or to several, for asyncio.
+
+    Files are read, and pictures encoded and decoded, in threads. The client belongs to the event loop of its first
+    call, and may be made before that loop runs.
 
     Args:
-        target: HOST:PORT; the environment variable STYLEWIRE_TARGET, else localhost:50051, where None.
+        target: `HOST:PORT`, or what else `TargetLike` names. None for the environment variable STYLEWIRE_TARGET, or
+            `localhost:50051` where it is not set. Calls are shared between all addresses whose servers are healthy.
         timeout: Seconds that a call may take, retries included; None for no limit.
         tls: Files for a secure channel; None for a plain one.
-        token: For a server that asks for one; the environment variable STYLEWIRE_TOKEN where None.
-        channel: Use this channel in place of an own one, with its own TLS and token; `close` leaves it open.
+        token: For a server that asks for one; None for the environment variable STYLEWIRE_TOKEN. Over a plain channel
+            everybody on the way can read it.
+        channel: A channel of yours, with its own TLS and token, in place of a new one. `close` leaves it open.
+        wait_for_ready: Wait for a server that does not answer, up to the timeout, so that a restart costs no failed
+            call. False to raise Unavailable at once.
 
     Raises:
-        InvalidRequest: The timeout is not above 0, or the token is not one.
-        ValueError: A channel is given, and TLS or a token for it too.
+        InvalidRequest: The target, the timeout or the token cannot be used.
+        ValueError: A channel is given together with TLS or a token.
         OSError: A file of `tls` cannot be read.
     """
 
     def __init__(
         self,
-        target: str | None = None,
+        target: TargetLike | None = None,
         *,
         timeout: float | None = TIMEOUT,
         tls: Tls | None = None,
         token: str | None = None,
         channel: grpc.aio.Channel | None = None,
+        wait_for_ready: bool = True,
     ) -> None:
-        self.target = target or default_target()
-        self.timeout = usable_timeout(timeout)
-        self._owned = channel is None
-        if channel is None:
-            self._open = partial(open_async_channel, self.target, tls and tls.credentials(), usable_token(token))
-        else:
-            check_own_channel(tls, token)
+        self._connection = Connection(target, timeout, tls, token, wait_for_ready, channel is not None)
         self._channel = channel
+        self._owned = channel is None
         self._stub: stylizer_pb2_grpc.StylizerStub | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
+
+    @property
+    def target(self) -> str:
+        """The server that this client calls."""
+        return self._connection.target
 
     @property
     def styles(self) -> AsyncStyles:
@@ -72,16 +186,35 @@ class AsyncClient:
     async def stylize(
         self, content: ImageLike, style: StyleLike, *, timeout: float | None = None, **options: Unpack[Options]
     ) -> Image.Image:
-        """See `Client.stylize`."""
+        """Stylize a picture.
+
+        Args:
+            content: A path, the bytes of a file, an open file, a PIL image, or an array uint8 [H, W, 3].
+            style: A picture, the name of a named style, a mapping of either to weights, or a list of them. A
+                `WeightedStyle` has a weight and a mask.
+            timeout: Seconds, in place of the client's.
+            options: The options of `Options`, such as `size=768` or `fit="keep"`.
+
+        Returns:
+            The stylized picture, of mode RGB.
+
+        Raises:
+            StylewireError: The call failed; `stylewire.errors` shows all kinds.
+            OSError: A file cannot be read.
+        """
         result = await self.stylize_detailed(content, style, timeout=timeout, **options)
-        return await self.build(_image, result)
+        return await _in_thread(_image, result)
 
     async def stylize_detailed(
         self, content: ImageLike, style: StyleLike, *, timeout: float | None = None, **options: Unpack[Options]
     ) -> Stylized:
-        """See `Client.stylize_detailed`."""
-        request = await self.build(messages.stylize_request, content, style, options)
-        return messages.stylized(await self.call(self.stub.Stylize, request, timeout))
+        """Stylize a picture and return the file as it came, with the model's name and the server's timings.
+
+        Arguments and errors are those of `stylize`. The file's header is checked; `Stylized.image` decodes it.
+        """
+        request = await _in_thread(messages.stylize_request, content, style, options)
+        response = await self._call("Stylize", request, timeout)
+        return messages.stylized(response, Asked.by(request.options, request.content))
 
     async def stylize_stream(
         self,
@@ -91,21 +224,42 @@ class AsyncClient:
         timeout: float | None = None,
         **options: Unpack[Options],
     ) -> AsyncGenerator[Image.Image, None]:
-        """See `Client.stylize_stream`; frames may be an async iterable too. Close it (`aclosing`) to end it early."""
+        """Stylize frames in order, under one style and one set of options.
+
+        A task takes frames from their iterator, a few ahead of the results. Close the generator (`aclosing`) to end
+        the call early. An error of the iterator is raised here, after the results of the frames before it.
+
+        Args:
+            frames: Pictures of the kinds that `stylize` takes; an iterable or an async iterable.
+            style: A style of the kinds that `stylize` takes.
+            timeout: Seconds for the whole stream; None for no limit.
+            options: The options of `Options`.
+
+        Yields:
+            The stylized frames, of mode RGB.
+
+        Raises:
+            StylewireError: The call failed. The message begins with `frame 7:`, counted from 0, where it is about one
+                frame.
+            OSError: A file cannot be read.
+        """
         timeout = usable_timeout(timeout)
-        setup = await self.build(messages.setup_request, style, options)
+        setup = await _in_thread(messages.setup_request, style, options)
         free = asyncio.Semaphore(AHEAD)
-        call = self.stub.StylizeStream(timeout=timeout)
-        verdict = Verdict(call)
-        sender = asyncio.create_task(self._send(call, setup, frames, free))
+        asked: deque[Asked] = deque()
+        call = self._connected().StylizeStream(**self._connection.call_options(timeout))
+        status = _ServerStatus(call)
+        sender = asyncio.create_task(self._send(call, setup, frames, free, asked))
         try:
             async for response in call:
                 free.release()
-                yield await self.build(_image, messages.stylized(response))
-            # What the frames' iterator raised, if anything, after the results of the frames before it.
+                if not asked:
+                    raise ServerError("the server sent more results than it got frames")
+                yield await _in_thread(_image, messages.stylized(response, asked.popleft()))
+            # Raises the error of the frames' iterator, if any, after the results of the frames before it.
             await sender
         except grpc.RpcError as error:
-            raise from_rpc_error(await verdict.of(error), self.target, timeout) from error
+            raise await self._error(await status.resolve(error), timeout) from error
         finally:
             call.cancel()
             sender.cancel()
@@ -117,8 +271,9 @@ class AsyncClient:
         setup: pb.StylizeStreamRequest,
         frames: Iterable[ImageLike] | AsyncIterable[ImageLike],
         free: asyncio.Semaphore,
+        asked: deque[Asked],
     ) -> None:
-        # A call that has ended takes no more writes; why it did is the receiver's to tell.
+        # A call that has ended takes no more messages; the receiver tells why it has ended.
         with suppress(grpc.RpcError, asyncio.InvalidStateError):
             await call.write(setup)
         try:
@@ -129,7 +284,8 @@ class AsyncClient:
                         frame = await anext(source)
                     except StopAsyncIteration:
                         return
-                    request = await self.build(messages.frame_request, frame, number)
+                    request = await _in_thread(messages.frame_request, frame, number)
+                    asked.append(Asked.by(setup.setup.options, request.content))
                     with suppress(grpc.RpcError, asyncio.InvalidStateError):
                         await call.write(request)
         finally:
@@ -137,12 +293,19 @@ class AsyncClient:
                 await call.done_writing()
 
     async def model(self, timeout: float | None = None) -> pb.Model:
-        """See `Client.model`."""
-        return await self.call(self.stub.GetModel, pb.GetModelRequest(), timeout)
+        """Return what the server serves, and its limits.
+
+        Args:
+            timeout: Seconds, in place of the client's.
+
+        Raises:
+            StylewireError: The call failed.
+        """
+        return await self._call("GetModel", pb.GetModelRequest(), timeout)
 
     async def close(self) -> None:
-        """Closes the channel."""
-        self._closed = True
+        """Close the channel. The client cannot be used afterwards."""
+        self._connection.closed = True
         if self._owned and self._channel is not None:
             await self._channel.close()
 
@@ -154,35 +317,43 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def call(self, method: Any, request: Any, timeout: float | None) -> Any:
-        """One call of the stub, its failure as an error of this package."""
-        timeout = self.timeout if timeout is None else usable_timeout(timeout)
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.target!r})"
+
+    async def _call(self, method: str, request: Any, timeout: float | None) -> Any:
+        """Make one call; its failure is raised as an error of this package."""
+        timeout = self._connection.timeout if timeout is None else usable_timeout(timeout)
+        call = getattr(self._connected(), method)
         try:
-            return await method(request, timeout=timeout)
+            return await call(request, **self._connection.call_options(timeout))
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.target, timeout) from error
+            raise await self._error(error, timeout) from error
 
-    async def build(self, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `make` returns, made in a thread: it may read a file, or encode or decode a picture."""
-        return await asyncio.to_thread(make, *args, **kwargs)
+    async def _error(self, error: grpc.RpcError, timeout: float | None) -> StylewireError:
+        """Return the error of this package for a failed call."""
+        if is_own_deadline(error) and self._channel is not None:
+            try:
+                await self._channel.unary_unary(PROBE_METHOD)(b"", timeout=PROBE_SECONDS)
+            except grpc.RpcError as probe:
+                if told := waited_in_vain(self.target, probe, timeout):
+                    return told
+        return from_rpc_error(error, self.target, timeout)
 
-    @property
-    def stub(self) -> stylizer_pb2_grpc.StylizerStub:
-        """The generated stub, for what this class does not offer. To be had where an event loop runs.
-
-        Raises:
-            ValueError: The client is closed.
-            RuntimeError: Another event loop runs than at the first call.
-        """
+    def _connected(self) -> stylizer_pb2_grpc.StylizerStub:
+        """Return the generated stub. The channel is opened at the first call, in the event loop that runs then."""
+        self._connection.check_usable()
         loop = asyncio.get_running_loop()
-        if self._closed:
-            raise ValueError("the client is closed")
         if self._stub is None:
-            self._channel, self._loop = self._channel or self._open(), loop
+            self._channel, self._loop = self._channel or self._connection.open_async(), loop
             self._stub = stylizer_pb2_grpc.StylizerStub(self._channel)
         elif loop is not self._loop:
-            raise RuntimeError("the client belongs to the event loop of its first call; make one for each loop")
+            raise UnusableClient("the client belongs to the event loop of its first call; make one for each loop")
         return self._stub
+
+
+async def _in_thread(make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what `make` returns. It runs in a thread, because it may read a file, or encode or decode a picture."""
+    return await asyncio.to_thread(make, *args, **kwargs)
 
 
 def _image(result: Stylized) -> Image.Image:
@@ -198,23 +369,24 @@ async def _async_iterator(frames: Iterable[T] | AsyncIterable[T]) -> AsyncGenera
             yield frame
         return
     iterator = iter(frames)
-    # In a thread, because making a frame may take as long as stylising it.
+    # In a thread, because making a frame may take as long as stylizing it.
     while (item := await asyncio.to_thread(next, iterator, _END)) is not _END:
         yield item  # type: ignore[misc]
 
 
-_CORE = "Internal error from Core"
-"""What grpc.aio says of a write that came too late."""
+_LOST_STATUS = "Internal error from Core"
+"""What grpc.aio says in place of the server's status when a write came too late."""
 
-_SECONDS = 1.0
-"""For the server's own word to arrive, where the failed write was heard of first."""
+_STATUS_SECONDS = 1.0
+"""Time for the server's own status to arrive after a failed write."""
 
 
-class Verdict:
-    """Remembers the status that the server gave.
+class _ServerStatus:
+    """Remembers the status with which the server ended a call.
 
     When a server ends a call while the client still writes, grpc.aio overwrites that status with INTERNAL
-    (https://github.com/grpc/grpc/issues/36066, open as of 1.85). Each status passes the call's callbacks first.
+    (https://github.com/grpc/grpc/issues/36066, open as of 1.85). Each status passes the call's callbacks first. Remove
+    this class when the issue is closed and grpcio's floor in pyproject.toml has the fix.
 
     Args:
         call: A call that has just begun.
@@ -225,31 +397,31 @@ class Verdict:
         self._error: grpc.aio.AioRpcError | None = None
         call.add_done_callback(self._note)
 
-    async def of(self, error: grpc.RpcError) -> grpc.RpcError:
-        """The server's own error in place of an overwritten one."""
-        if error.details() != _CORE:
+    async def resolve(self, error: grpc.RpcError) -> grpc.RpcError:
+        """Return the server's own error in place of an overwritten one."""
+        if error.details() != _LOST_STATUS:
             return error
         try:
-            await asyncio.wait_for(self._given.wait(), _SECONDS)
+            await asyncio.wait_for(self._given.wait(), _STATUS_SECONDS)
         except TimeoutError:
             return error
         return self._error or error
 
     def _note(self, call: grpc.aio.Call) -> None:
-        code, details = _now(call.code()), _now(call.details())
-        if self._error is None and details != _CORE and code is not grpc.StatusCode.OK:
+        code, details = _result_of(call.code()), _result_of(call.details())
+        if self._error is None and details != _LOST_STATUS and code is not grpc.StatusCode.OK:
             self._error = grpc.aio.AioRpcError(
-                code, grpc.aio.Metadata(), grpc.aio.Metadata(*_now(call.trailing_metadata())), details
+                code, grpc.aio.Metadata(), grpc.aio.Metadata(*_result_of(call.trailing_metadata())), details
             )
             self._given.set()
 
 
-def _now(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """The result of a coroutine that has nothing to wait for."""
+def _result_of(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Return the result of a coroutine that has nothing to wait for."""
     try:
         coroutine.send(None)
     except StopIteration as end:
         return end.value
     finally:
         coroutine.close()
-    raise RuntimeError("the call is done, and yet its status is not there")
+    raise RuntimeError("the call is done, but its status is not there")

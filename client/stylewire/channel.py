@@ -1,61 +1,81 @@
-"""Channels: where to connect, how large a message may be, what is tried again."""
+"""Channels: where to connect, how calls are shared and tried again, and how large a message may be."""
 
+import ipaddress
 import json
 import math
 import os
 import re
-from collections.abc import Callable
+import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
 
-from .errors import InvalidRequest
+from .errors import InvalidRequest, UnusableClient
 
 DEFAULT_TARGET = "localhost:50051"
 
 MAX_MESSAGE_BYTES = 64 * 2**20
-"""Bytes of one message, either way; the server's default."""
+"""Bytes of one message in either direction; the server's default."""
+
+TIMEOUT = 30.0
+"""Seconds that a call may take where nothing else is said."""
+
+TargetLike: TypeAlias = str | Sequence[str]
+"""A server, or several that share the work. One of: `HOST:PORT`; `dns:///NAME:PORT` for all addresses of a name;
+`ipv4:A:PORT,B:PORT` or `ipv6:[A]:PORT,[B]:PORT` for several addresses; `unix:PATH`; a list of `HOST:PORT`."""
+
+_SERVICE = "stylewire.v1.Stylizer"
 
 _SERVICE_CONFIG = {
+    # Several addresses share the calls; an address whose server says that it is not serving gets none.
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "healthCheckConfig": {"serviceName": _SERVICE},
     "methodConfig": [
         {
-            "name": [{"service": "stylewire.v1.Stylizer"}],
+            "name": [{"service": _SERVICE}],
             "retryPolicy": {
-                "maxAttempts": 4,
+                "maxAttempts": 5,
                 "initialBackoff": "0.1s",
                 "maxBackoff": "2s",
                 "backoffMultiplier": 2,
                 "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
             },
         }
-    ]
+    ],
+    # A failed attempt takes one token, a call that succeeds gives half a token back. At half of them, here after 32
+    # failures in a row, retries stop, so that many callers do not multiply the load of a server that is in trouble.
+    "retryThrottling": {"maxTokens": 64, "tokenRatio": 0.5},
 }
 
-_OPTIONS: list[tuple[str, Any]] = [
+_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-    # A call larger than this buffer is never tried again, and the default of 256 KiB is less than a photograph.
+    # A call that is larger than this buffer is never tried again, and the default of 256 KiB is less than a photograph.
     ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
-]
+    # A server that restarts is found again within two seconds; gRPC's default goes up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
 
 
 @dataclass(frozen=True)
 class Tls:
-    """Files for a secure channel, in PEM.
+    """Files for a secure channel, in PEM format.
 
     Args:
-        ca: Certificates to trust; None for the system's.
-        certificate: The client's own, for servers that ask for one.
-        key: Its private key; both or neither.
+        ca: Certificates to trust; None for those of the system.
+        certificate: The client's own certificate, for servers that ask for one.
+        key: Its private key; give both or neither.
 
     Raises:
-        ValueError: One without the other.
+        ValueError: Only one of certificate and key is given.
     """
 
     ca: Path | str | None = None
@@ -69,19 +89,89 @@ class Tls:
             raise ValueError(f"Tls has a {given} and no {missing}; the client shows both or neither")
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """What gRPC makes of them."""
+        """Read the files and return gRPC's credentials.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
         return grpc.ssl_channel_credentials(*(_read(path) for path in (self.ca, self.key, self.certificate)))
 
 
+class Connection:
+    """What `Client` and `AsyncClient` know about their server: target, timeout, TLS, token.
+
+    Args are those of `Client`.
+
+    Raises:
+        InvalidRequest: The target, the timeout or the token cannot be used.
+        ValueError: A channel is given together with TLS or a token.
+        OSError: A file of `tls` cannot be read.
+    """
+
+    def __init__(
+        self,
+        target: TargetLike | None,
+        timeout: float | None,
+        tls: Tls | None,
+        token: str | None,
+        wait_for_ready: bool,
+        own_channel: bool,
+    ) -> None:
+        target = target or default_target()
+        self.target = target if isinstance(target, str) else ",".join(target)
+        self.timeout = usable_timeout(timeout)
+        self.wait_for_ready = wait_for_ready
+        if own_channel and (tls is not None or token is not None):
+            raise ValueError("a channel carries its own TLS and token; give them where it is made")
+        self._uri, self._options = ("", []) if own_channel else _resolve(target, tls is not None)
+        self._credentials = tls and tls.credentials()
+        bearer = None if own_channel else usable_token(token)
+        # As metadata of each call, because gRPC's call credentials refuse a plain channel, and so a server behind a
+        # proxy that ends TLS.
+        self._metadata = (("authorization", f"Bearer {bearer}"),) if bearer else ()
+        self._process = os.getpid()
+        self.closed = False
+
+    def check_usable(self) -> None:
+        """Raise UnusableClient where the client is closed, or was made before a fork."""
+        if self.closed:
+            raise UnusableClient("the client is closed; make a new one")
+        if self._process != os.getpid():
+            # gRPC's threads do not live on in the child, and a call would wait for ever.
+            raise UnusableClient(
+                f"the client was made in process {self._process} and cannot be used after a fork, in {os.getpid()}; "
+                "make it in the child, or start processes with the method 'spawn'"
+            )
+
+    def call_options(self, timeout: float | None) -> dict[str, Any]:
+        """Return the keyword arguments of a stub's method."""
+        return {"timeout": timeout, "metadata": self._metadata, "wait_for_ready": self.wait_for_ready}
+
+    def open(self) -> grpc.Channel:
+        """Open a channel for `Client`."""
+        if self._credentials is None:
+            return grpc.insecure_channel(self._uri, self._options)
+        return grpc.secure_channel(self._uri, self._credentials, self._options)
+
+    def open_async(self) -> grpc.aio.Channel:
+        """Open a channel for `AsyncClient`; it belongs to the running event loop."""
+        if self._credentials is None:
+            return grpc.aio.insecure_channel(self._uri, self._options)
+        return grpc.aio.secure_channel(self._uri, self._credentials, self._options)
+
+
 def default_target() -> str:
-    """HOST:PORT from the environment variable STYLEWIRE_TARGET, else localhost:50051."""
+    """Return the environment variable STYLEWIRE_TARGET, else `localhost:50051`."""
     return os.environ.get("STYLEWIRE_TARGET") or DEFAULT_TARGET
 
 
 def usable_token(given: str | None) -> str | None:
-    """The token as it travels: the one given, else that of the environment variable STYLEWIRE_TOKEN; None for none.
+    """Return the token as it travels; None where there is none.
 
-    White space around it, as the last line of a file has it, is not part of it.
+    White space around it, such as the line break at the end of a file, is removed.
+
+    Args:
+        given: The token; None for the environment variable STYLEWIRE_TOKEN.
 
     Raises:
         InvalidRequest: It has characters that no header carries.
@@ -92,17 +182,11 @@ def usable_token(given: str | None) -> str | None:
     return token or None
 
 
-def check_own_channel(tls: Tls | None, token: str | None) -> None:
-    """Raises ValueError where a client shall use a channel that was made elsewhere, and secure it too."""
-    if tls is not None or token is not None:
-        raise ValueError("a channel carries its own TLS and token; give them where it is made")
-
-
 def usable_timeout(seconds: float | None) -> float | None:
-    """Seconds that a call may take; None, and infinity, for no limit.
+    """Return the seconds that a call may take; None, also for infinity, is no limit.
 
     Raises:
-        InvalidRequest: Not above 0.
+        InvalidRequest: The timeout is not above 0.
     """
     if seconds is None or seconds == math.inf:
         return None
@@ -111,95 +195,59 @@ def usable_timeout(seconds: float | None) -> float | None:
     return seconds
 
 
-def open_channel(target: str, credentials: grpc.ChannelCredentials | None, token: str | None) -> grpc.Channel:
-    """A channel for `Client`; the token goes with every call."""
-    if credentials is None:
-        channel = grpc.insecure_channel(target, _OPTIONS)
-    else:
-        channel = grpc.secure_channel(target, credentials, _OPTIONS)
-    return grpc.intercept_channel(channel, Bearer(token)) if token else channel
+def _resolve(target: TargetLike, secure: bool) -> tuple[str, list[tuple[str, Any]]]:
+    """Return what gRPC connects to, and the options of the channel."""
+    options = list(_OPTIONS)
+    hosts = [target] if isinstance(target, str) else list(target)
+    uri = hosts[0] if isinstance(target, str) or len(hosts) == 1 else _address_list(hosts)
+    if uri != hosts[0] and secure:
+        # The servers of a list show a certificate for one name, that of the first.
+        options.append(("grpc.default_authority", hosts[0]))
+    if all(_is_local(host) for part in hosts for host in part.split(",")):
+        # A proxy in the environment cannot reach what listens on this machine.
+        options.append(("grpc.enable_http_proxy", 0))
+    return uri, options
 
 
-def open_async_channel(target: str, credentials: grpc.ChannelCredentials | None, token: str | None) -> grpc.aio.Channel:
-    """A channel for `AsyncClient`, of the event loop that runs; the token goes with every call."""
-    bearers = async_bearers(token) if token else []
-    if credentials is None:
-        return grpc.aio.insecure_channel(target, _OPTIONS, interceptors=bearers)
-    return grpc.aio.secure_channel(target, credentials, _OPTIONS, interceptors=bearers)
+def _address_list(hosts: Sequence[str]) -> str:
+    """Return several HOST:PORT as one target of gRPC. Names are looked up once.
+
+    Raises:
+        InvalidRequest: One is not HOST:PORT, a name has no address, or the addresses are of two families.
+    """
+    found: dict[str, list[str]] = {}
+    for host in hosts:
+        name, separator, port = host.rpartition(":")
+        if not separator or not port.isdecimal() or "/" in name:
+            raise InvalidRequest(f"{host!r} in the list of targets is not HOST:PORT", "target")
+        try:
+            known = socket.getaddrinfo(name.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise InvalidRequest(f"{host!r} in the list of targets has no address: {error}", "target") from None
+        # One address of each name, IPv4 first: a list says how many servers there are.
+        family, *_, address = min(known, key=lambda info: info[0] != socket.AF_INET)
+        if family == socket.AF_INET6:
+            found.setdefault("ipv6", []).append(f"[{address[0]!s}]:{port}")
+        else:
+            found.setdefault("ipv4", []).append(f"{address[0]!s}:{port}")
+    if len(found) > 1:
+        raise InvalidRequest("the list of targets mixes IPv4 and IPv6 addresses; give one kind", "target")
+    ((scheme, addresses),) = found.items()
+    return f"{scheme}:{','.join(addresses)}"
+
+
+def _is_local(target: str) -> bool:
+    """Tell whether a target is on this machine: a Unix socket or a loopback address."""
+    if target.startswith(("unix:", "unix-abstract:")):
+        return True
+    host = re.sub(r"^(ipv4|ipv6):/*|^dns:(///?[^/]*/|///|)", "", target)
+    host = host if host.count(":") > 1 and "]" not in host else host.rpartition(":")[0] or host
+    host = host.strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _read(path: Path | str | None) -> bytes | None:
     return None if path is None else Path(path).read_bytes()
-
-
-KEY = "authorization"
-
-
-class Bearer(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
-    """Adds the token to every call of a channel, plain or secure.
-
-    gRPC's own call credentials would refuse a plain channel, and so a server behind a proxy that ends TLS.
-    """
-
-    def __init__(self, token: str) -> None:
-        self._entry = (KEY, f"Bearer {token}")
-
-    def intercept_unary_unary(self, continuation: Callable, client_call_details: Any, request: Any) -> Any:
-        """See `grpc.UnaryUnaryClientInterceptor`."""
-        return continuation(_with(client_call_details, self._entry), request)
-
-    def intercept_stream_stream(self, continuation: Callable, client_call_details: Any, request_iterator: Any) -> Any:
-        """See `grpc.StreamStreamClientInterceptor`."""
-        return continuation(_with(client_call_details, self._entry), request_iterator)
-
-
-def async_bearers(token: str) -> list[grpc.aio.ClientInterceptor]:
-    """The same for a channel of asyncio, which sorts each interceptor under one kind of call."""
-    entry = (KEY, f"Bearer {token}")
-    return [_AsyncUnary(entry), _AsyncStream(entry)]
-
-
-class _AsyncUnary(grpc.aio.UnaryUnaryClientInterceptor):
-    def __init__(self, entry: tuple[str, str]) -> None:
-        self._entry = entry
-
-    async def intercept_unary_unary(self, continuation: Callable, client_call_details: Any, request: Any) -> Any:
-        return await continuation(_with_aio(client_call_details, self._entry), request)
-
-
-class _AsyncStream(grpc.aio.StreamStreamClientInterceptor):
-    def __init__(self, entry: tuple[str, str]) -> None:
-        self._entry = entry
-
-    async def intercept_stream_stream(
-        self, continuation: Callable, client_call_details: Any, request_iterator: Any
-    ) -> Any:
-        return await continuation(_with_aio(client_call_details, self._entry), request_iterator)
-
-
-@dataclass(frozen=True)
-class _Details(grpc.ClientCallDetails):
-    method: str
-    timeout: float | None
-    metadata: list[tuple[str, str | bytes]]
-    credentials: grpc.CallCredentials | None
-    wait_for_ready: bool | None
-    compression: grpc.Compression | None
-
-
-def _with(details: Any, entry: tuple[str, str]) -> grpc.ClientCallDetails:
-    return _Details(
-        details.method,
-        details.timeout,
-        [*(details.metadata or ()), entry],
-        details.credentials,
-        details.wait_for_ready,
-        details.compression,
-    )
-
-
-def _with_aio(details: grpc.aio.ClientCallDetails, entry: tuple[str, str]) -> grpc.aio.ClientCallDetails:
-    metadata = grpc.aio.Metadata(*(details.metadata or ()), entry)
-    return grpc.aio.ClientCallDetails(
-        details.method, details.timeout, metadata, details.credentials, details.wait_for_ready
-    )

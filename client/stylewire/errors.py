@@ -1,24 +1,45 @@
-"""The errors that a call can end in: one tree, made from gRPC's statuses."""
+"""The errors that a call can end in. They form one tree, so `except StylewireError` catches all of them.
+
+    StylewireError
+    ├── InvalidRequest (also a ValueError)        the request is wrong; `field` says where
+    │   └── InvalidImage                          a picture cannot be used
+    ├── StyleNotFound (also a LookupError)        no style has that name
+    ├── StyleExists                               a style has that name already
+    ├── ServerBusy                                the queue is full; `retry_after` says when to try again
+    ├── DeadlineExceeded (also a TimeoutError)    no answer within the timeout
+    ├── Unavailable (also a ConnectionError)      no server answers
+    ├── Unauthenticated (also a PermissionError)  the token is missing or wrong
+    ├── ServerError                               the server failed, or its answer cannot be believed
+    └── UnusableClient (also a RuntimeError)      the client is closed, or belongs elsewhere
+
+A file that cannot be read raises OSError, as everywhere in Python.
+"""
+
+import re
 
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 _DETAILS_KEY = "grpc-status-details-bin"
+"""Metadata key of a serialized google.rpc.Status (gRPC's richer error model)."""
 
 _OWN_DEADLINE = "Deadline Exceeded"
-"""What gRPC says where the server has said nothing."""
+"""What gRPC itself says at a deadline, where the server has said nothing."""
+
+_NO_CONNECTION = re.compile("Connection refused|No such file or directory|Failed to connect|backends failing")
+"""What gRPC says where nothing listens."""
 
 
 class StylewireError(Exception):
-    """The root of every error of this package."""
+    """The root of all errors of this package."""
 
 
 class InvalidRequest(StylewireError, ValueError):
     """The request is wrong.
 
     Attributes:
-        field: What is wrong with it, as `options.strength`; empty where the server did not say.
+        field: The field that is wrong, such as "options.strength"; empty where the server did not say.
     """
 
     def __init__(self, message: str, field: str = "") -> None:
@@ -27,15 +48,15 @@ class InvalidRequest(StylewireError, ValueError):
 
 
 class InvalidImage(InvalidRequest):
-    """A picture cannot be used: not a picture, damaged, too large, too small."""
+    """A picture cannot be used: it is not a picture, damaged, too large or too small."""
 
 
 class StyleNotFound(StylewireError, LookupError):
-    """No style is kept under that name."""
+    """No style has that name."""
 
 
 class StyleExists(StylewireError):
-    """A style of that name is kept already."""
+    """A style has that name already."""
 
 
 class ServerBusy(StylewireError):
@@ -51,11 +72,11 @@ class ServerBusy(StylewireError):
 
 
 class DeadlineExceeded(StylewireError, TimeoutError):
-    """No answer within the timeout."""
+    """No answer came within the timeout."""
 
 
 class Unavailable(StylewireError, ConnectionError):
-    """No server answers there, or it is starting up or shutting down."""
+    """No server answers, or it is starting up or shutting down."""
 
 
 class Unauthenticated(StylewireError, PermissionError):
@@ -63,7 +84,11 @@ class Unauthenticated(StylewireError, PermissionError):
 
 
 class ServerError(StylewireError):
-    """Anything else that the server reported."""
+    """The server failed in another way, or its answer is not what was asked for."""
+
+
+class UnusableClient(StylewireError, RuntimeError):
+    """The client is closed, or belongs to another process or event loop."""
 
 
 _KINDS: dict[grpc.StatusCode, type[StylewireError]] = {
@@ -75,31 +100,57 @@ _KINDS: dict[grpc.StatusCode, type[StylewireError]] = {
 
 
 def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = None) -> StylewireError:
-    """The error of this package that stands for a call's failed status.
+    """Return the error of this package for the failed status of a call.
 
     Args:
         error: What the call ended in.
-        target: HOST:PORT that was called.
+        target: The server that was called, for messages.
         timeout: Seconds that the call had; None for no limit.
     """
     code, message = error.code(), error.details() or ""
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         field = _field(_details(error)).removeprefix("setup.")
-        of_image = field == "content" or (field.startswith("styles[") and not field.endswith("weight"))
-        return (InvalidImage if of_image else InvalidRequest)(message, field)
+        about_image = field == "content" or (field.startswith("styles[") and not field.endswith("weight"))
+        return (InvalidImage if about_image else InvalidRequest)(message, field)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        # What gRPC itself says of a message over a limit.
+        # gRPC itself uses this status for a message above a size limit.
         if "larger than max" in message:
             return InvalidRequest(f"the message is too large: {message}")
         return ServerBusy(message, _retry_after(_details(error)))
-    # gRPC itself cancels what comes in at the moment that a server closes.
+    # gRPC itself cancels calls that arrive while a server closes.
     if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
-        return Unavailable(f"{target}: {message}")
-    if message == _OWN_DEADLINE and timeout is not None:
+        return Unavailable(_no_server(target, message) if _NO_CONNECTION.search(message) else f"{target}: {message}")
+    if message.startswith(_OWN_DEADLINE) and timeout is not None:
         message = f"no answer from {target} within {timeout:g} s"
     if code in _KINDS:
         return _KINDS[code](message)
     return ServerError(f"{code.name}: {message}")
+
+
+def is_own_deadline(error: grpc.RpcError) -> bool:
+    """Tell whether a call ended at its deadline without a word of the server."""
+    return error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and (error.details() or "").startswith(_OWN_DEADLINE)
+
+
+def waited_in_vain(target: str, probe: grpc.RpcError, timeout: float | None) -> StylewireError | None:
+    """Return the error of a call that waited for a server until its deadline.
+
+    Args:
+        target: The server that was called.
+        probe: What a second call, which does not wait, ended in.
+        timeout: Seconds that the first call had.
+
+    Returns:
+        None where the server can be reached, so that it is just slow.
+    """
+    if probe.code() is not grpc.StatusCode.UNAVAILABLE:
+        return None
+    waited = "" if timeout is None else f" within {timeout:g} s"
+    return Unavailable(_no_server(f"{target}{waited}", probe.details() or ""))
+
+
+def _no_server(target: str, reason: str) -> str:
+    return f"no server answers at {target} ({reason}); to start one: stylewire-server serve"
 
 
 def _details(error: grpc.RpcError) -> status_pb2.Status:

@@ -1,105 +1,73 @@
-"""Python values to messages and back."""
+"""Requests made from Python values, and values made from answers. An answer is checked before it is believed."""
 
 import io
+import math
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TypeAlias, TypedDict, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from .errors import InvalidImage, InvalidRequest
+from .errors import InvalidImage, InvalidRequest, ServerError
+from .options import DEFAULT_SIZE, Options, options_message
+from .pictures import ImageLike, image_message, picture_size
 from .v1 import stylizer_pb2 as pb
 
-ImageLike: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
-"""A picture: the path of a file, the bytes of one, a PIL image, or an array uint8 [H,W,3]."""
-
-StyleLike: TypeAlias = "ImageLike | WeightedStyle | Mapping[ImageLike, float] | Iterable[ImageLike | WeightedStyle]"
-"""A picture, the name of a named style, a mapping of either to weights, or several of either in equal parts.
-
-A `WeightedStyle` gives a style a weight and a mask; it may stand alone or among several styles.
-"""
-
-E = TypeVar("E")
-
 STYLE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+"""What the name of a style looks like, as the contract says."""
 
-FITS: Mapping[str, pb.Fit] = {
-    "crop": pb.FIT_CROP_256,
-    "squash": pb.FIT_SQUASH_256,
-    "keep": pb.FIT_KEEP_256,
-    "native": pb.FIT_NATIVE,
+_ANSWER_FORMATS = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp", "AVIF": "avif"}
+"""Formats of Pillow that an answer may have, and their media types. No other decoder sees an answer."""
+
+_ASKED_FORMATS = {
+    pb.ENCODING_PNG: "PNG",
+    pb.ENCODING_JPEG: "JPEG",
+    pb.ENCODING_WEBP: "WEBP",
+    pb.ENCODING_AVIF: "AVIF",
+    pb.ENCODING_RAW_PIXELS: "raw pixels",
 }
 
-ENCODINGS: Mapping[str, pb.Encoding] = {
-    "png": pb.ENCODING_PNG,
-    "jpeg": pb.ENCODING_JPEG,
-    "webp": pb.ENCODING_WEBP,
-    "raw": pb.ENCODING_RAW_PIXELS,
-}
-
-MIN_SIZE, MAX_SIZE = 64, 4096
-"""Bounds in pixels of the option `size`, by the contract."""
-
-_RAW_PIXELS = 2**22
-"""Pixels that travel as they are. More than these a server by default only takes to make them fewer, which JPEG of
-quality 95 outlives; and 22 million would fill a message."""
-
-_SENT = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"})
-"""Modes of PIL that travel as they are, in a file or as pixels."""
-
-_CONVERTED = {"RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB", "LAB": "RGB", "La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
-"""Others whose values have a known range, and what they become."""
-
-
-class Options(TypedDict, total=False):
-    """How to stylise; what is left out or None is the server's default.
-
-    Args:
-        strength: 0..1, default 1; 0 is the content in its own style.
-        preserve_color: Keep the content's colours.
-        fit: "crop" (the centre square, the default), "squash" (all of it as a square), "keep" (all of it, its shorter
-            side brought to `size`) or "native" (the content's own size).
-        encoding: How the picture travels back: "png", "jpeg", "webp" or "raw"; None for the content's own format.
-        quality: 1..100 for JPEG and WebP, default 90.
-        size: Side in pixels at which the network works, 64..4096, default 256. Larger sizes give finer strokes. A
-            content is never enlarged to a size that is given. Not with the fit "native".
-        full_size: Compute at `size`, and return the picture at the content's own size with the content's contours.
-        keep_metadata: Copy the content's ICC profile and capture metadata to the result.
-    """
-
-    strength: float | None
-    preserve_color: bool
-    fit: str
-    encoding: str | None
-    quality: int | None
-    size: int | None
-    full_size: bool
-    keep_metadata: bool
+MAX_ANSWER_PIXELS = 2**28
+"""Pixels of an answer at most, whatever was asked. Pillow's own limit on large pictures applies as well."""
 
 
 @dataclass(frozen=True)
 class WeightedStyle:
-    """One style of a blend, with its weight and the part of the content that it is for.
+    """A style with its weight, and the region that it applies to.
 
     Args:
         style: A picture, or the name of a named style.
-        weight: Above 0.
-        mask: A picture of any size, read as gray and resized to the content. The style applies where it is white.
-            Without a mask the style applies everywhere.
+        weight: Its share, above 0. The weights of a request are divided by their sum.
+        mask: A picture of any size, read as gray: the style applies where it is white. None for everywhere.
     """
 
     style: ImageLike
-    weight: float | None = None
+    weight: float = 1.0
     mask: ImageLike | None = None
+
+
+StyleLike: TypeAlias = (
+    "ImageLike | WeightedStyle | Mapping[ImageLike, float] | Mapping[str, float] | Iterable[ImageLike | WeightedStyle]"
+)
+"""A picture, the name of a named style, a mapping of either to weights, or several styles in a list."""
 
 
 @dataclass(frozen=True)
 class Timings:
-    """Where the server's time for one picture went, in milliseconds."""
+    """Where the server's time for one picture went.
+
+    Attributes:
+        queue_ms: Milliseconds in the queue.
+        decode_ms: Milliseconds to decode the content and the style pictures.
+        predict_ms: Milliseconds to compute style vectors.
+        transform_ms: Milliseconds to compute the picture.
+        encode_ms: Milliseconds to encode the result.
+        style_cached: No style vector had to be computed.
+    """
 
     queue_ms: float
     decode_ms: float
@@ -111,151 +79,196 @@ class Timings:
 
 @dataclass(frozen=True)
 class Stylized:
-    """A stylised picture as it came.
+    """A stylized picture as it came from the server. It shows itself in a notebook.
 
     Attributes:
-        data: A JPEG, PNG or WebP file; for raw pixels height * width * 3 bytes.
-        raw: Whether data is raw pixels.
+        data: A JPEG, PNG, WebP or AVIF file, or height * width * 3 bytes of raw pixels.
+        encoding: "jpeg", "png", "webp", "avif" or "raw".
         width: In pixels.
         height: In pixels.
-        model: The edition that made it.
+        model: The edition of the network that made it, such as "lite".
         timings: Where the time went.
     """
 
-    data: bytes
-    raw: bool
+    data: bytes = field(repr=False)
+    encoding: str
     width: int
     height: int
     model: str
-    timings: Timings
+    timings: Timings = field(repr=False)
+
+    @property
+    def raw(self) -> bool:
+        """Whether `data` is raw pixels."""
+        return self.encoding == "raw"
 
     @property
     def image(self) -> Image.Image:
-        """The picture in memory, mode RGB."""
+        """The picture in memory, of mode RGB.
+
+        Raises:
+            ServerError: The file is damaged.
+        """
         if self.raw:
             return Image.frombytes("RGB", (self.width, self.height), self.data)
-        image = Image.open(io.BytesIO(self.data))
-        image.load()
-        return image
+        try:
+            with _open_answer(self.data) as image:
+                image.load()
+                return image if image.mode == "RGB" else image.convert("RGB")
+        except Exception as error:  # Pillow raises many kinds of errors for damaged files.
+            raise ServerError(f"the server's answer is a damaged {self.encoding} file: {error}") from None
+
+    def _repr_png_(self) -> bytes | None:
+        if self.encoding == "jpeg":
+            return None
+        if self.encoding == "png":
+            return self.data
+        out = io.BytesIO()
+        self.image.save(out, "PNG", compress_level=1)
+        return out.getvalue()
+
+    def _repr_jpeg_(self) -> bytes | None:
+        return self.data if self.encoding == "jpeg" else None
 
 
 @dataclass(frozen=True)
 class Style:
-    """A style that the server keeps under a name.
+    """A style that the server keeps under a name. It shows its thumbnail in a notebook.
 
     Attributes:
-        name: As `wave`.
+        name: Such as "wave".
         model: The edition of the network that made it, and can use it.
         create_time: In UTC.
-        thumbnail_data: A small JPEG file.
+        thumbnail_data: A small JPEG file; empty where there is none.
+        tuned: It was tuned offline.
+        built_in: It belongs to the server's gallery; it cannot be replaced or deleted.
+        origin: Where it comes from, in words; empty where unknown.
     """
 
     name: str
     model: str
     create_time: datetime
     thumbnail_data: bytes = field(repr=False)
+    tuned: bool = False
+    built_in: bool = False
+    origin: str = ""
 
     @property
     def thumbnail(self) -> Image.Image:
-        """A small picture of it, mode RGB."""
-        image = Image.open(io.BytesIO(self.thumbnail_data))
-        image.load()
-        return image
+        """A small picture of the style, of mode RGB.
+
+        Raises:
+            ServerError: The server sent none, or a damaged file.
+        """
+        try:
+            with _open_answer(self.thumbnail_data) as image:
+                return image.convert("RGB")
+        except Exception as error:  # Pillow raises many kinds of errors for damaged files.
+            raise ServerError(f"the thumbnail of style {self.name!r} cannot be read: {error}") from None
+
+    def _repr_jpeg_(self) -> bytes | None:
+        return self.thumbnail_data or None
 
 
-def image_message(picture: ImageLike, field: str) -> pb.Image:
-    """A picture as a message.
+@dataclass(frozen=True)
+class Asked:
+    """What an answer is checked against: the options, and the size of the content.
 
-    Raises:
-        InvalidImage: Not a picture's type, shape or dtype.
-        OSError: A path cannot be read.
+    Args:
+        options: The options of the request.
+        size: (width, height) of the content; None where it is not known.
+        raw: The content was sent as raw pixels.
     """
-    match picture:
-        case str() | Path():
-            return pb.Image(encoded=Path(picture).expanduser().read_bytes())
-        case bytes():
-            return pb.Image(encoded=picture)
-        case Image.Image():
-            return _pil_message(picture, field)
-        case np.ndarray():
-            return _pixels_message(picture, field)
-        case _:
-            raise InvalidImage(_not_a_picture(picture, field), field)
+
+    options: pb.StylizeOptions
+    size: tuple[int, int] | None
+    raw: bool
+
+    @classmethod
+    def by(cls, options: pb.StylizeOptions, content: pb.Image) -> "Asked":
+        """Return what a request with these options and this content asks for."""
+        square = not options.full_size and options.fit not in {pb.FIT_KEEP_256, pb.FIT_NATIVE}
+        size = None if square else picture_size(content)
+        return cls(options, size, content.WhichOneof("kind") == "pixels")
+
+    def check_format(self, form: str) -> None:
+        """Raise ServerError where an answer has another format than was asked for."""
+        wanted = _ASKED_FORMATS.get(self.options.encoding)
+        if wanted is None:
+            wanted = form if self.raw or form != "raw pixels" else "a picture file"
+        if form != wanted:
+            raise ServerError(f"the server's answer is {form}; {wanted} was asked for")
+
+    def check_size(self, width: int, height: int) -> None:
+        """Raise ServerError where an answer has another size than was asked for."""
+        if not 0 < width * height <= MAX_ANSWER_PIXELS:
+            raise ServerError(
+                f"the server's answer is {width}x{height} px; the limit is {MAX_ANSWER_PIXELS:,} px, and 1 px at least"
+            )
+        side = self.options.size or DEFAULT_SIZE
+        short, long = sorted((width, height))
+        if not self.options.full_size and self.options.fit not in {pb.FIT_KEEP_256, pb.FIT_NATIVE}:
+            fits, asked = long <= side, f"{side}x{side} px"
+        elif self.size is None:
+            fits, asked = True, ""
+        else:
+            asked_short, asked_long = sorted(self.size)
+            if self.options.full_size:
+                fits, asked = short <= asked_short and long <= asked_long, f"at most {self.size[0]}x{self.size[1]} px"
+            elif self.options.fit == pb.FIT_NATIVE:
+                fits, asked = (short, long) == (asked_short, asked_long), f"{self.size[0]}x{self.size[1]} px"
+            else:
+                # Rounding may add a pixel to the longer side.
+                most = math.ceil(side * asked_long / max(asked_short, 1)) + 1
+                fits, asked = short <= side and long <= most, f"at most {side}x{most} px"
+        if not fits:
+            raise ServerError(f"the server's answer is {width}x{height} px; {asked} was asked for")
 
 
 def style_messages(style: StyleLike) -> list[pb.WeightedStyle]:
-    """A style, or a blend of several, as messages. A str that could be a style's name is one; `./wave` is a path.
+    """Return a style, or a blend of several, as messages.
+
+    A string that could be the name of a style is one; write `./wave` for a file of that name.
 
     Raises:
-        InvalidRequest: A weight is not a number.
-        InvalidImage, OSError: As for `image_message`.
+        InvalidRequest: A weight is not a number, or the value is not a style.
+        InvalidImage: A picture is not one.
+        OSError: A file cannot be read.
     """
     if isinstance(style, Mapping):
-        return [_style_message(part, weight, f"styles[{index}]") for index, (part, weight) in enumerate(style.items())]
-    if isinstance(style, str | Path | bytes | Image.Image | np.ndarray | WeightedStyle):
-        return [_style_message(style, None, "styles[0]")]
-    if hasattr(style, "read"):
-        raise InvalidImage(_not_a_picture(style, "styles[0]"), "styles[0]")
+        parts = [WeightedStyle(part, weight) for part, weight in style.items()]
+        return [_style_message(part, f"styles[{index}]") for index, part in enumerate(parts)]
+    single = isinstance(style, str | os.PathLike | bytes | Image.Image | np.ndarray | WeightedStyle)
+    if single or hasattr(style, "read"):
+        return [_style_message(style, "styles[0]")]
     if isinstance(style, Iterable):
-        return [_style_message(part, None, f"styles[{index}]") for index, part in enumerate(style)]
+        return [_style_message(part, f"styles[{index}]") for index, part in enumerate(style)]
     raise InvalidRequest(f"style is a {type(style).__name__}; give a picture, a name, or a mapping of them to weights")
 
 
-def options_message(
-    strength: float | None = None,
-    preserve_color: bool = False,
-    fit: str = "crop",
-    encoding: str | None = None,
-    quality: int | None = None,
-    size: int | None = None,
-    full_size: bool = False,
-    keep_metadata: bool = False,
-) -> pb.StylizeOptions:
-    """Options as a message; None leaves a value to the server.
-
-    Raises:
-        InvalidRequest: The name of a fit or an encoding is not one, or a value is not a number.
-    """
-    for name, value in (("strength", strength), ("quality", quality), ("size", size)):
-        if value is not None and not _is_number(value):
-            raise InvalidRequest(f"{name} is {value!r}; it must be a number", f"options.{name}")
-    message = pb.StylizeOptions(
-        preserve_color=preserve_color,
-        fit=_choice(FITS, fit, "fit"),
-        encoding=pb.ENCODING_UNSPECIFIED if encoding is None else _choice(ENCODINGS, encoding, "encoding"),
-        full_size=full_size,
-        keep_metadata=keep_metadata,
-    )
-    if strength is not None:
-        message.strength = float(strength)
-    if quality is not None:
-        if not 1 <= quality <= 100 or quality != int(quality):
-            raise InvalidRequest(f"quality is {quality}; it must be a whole number from 1 to 100", "options.quality")
-        message.quality = int(quality)
-    if size is not None:
-        if not MIN_SIZE <= size <= MAX_SIZE or size != int(size):
-            raise InvalidRequest(
-                f"size is {size} px; it must be a whole number from {MIN_SIZE} to {MAX_SIZE} px", "options.size"
-            )
-        message.size = int(size)
-    return message
-
-
 def stylize_request(content: ImageLike, style: StyleLike, options: Options) -> pb.StylizeRequest:
-    """The request for one picture; raises as the messages that it is made of."""
+    """Return the request for one picture. It raises what the functions for its parts raise."""
+    message = options_message(options)
     return pb.StylizeRequest(
-        content=image_message(content, "content"), styles=style_messages(style), options=options_message(**options)
+        content=image_message(content, "content", metadata=message.keep_metadata),
+        styles=style_messages(style),
+        options=message,
     )
 
 
 def setup_request(style: StyleLike, options: Options) -> pb.StylizeStreamRequest:
-    """The first message of a stream."""
-    setup = pb.StreamSetup(styles=style_messages(style), options=options_message(**options))
+    """Return the first message of a stream."""
+    setup = pb.StreamSetup(styles=style_messages(style), options=options_message(options))
     return pb.StylizeStreamRequest(setup=setup)
 
 
 def frame_request(frame: ImageLike, number: int) -> pb.StylizeStreamRequest:
-    """A further message of a stream; raises as `image_message`, with the frame's number, counted from 0."""
+    """Return the message of one frame of a stream.
+
+    Raises:
+        InvalidImage: The message names the frame's number, counted from 0.
+        OSError: A file cannot be read.
+    """
     try:
         return pb.StylizeStreamRequest(content=image_message(frame, "content"))
     except InvalidImage as error:
@@ -263,29 +276,59 @@ def frame_request(frame: ImageLike, number: int) -> pb.StylizeStreamRequest:
 
 
 def create_request(name: str, style: StyleLike, overwrite: bool) -> pb.CreateStyleRequest:
-    """The request that keeps a style."""
+    """Return the request that keeps a style under a name."""
     return pb.CreateStyleRequest(name=name, styles=style_messages(style), overwrite=overwrite)
 
 
 def kept_style(message: pb.Style) -> Style:
-    """A named style as a value."""
+    """Return a named style as a value."""
     return Style(
         name=message.name,
         model=message.model,
         create_time=message.create_time.ToDatetime(UTC),
         thumbnail_data=message.thumbnail.encoded,
+        tuned=message.tuned,
+        built_in=message.built_in,
+        origin=message.origin,
     )
 
 
-def stylized(response: pb.StylizeResponse) -> Stylized:
-    """An answer as a value."""
-    raw = response.image.WhichOneof("kind") == "pixels"
+def stylized(response: pb.StylizeResponse, asked: Asked) -> Stylized:
+    """Return an answer as a value.
+
+    Raises:
+        ServerError: The answer is not a picture of the format and the size that were asked for.
+    """
     times = response.timings
+    if response.image.WhichOneof("kind") == "pixels":
+        pixels = response.image.pixels
+        size, data, encoding = (pixels.width, pixels.height), pixels.rgb, "raw"
+        asked.check_format("raw pixels")
+        asked.check_size(*size)
+        if len(data) != pixels.width * pixels.height * 3:
+            raise ServerError(
+                f"the server's answer has {len(data):,} bytes; {pixels.width}x{pixels.height} px of RGB are "
+                f"{pixels.width * pixels.height * 3:,} bytes"
+            )
+    else:
+        data = response.image.encoded
+        try:
+            with _open_answer(data) as image:
+                size, form = image.size, str(image.format)
+        except Exception as error:  # Pillow raises many kinds of errors for damaged files.
+            raise ServerError(f"the server's answer of {len(data):,} bytes is not a picture: {error}") from None
+        asked.check_format(form)
+        asked.check_size(*size)
+        encoding = _ANSWER_FORMATS[form]
+    if size != (response.width, response.height):
+        raise ServerError(
+            f"the server's answer is {size[0]}x{size[1]} px; it says {response.width}x{response.height} px"
+        )
     return Stylized(
-        data=response.image.pixels.rgb if raw else response.image.encoded,
-        raw=raw,
-        width=response.width,
-        height=response.height,
+        data=data,
+        encoding=encoding,
+        width=size[0],
+        height=size[1],
         model=response.model,
         timings=Timings(
             queue_ms=times.queue_ms,
@@ -298,69 +341,24 @@ def stylized(response: pb.StylizeResponse) -> Stylized:
     )
 
 
-def _style_message(style: ImageLike | WeightedStyle, weight: float | None, field: str) -> pb.WeightedStyle:
-    if isinstance(style, WeightedStyle):
-        message = _style_message(style.style, style.weight, field)
-        if style.mask is not None:
-            message.mask.CopyFrom(image_message(style.mask, f"{field}.mask"))
-        return message
-    if isinstance(style, str) and STYLE_NAME.fullmatch(style):
-        message = pb.WeightedStyle(name=style)
+def _open_answer(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=tuple(_ANSWER_FORMATS))
+    if image.format not in _ANSWER_FORMATS:
+        # Pillow opens an MPO file, which holds several pictures, by its JPEG plug-in.
+        raise ValueError(f"it is a file of format {image.format}")
+    return image
+
+
+def _style_message(style: Any, name: str) -> pb.WeightedStyle:
+    part = style if isinstance(style, WeightedStyle) else WeightedStyle(style)
+    if isinstance(part.style, str) and STYLE_NAME.fullmatch(part.style):
+        message = pb.WeightedStyle(name=part.style)
     else:
-        message = pb.WeightedStyle(image=image_message(style, field))
-    if weight is not None:
-        if not _is_number(weight):
-            raise InvalidRequest(f"{field}.weight is {weight!r}; it must be a finite number above 0", f"{field}.weight")
-        message.weight = float(weight)
+        message = pb.WeightedStyle(image=image_message(part.style, name))
+    if not isinstance(part.weight, int | float | np.number) or isinstance(part.weight, bool):
+        raise InvalidRequest(f"{name}.weight is {part.weight!r}; it must be a finite number above 0", f"{name}.weight")
+    if part.weight != 1.0:
+        message.weight = float(part.weight)
+    if part.mask is not None:
+        message.mask.CopyFrom(image_message(part.mask, f"{name}.mask"))
     return message
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.number)
-
-
-def _not_a_picture(value: object, field: str) -> str:
-    return f"{field} is a {type(value).__name__}; give a path, bytes, a PIL image or a uint8 array [H, W, 3]"
-
-
-def _pil_message(picture: Image.Image, field: str) -> pb.Image:
-    upright = ImageOps.exif_transpose(picture)
-    if upright.mode in _CONVERTED:
-        upright = upright.convert(_CONVERTED[upright.mode])
-    if upright.mode not in _SENT:
-        raise InvalidImage(f"{field} is a PIL image of mode {upright.mode}; convert it to RGB", field)
-    large = upright.width * upright.height > _RAW_PIXELS
-    if upright.mode == "RGB" and "icc_profile" not in upright.info and not large:
-        return pb.Image(pixels=pb.Pixels(height=upright.height, width=upright.width, rgb=upright.tobytes()))
-    # Alpha, palettes and profiles are the server's to interpret, the same way for everyone.
-    return _encoded(upright, "JPEG" if upright.mode == "CMYK" or (upright.mode == "RGB" and large) else "PNG", field)
-
-
-def _encoded(picture: Image.Image, form: str, field: str) -> pb.Image:
-    out = io.BytesIO()
-    profile = picture.info.get("icc_profile")
-    try:
-        picture.save(out, form, compress_level=1, quality=95, subsampling=0, icc_profile=profile)
-    except OSError as error:
-        raise InvalidImage(f"{field} of {picture.width}x{picture.height} px cannot be sent: {error}", field) from None
-    return pb.Image(encoded=out.getvalue())
-
-
-def _pixels_message(picture: np.ndarray, field: str) -> pb.Image:
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise InvalidImage(
-            f"{field} is an array {picture.dtype} {list(picture.shape)}; it must be uint8 [H, W, 3]", field
-        )
-    height, width = picture.shape[:2]
-    if height * width > _RAW_PIXELS:
-        return _encoded(Image.fromarray(picture), "JPEG", field)
-    return pb.Image(pixels=pb.Pixels(height=height, width=width, rgb=picture.tobytes()))
-
-
-def _choice(choices: Mapping[str, E], name: str, field: str) -> E:
-    try:
-        return choices[name]
-    except (KeyError, TypeError):
-        raise InvalidRequest(
-            f"{field} is {name!r}; it must be one of {', '.join(choices)}", f"options.{field}"
-        ) from None

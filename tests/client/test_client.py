@@ -73,8 +73,12 @@ def test_no_server_there(photo: Path, style_picture: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         target = f"127.0.0.1:{taken.getsockname()[1]}"
-        with Client(target, timeout=20) as client, pytest.raises(Unavailable, match=target) as caught:
+        with Client(target, timeout=1) as client, pytest.raises(Unavailable, match=f"{target} within 1 s") as caught:
             client.stylize(photo, style_picture)
+        assert "to start one: stylewire-server serve" in str(caught.value)
+        with Client(target, wait_for_ready=False) as client, pytest.raises(Unavailable, match=target) as caught:
+            client.stylize(photo, style_picture)
+        assert "to start one: stylewire-server serve" in str(caught.value)
     assert isinstance(caught.value, StylewireError)
 
 
@@ -134,7 +138,7 @@ def test_an_asyncio_client_may_be_made_before_its_loop(server) -> None:
 
     async def close() -> None:
         await client.close()
-        with pytest.raises(ValueError, match="the client is closed"):
+        with pytest.raises(StylewireError, match="the client is closed"):
             await client.model()
 
     with asyncio.Runner() as first:

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from stylewire import Client, WeightedStyle
 from stylewire.__main__ import main
-from stylewire.commands.common import blend_of, style_files
-from stylewire.commands.sheets import draw_grid
+from stylewire.cli.shared import blend_of, style_files
+from stylewire.cli.sheets import draw_grid
 
 Run = Callable[..., tuple[int, str, str]]
 

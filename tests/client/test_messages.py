@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 from stylewire import InvalidImage, InvalidRequest
-from stylewire.messages import WeightedStyle, image_message, options_message, style_messages
+from stylewire.messages import WeightedStyle, style_messages
+from stylewire.options import options_message
+from stylewire.pictures import image_message
 from stylewire.v1 import stylizer_pb2 as pb
 
 
@@ -80,12 +82,14 @@ def test_a_missing_file_is_named() -> None:
 
 
 def test_options() -> None:
-    message = options_message(0.25, True, "native", "png", 80)
+    message = options_message(
+        {"strength": 0.25, "preserve_color": True, "fit": "native", "encoding": "png", "quality": 80}
+    )
     assert (message.strength, message.preserve_color, message.quality) == (0.25, True, 80)
     assert (message.fit, message.encoding) == (pb.FIT_NATIVE, pb.ENCODING_PNG)
-    message = options_message(size=768, full_size=True, keep_metadata=True)
+    message = options_message({"size": 768, "full_size": True, "keep_metadata": True})
     assert (message.size, message.full_size, message.keep_metadata) == (768, True, True)
-    bare = options_message(None, False, "crop", None, None)
+    bare = options_message({"strength": None, "encoding": None})
     assert not bare.HasField("strength")
     assert bare.encoding == pb.ENCODING_UNSPECIFIED
 
@@ -100,13 +104,13 @@ def test_options() -> None:
 )
 def test_wrong_options_are_refused_before_any_call(fit: str, encoding: str, quality: int, words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
-        options_message(None, False, fit, encoding, quality)
+        options_message({"fit": fit, "encoding": encoding, "quality": quality})
 
 
 @pytest.mark.parametrize("size", [0, 63, 4097, 100.5])
 def test_a_wrong_size_is_refused_before_any_call(size: float) -> None:
     with pytest.raises(InvalidRequest, match=f"size is {size} px; it must be a whole number from 64 to 4096 px"):
-        options_message(size=size)  # type: ignore[arg-type]
+        options_message({"size": size})
 
 
 @pytest.mark.parametrize("mode", ["YCbCr", "HSV", "RGBX"])
@@ -131,12 +135,15 @@ def test_many_pixels_travel_as_a_jpeg_with_their_profile() -> None:
         image_message(Image.new("RGB", (70000, 100)), "content")
 
 
-def test_a_file_object_is_no_list_of_styles(style_picture: Path) -> None:
-    with style_picture.open("rb") as file, pytest.raises(InvalidImage, match=r"styles\[0\] is a BufferedReader; give"):
-        style_messages(file)  # type: ignore[arg-type]
+def test_an_open_file_is_a_picture(style_picture: Path) -> None:
+    with style_picture.open("rb") as file:
+        assert style_messages(file)[0].image.encoded == style_picture.read_bytes()
+    assert image_message(io.BytesIO(style_picture.read_bytes()), "content").encoded == style_picture.read_bytes()
+    with pytest.raises(InvalidImage, match="content is a file open as text; open it with mode 'rb'"):
+        image_message(io.StringIO("text"), "content")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("wrong", [{"strength": "0.5"}, {"quality": "50"}, {"quality": 50.5}, {"size": "512"}])
 def test_options_that_are_no_numbers_are_refused(wrong: dict) -> None:
     with pytest.raises(InvalidRequest, match="it must be a"):
-        options_message(**wrong)
+        options_message(wrong)

@@ -1,11 +1,11 @@
-"""`styles add|list|show|remove`: the styles that the server keeps."""
+"""`styles` and `model`: what the server keeps and serves."""
 
 import argparse
 from pathlib import Path
 
 from ..client import Client
 from ..messages import Style
-from .common import blend_of, write_file
+from .shared import blend_of, write_file
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -30,6 +30,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     remove = actions.add_parser("remove", help="forget styles")
     remove.add_argument("names", nargs="+", metavar="NAME")
     remove.set_defaults(run=_remove)
+
+    model = commands.add_parser("model", help="show what the server serves, and its limits")
+    model.set_defaults(run=_model)
 
 
 def _add(client: Client, arguments: argparse.Namespace) -> int:
@@ -56,6 +59,11 @@ def _remove(client: Client, arguments: argparse.Namespace) -> int:
     for name in arguments.names:
         client.styles.delete(name)
         print(f"{name} removed")
+    return 0
+
+
+def _model(client: Client, arguments: argparse.Namespace) -> int:
+    print(str(client.model()).rstrip())
     return 0
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..messages import FITS, STYLE_NAME, ImageLike, Options, StyleLike, WeightedStyle
+from ..messages import STYLE_NAME, StyleLike, WeightedStyle
+from ..options import Encoding
+from ..pictures import ImageLike
 
-FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+FORMATS: dict[str, Encoding] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 """Suffix of a picture's file -> how it is encoded."""
 
 
@@ -32,39 +34,13 @@ def add_style_flag(parser: argparse.ArgumentParser, required: bool) -> None:
         default=[],
         required=required,
         metavar="STYLE[@MASK][=WEIGHT]",
-        help="a picture, or the name of a kept style; several are blended by their weights. MASK is a gray picture: "
+        help="a picture, or the name of a named style; several are blended by their weights. MASK is a gray picture: "
         "the style applies where it is white",
     )
 
 
-def add_option_flags(parser: argparse.ArgumentParser, fit: str = "crop", strength: bool = True) -> None:
-    """The flags of `Options`, but for the encoding."""
-    if strength:
-        parser.add_argument("--strength", type=float, help="0..1 (default: 1)")
-    parser.add_argument("--preserve-color", action="store_true", help="keep the content's colours")
-    parser.add_argument(
-        "--fit", choices=FITS, default=fit, help="how the content is brought to size (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--size", type=int, help="side in pixels at which the network works, 64..4096 (default: 256); larger: finer"
-    )
-    parser.add_argument(
-        "--full-size", action="store_true", help="return the content's own size and contours, computed at --size"
-    )
-    parser.add_argument(
-        "--keep-metadata", action="store_true", help="copy the content's colour profile and EXIF to the result"
-    )
-
-
-def options_of(arguments: argparse.Namespace, **more: str | float | None) -> Options:
-    """The options that the flags ask for."""
-    names = ("strength", "preserve_color", "fit", "quality", "size", "full_size", "keep_metadata")
-    given = {name: getattr(arguments, name, None) for name in names}
-    return Options(**{name: value for name, value in {**given, **more}.items() if value is not None})  # type: ignore[typeddict-item]
-
-
 def blend_of(styles: Sequence[str]) -> StyleLike:
-    """Return the blend of arguments STYLE[@MASK][=WEIGHT]: reads the files, and adds up weights of equal styles.
+    """Read the files of arguments STYLE[@MASK][=WEIGHT] and return the blend; weights of equal styles are added up.
 
     Raises:
         OSError: A file cannot be read.
@@ -93,7 +69,7 @@ def label_of(style: str) -> str:
     return style if STYLE_NAME.fullmatch(style) else Path(style).stem
 
 
-def format_of(path: Path) -> str:
+def format_of(path: Path) -> Encoding:
     """How a file of that name is encoded.
 
     Raises:

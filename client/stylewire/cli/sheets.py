@@ -9,17 +9,16 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ..client import Client
 from ..messages import STYLE_NAME
-from .common import (
-    add_option_flags,
+from ..options import add_option_flags, options_of
+from .progress import Progress
+from .shared import (
     format_of,
     label_of,
-    options_of,
     read_style,
     refuse_to_overwrite,
     save_picture,
     style_files,
 )
-from .progress import Progress
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -51,7 +50,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--strengths", type=float, nargs="+", default=list(STRENGTHS), metavar="S", help="0..1 (default: %(default)s)"
     )
     _add_flags(strip)
-    add_option_flags(strip, fit="keep", strength=False)
+    add_option_flags(strip, ("strength",), fit="keep")
     strip.set_defaults(run=_strip)
 
 

@@ -9,20 +9,19 @@ from pathlib import Path
 
 from ..client import Client
 from ..errors import InvalidRequest, StyleNotFound, StylewireError, Unauthenticated
-from ..messages import Options, StyleLike, Stylized
-from .common import (
+from ..messages import StyleLike, Stylized
+from ..options import Options, add_option_flags, options_of
+from .progress import Progress
+from .shared import (
     FORMATS,
     UsageError,
-    add_option_flags,
     add_style_flag,
     blend_of,
     format_of,
-    options_of,
     refuse_to_overwrite,
     style_files,
     write_file,
 )
-from .progress import Progress
 
 JOBS = 4
 
@@ -42,7 +41,6 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_style_flag(parser, required=False)
     parser.add_argument("-o", "--out", type=Path, required=True, help="a .png, .jpg or .webp file, or a folder")
     add_option_flags(parser)
-    parser.add_argument("--quality", type=int, help="1..100 for .jpg and .webp (default: 90)")
     parser.add_argument(
         "--format", choices=("jpg", "png", "webp"), help="of the files in a folder (default: each as its content)"
     )
@@ -117,9 +115,7 @@ def _run_all(client: Client, jobs: list[_Job], blend: StyleLike, options: Option
 
 
 def _stylize(client: Client, job: _Job, blend: StyleLike, options: Options) -> Stylized:
-    own = options.copy()
-    own["encoding"] = format_of(job.out)
-    result = client.stylize_detailed(job.content, blend, **own)
+    result = client.stylize_detailed(job.content, blend, **options | {"encoding": format_of(job.out)})
     write_file(job.out, result.data)
     return result
 

@@ -13,18 +13,17 @@ import numpy as np
 from PIL import Image
 
 from ..client import Client
-from .common import (
+from ..options import add_option_flags, options_of
+from .progress import Progress
+from .shared import (
     CommandFailed,
     UsageError,
-    add_option_flags,
     add_style_flag,
     blend_of,
-    options_of,
     part_of,
     refuse_to_overwrite,
     style_files,
 )
-from .progress import Progress
 
 if TYPE_CHECKING:
     import av
@@ -44,7 +43,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("content", type=Path, metavar="IN", help="the video to stylise")
     parser.add_argument("-o", "--out", type=Path, required=True, help="where to write it, as .mp4 or .mkv")
     add_style_flag(parser, required=True)
-    add_option_flags(parser, fit="native")
+    add_option_flags(parser, ("quality", "keep_metadata"), fit="native")
     parser.set_defaults(run=run)
 
 

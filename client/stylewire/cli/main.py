@@ -1,0 +1,72 @@
+"""The command `stylewire`: one subcommand for each thing to do."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from ..channel import TIMEOUT, Tls, default_target
+from ..client import Client
+from ..errors import StylewireError
+from . import sheets, styles, stylize, video
+from .shared import CommandFailed, UsageError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    arguments = parser().parse_args(argv)
+    try:
+        with _client(arguments) as client:
+            return arguments.run(client, arguments)
+    except (CommandFailed, StylewireError) as error:
+        print(f"stylewire: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        shown = error if error.filename is None else f"{error.filename}: {error.strerror}"
+        print(f"stylewire: {shown}", file=sys.stderr)
+        return 1
+    except UsageError as error:
+        print(f"stylewire: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stylewire: interrupted", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = argparse.ArgumentParser(prog="stylewire", description="Neural style transfer with a stylewire server.")
+    top.add_argument("--version", action="version", version=f"stylewire {version('stylewire')}")
+    top.add_argument(
+        "--target", metavar="HOST:PORT", help=f"the server (default: $STYLEWIRE_TARGET, else {default_target()})"
+    )
+    top.add_argument(
+        "--timeout", type=_seconds, default=TIMEOUT, metavar="SECONDS", help="for one call (default: %(default)g)"
+    )
+    top.add_argument("--tls", action="store_true", help="a secure channel, trusting the system's certificates")
+    top.add_argument("--tls-ca", type=Path, metavar="FILE", help="a secure channel, trusting these certificates")
+    top.add_argument("--tls-cert", type=Path, metavar="FILE", help="the client's own certificate, for mTLS")
+    top.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key")
+    top.epilog = "A token for servers that ask for one is taken from $STYLEWIRE_TOKEN."
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    for family in (stylize, styles, video, sheets):
+        family.add(commands)
+    return top
+
+
+def _client(arguments: argparse.Namespace) -> Client:
+    own = arguments.tls_cert or arguments.tls_key
+    if own and not (arguments.tls_cert and arguments.tls_key):
+        raise UsageError("--tls-cert and --tls-key go together: the client's certificate and its key")
+    tls = None
+    if arguments.tls or arguments.tls_ca or own:
+        tls = Tls(ca=arguments.tls_ca, certificate=arguments.tls_cert, key=arguments.tls_key)
+    return Client(arguments.target, timeout=arguments.timeout, tls=tls)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"{text} s is not above 0 s")
+    return seconds

@@ -1,0 +1,189 @@
+"""Pictures of any kind as messages: files, bytes, file objects, PIL images and arrays."""
+
+import io
+import os
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from .errors import InvalidImage
+from .v1 import stylizer_pb2 as pb
+
+ImageLike: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | np.ndarray
+"""A picture: the path of a file, its bytes, an open file, a PIL image, or an array uint8 [H, W, 3]."""
+
+_RAW_PIXELS = 2**22
+"""Pixels of a PIL image or an array that travel as they are. A larger picture travels as JPEG of quality 95, because 22
+million raw pixels would fill a message."""
+
+_SENT = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"})
+"""Modes of PIL that the server reads, in a file or as pixels."""
+
+_CONVERTED = {"RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB", "LAB": "RGB", "La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
+"""Other modes whose values have a known range, and what they become."""
+
+_SERVER_FORMATS = ("JPEG", "PNG", "WEBP")
+"""Formats of Pillow that a server opens. Files in them travel as they are."""
+
+_CLIENT_FORMATS = ("GIF", "TIFF", "BMP", "AVIF", "HEIF", "JXL")
+"""Formats that the client converts before sending, so that servers open few formats of strangers."""
+
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"})
+"""Major brands of HEIF files (ISO/IEC 23008-12)."""
+
+_JXL_STARTS = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \x0d\x0a\x87\x0a")
+"""First bytes of JPEG XL files: a bare codestream, and a container (ISO/IEC 18181-2)."""
+
+
+def image_message(picture: ImageLike, field: str, *, metadata: bool = False) -> pb.Image:
+    """Return a picture as a message.
+
+    Args:
+        picture: What to send. Files in a format that the server does not open are converted.
+        field: Its name in the request, for error messages.
+        metadata: Send the EXIF data of a PIL image along.
+
+    Raises:
+        InvalidImage: The value is not a picture, or the client cannot convert it.
+        OSError: A file cannot be read.
+    """
+    match picture:
+        case bytes():
+            return _file_message(picture, field, metadata)
+        case str() | os.PathLike():
+            with open(os.path.expanduser(picture), "rb") as file:  # noqa: PTH111, PTH123 - any path-like object
+                return _file_message(file.read(), field, metadata)
+        case Image.Image():
+            return _pil_message(picture, field, metadata)
+        case np.ndarray():
+            return _array_message(picture, field)
+    if hasattr(picture, "read"):
+        data = picture.read()
+        if isinstance(data, bytes):
+            return _file_message(data, field, metadata)
+        raise InvalidImage(f"{field} is a file open as text; open it with mode 'rb'", field)
+    raise InvalidImage(
+        f"{field} is a {type(picture).__name__}; give a path, bytes, an open file, a PIL image or a uint8 array "
+        "[H, W, 3]",
+        field,
+    )
+
+
+def picture_size(image: pb.Image) -> tuple[int, int] | None:
+    """Return (width, height) of a picture in a message as its header states it; None where it cannot be read."""
+    if image.WhichOneof("kind") == "pixels":
+        return image.pixels.width, image.pixels.height
+    try:
+        with Image.open(io.BytesIO(image.encoded), formats=_SERVER_FORMATS) as opened:
+            return opened.size
+    except Exception:  # Pillow raises many kinds of errors; the server will say what is wrong.
+        return None
+
+
+def is_picture(data: bytes) -> bool:
+    """Tell by its first bytes whether a file is a picture of a format that can be sent, damaged or not.
+
+    Args:
+        data: At least the first 32 bytes of the file.
+    """
+    if is_server_format(data) or _missing_plugin(data) or data.startswith(_JXL_STARTS):
+        return True
+    return data.startswith((b"GIF8", b"II*\0", b"MM\0*", b"BM")) or data[4:8] == b"ftyp"
+
+
+def is_server_format(data: bytes) -> bool:
+    """Tell by its first bytes whether a file is JPEG, PNG or WebP, which a server opens."""
+    return data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")) or (
+        data.startswith(b"RIFF") and data[8:12] == b"WEBP"
+    )
+
+
+def open_picture(data: bytes, formats: tuple[str, ...] = _SERVER_FORMATS + _CLIENT_FORMATS) -> Image.Image:
+    """Open a file of a known format; no other decoder of Pillow sees it.
+
+    Raises:
+        UnidentifiedImageError: The file is of another format.
+    """
+    _register_plugins(data)
+    known = [name for name in formats if name in Image.OPEN or name in {"GIF", "TIFF", "BMP", "AVIF"}]
+    return Image.open(io.BytesIO(data), formats=known)
+
+
+def _file_message(data: bytes, field: str, metadata: bool) -> pb.Image:
+    if is_server_format(data):
+        return pb.Image(encoded=data)
+    try:
+        with open_picture(data, _CLIENT_FORMATS) as image:
+            return _pil_message(image, field, metadata)
+    except InvalidImage:
+        raise
+    except UnidentifiedImageError:
+        if extra := _missing_plugin(data):
+            raise InvalidImage(f"{field} is a picture that needs: {extra}", field) from None
+        # The server knows what it opens, and says so.
+        return pb.Image(encoded=data)
+    except Exception as error:  # Pillow raises many kinds of errors for damaged files.
+        raise InvalidImage(f"{field} cannot be read: {error}", field) from None
+
+
+def _register_plugins(data: bytes) -> None:
+    """Register the Pillow plug-in for HEIF or JPEG XL where a file needs it and it is installed."""
+    try:
+        if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and "HEIF" not in Image.OPEN:
+            import pillow_heif
+
+            pillow_heif.register_heif_opener()
+        elif data.startswith(_JXL_STARTS) and "JXL" not in Image.OPEN:
+            import pillow_jxl  # noqa: F401 - the import registers it
+    except ImportError:
+        return
+
+
+def _missing_plugin(data: bytes) -> str:
+    """Return the command that installs the plug-in for a file, empty where none is missing."""
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and "HEIF" not in Image.OPEN:
+        return "pip install 'stylewire[heic]'"
+    if data.startswith(_JXL_STARTS) and "JXL" not in Image.OPEN:
+        return "pip install 'stylewire[jxl]'"
+    return ""
+
+
+def _pil_message(picture: Image.Image, field: str, metadata: bool) -> pb.Image:
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode in {"I;16B", "I;16L"}:
+        upright = Image.fromarray(np.asarray(upright).astype("<u2"))
+    if upright.mode in _CONVERTED:
+        upright = upright.convert(_CONVERTED[upright.mode])
+    if upright.mode not in _SENT:
+        raise InvalidImage(f"{field} is a PIL image of mode {upright.mode}; convert it to RGB", field)
+    large = upright.width * upright.height > _RAW_PIXELS
+    exif = upright.getexif().tobytes() if metadata else b""
+    if upright.mode == "RGB" and "icc_profile" not in upright.info and not large and not exif:
+        return pb.Image(pixels=pb.Pixels(height=upright.height, width=upright.width, rgb=upright.tobytes()))
+    # The server interprets transparency, palettes and profiles, in the same way for all callers.
+    form = "JPEG" if upright.mode == "CMYK" or (upright.mode == "RGB" and large) else "PNG"
+    return _encoded(upright, form, field, exif)
+
+
+def _encoded(picture: Image.Image, form: str, field: str, exif: bytes = b"") -> pb.Image:
+    out = io.BytesIO()
+    options: dict[str, Any] = {"icc_profile": picture.info.get("icc_profile")}
+    if exif:
+        options["exif"] = exif
+    try:
+        picture.save(out, form, compress_level=1, quality=95, subsampling=0, **options)
+    except OSError as error:
+        raise InvalidImage(f"{field} of {picture.width}x{picture.height} px cannot be sent: {error}", field) from None
+    return pb.Image(encoded=out.getvalue())
+
+
+def _array_message(picture: np.ndarray, field: str) -> pb.Image:
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise InvalidImage(
+            f"{field} is an array {picture.dtype} {list(picture.shape)}; it must be uint8 [H, W, 3]", field
+        )
+    height, width = picture.shape[:2]
+    if height * width > _RAW_PIXELS:
+        return _encoded(Image.fromarray(picture), "JPEG", field)
+    return pb.Image(pixels=pb.Pixels(height=height, width=width, rgb=picture.tobytes()))
