@@ -1,6 +1,7 @@
 """The client's errors, targets and one-liner, against a real server."""
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -146,3 +147,63 @@ def test_an_asyncio_client_may_be_made_before_its_loop(server) -> None:
         with asyncio.Runner() as second, pytest.raises(RuntimeError, match="the event loop of its first call"):
             second.run(edition())
         first.run(close())
+
+
+def test_the_names_that_the_package_offers() -> None:
+    """A name that is added or dropped here is a change that users notice."""
+    assert stylewire.__all__ == sorted(stylewire.__all__)
+    assert set(stylewire.__all__) == {
+        *("AsyncClient", "AsyncStyles", "Client", "Styles", "stylize"),
+        *("Encoding", "Fit", "ImageLike", "Options", "StyleLike", "TargetLike", "Tls", "WeightedStyle"),
+        *("Style", "Stylized", "Timings"),
+        *("StylewireError", "InvalidRequest", "InvalidImage", "StyleNotFound", "StyleExists", "ServerBusy"),
+        *("DeadlineExceeded", "Unavailable", "Unauthenticated", "ServerError", "UnusableClient"),
+    }
+    for kind in (Client, AsyncClient, stylewire.Styles, stylewire.AsyncStyles):
+        assert all(value.__doc__ for name, value in vars(kind).items() if not name.startswith("_"))
+    public = {name for name in dir(Client) if not name.startswith("_")}
+    assert public == {"close", "model", "styles", "stylize", "stylize_detailed", "stylize_stream", "target"}
+
+
+def test_the_tree_in_the_module_is_the_tree_of_the_classes() -> None:
+    errors = stylewire.errors
+    shown = {
+        word.strip("├└│─ ") for line in (errors.__doc__ or "").splitlines() for word in line.split(" (")[0].split()
+    }
+    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, StylewireError)}
+    assert kinds <= shown
+
+
+def test_a_client_that_is_closed_or_forked_says_so(server, photo: Path, style_picture: Path) -> None:
+    client = Client(server.target)
+    client.model()
+    child = os.fork()
+    if not child:
+        try:
+            client.model()
+        except StylewireError as error:
+            os._exit(0 if "cannot be used after a fork" in str(error) else 2)
+        os._exit(3)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert client.model().edition == "lite"
+    client.close()
+    with pytest.raises(StylewireError, match="the client is closed; make a new one"):
+        client.stylize(photo, style_picture)
+    with pytest.raises(StylewireError, match="the client is closed"):
+        next(client.stylize_stream([photo], style_picture))
+
+
+def test_a_result_is_short_to_print_and_shows_itself_in_a_notebook(
+    client: Client, photo: Path, style_picture: Path
+) -> None:
+    for encoding, png, jpeg in (
+        ("png", True, False),
+        ("jpeg", False, True),
+        ("webp", True, False),
+        ("raw", True, False),
+    ):
+        result = client.stylize_detailed(photo, style_picture, encoding=encoding)
+        assert len(repr(result)) < 200
+        assert f"encoding='{encoding}'" in repr(result)
+        assert bool((result._repr_png_() or b"").startswith(b"\x89PNG")) is png
+        assert bool((result._repr_jpeg_() or b"").startswith(b"\xff\xd8")) is jpeg
