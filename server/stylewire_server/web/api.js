@@ -8,6 +8,8 @@ export function useToken(value) {
   sessionStorage.setItem("stylewire-token", token);
 }
 
+export const hasToken = () => token !== "";
+
 /** What the server, or the way to it, has against a request. */
 export class Problem extends Error {
   /**

@@ -1,6 +1,6 @@
 // The page: what the reader gives and sets, and the pictures that come of it.
 
-import { Latest, Problem, describeModel, listStyles, stylize, useToken } from "./api.js";
+import { Latest, Problem, describeModel, hasToken, listStyles, stylize, useToken } from "./api.js";
 import { prepareCamera } from "./camera.js";
 import { done, showPhoto, showResult, working } from "./compare.js";
 import { Gallery } from "./gallery.js";
@@ -10,7 +10,8 @@ import { openSheet } from "./sheet.js";
 const get = (id) => document.getElementById(id);
 const wait = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
-const MOST_RETRIES = 5;
+const MOST_RETRIES = 8;
+const LEAST_PAUSE = 0.4; // seconds; each further pause is half as long again
 const LARGE = 1_500_000; // pixels; what is larger takes seconds
 
 let photo = null; // the Picture to stylize
@@ -47,7 +48,8 @@ function tell(error, again) {
 }
 
 function askForToken(error, again) {
-  get("token-why").textContent = error.facts.detail ? `The server says: ${error.facts.detail}.` : "";
+  // Before a token was sent there is nothing wrong with it yet.
+  get("token-why").textContent = hasToken() ? `It did not take the one it got: ${error.facts.detail}.` : "";
   const dialog = get("token-dialog");
   get("token-form").onsubmit = () => {
     useToken(get("token").value);
@@ -67,8 +69,8 @@ async function patiently(request, signal, superseded = () => false) {
     } catch (error) {
       const pause = error instanceof Problem ? error.retryAfter : null;
       if (pause === null || attempt > MOST_RETRIES || signal?.aborted || superseded()) throw error;
-      say(`${error.message} The page tries again in ${Math.max(1, Math.round(pause))} s.`);
-      await wait(pause);
+      say(`${error.message} The page tries again in a moment.`);
+      await wait(Math.max(pause, LEAST_PAUSE * 1.5 ** attempt));
       if (signal?.aborted || superseded()) throw new DOMException("a newer request is waiting", "AbortError");
     }
   }
@@ -83,6 +85,7 @@ function settings() {
 /** Make the picture as it is set now. */
 function refresh({ now = false } = {}) {
   if (!photo || !gallery.blend.length) return;
+  busy(true);
   latest.ask(async (signal, superseded) => {
     const picture = photo;
     const [width, height] = picture.sizeAt(Number(get("size").value), limits.max_pixels);
@@ -103,6 +106,7 @@ function refresh({ now = false } = {}) {
     } finally {
       done();
       settled();
+      if (!superseded()) busy(false);
     }
   }, { now });
 }
@@ -121,6 +125,11 @@ function report({ width, height, milliseconds, stages }) {
   announcement = setTimeout(() => { get("status").textContent = `Picture made in style ${gallery.title}.`; }, 700);
 }
 
+/** Tell assistive technology, and tests, whether the newest picture is still to come. */
+function busy(whether) {
+  get("stage").setAttribute("aria-busy", whether);
+}
+
 /** What can be done now. */
 function settled() {
   for (const id of ["download", "download-full"]) get(id).disabled = !result;
@@ -129,6 +138,7 @@ function settled() {
 
 /** Use a photo as the content. */
 async function usePhoto(file, name) {
+  busy(true);
   try {
     const picture = await Picture.read(file, name);
     const shorter = Math.min(picture.width, picture.height);
@@ -137,12 +147,14 @@ async function usePhoto(file, name) {
     }
     photo = picture;
     result = null;
+    get("facts").textContent = "";
     hush();
     settled();
     const [width, height] = picture.sizeAt(1080);
     await showPhoto(await picture.fileAt(width, height), picture.width, picture.height);
     refresh({ now: true });
   } catch (error) {
+    busy(false);
     say(error.message);
   }
 }
