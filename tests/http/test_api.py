@@ -10,9 +10,6 @@ import pytest
 from PIL import Image
 from stylewire import Client
 from stylewire.v1 import stylizer_pb2 as pb
-from stylewire_server.errors import ServiceError
-from stylewire_server.http.problems import HTTP_STATUS
-from stylewire_server.rpc.status import code_of
 
 OPENAPI = Path(__file__).resolve().parents[2] / "server" / "stylewire_server" / "http" / "openapi.json"
 
@@ -40,6 +37,11 @@ def test_the_picture_is_that_of_grpc(http, http_server, content, style) -> None:
     assert apart.max() <= 2
     assert apart.mean() < 0.1
     assert (answer.headers["image-width"], answer.headers["image-height"]) == tuple(map(str, found.size))
+
+
+def test_the_size_is_that_of_the_shorter_side(http, content, style) -> None:
+    answer = http.stylize(content, style, ("size", "320"), ("fit", "keep"))
+    assert (answer.headers["image-width"], answer.headers["image-height"]) == ("320", "320")
 
 
 def test_timings_are_in_the_header_of_browsers(http, content) -> None:
@@ -74,6 +76,8 @@ BAD = {
     "quality": ([("quality", "900")], "options.quality", r"quality is 900; it must be from 1 to 100"),
     "part of one": ([("quality", "9.5")], "options.quality", r"quality is 9\.5; it must be a whole number"),
     "fit": ([("fit", "wide")], "options.fit", r"fit is 'wide'; it must be one of crop, squash, keep, native"),
+    "size": ([("size", "20"), ("fit", "keep")], "options.size", r"size is 20 px; it must be from 64 to 4096 px"),
+    "size of native": ([("size", "256"), ("fit", "native")], "options.size", r"size is 256 px and fit is native"),
     "encoding": ([("encoding", "raw")], "options.encoding", r"encoding is 'raw'; it must be one of png, jpeg, webp"),
     "colour": ([("preserve_color", "maybe")], "options.preserve_color", r"'maybe'; it must be true or false"),
     "weight": ([("weight", "-1")], "styles[0].weight", r"weight is -1; it must be a finite number above 0"),
@@ -166,7 +170,7 @@ def test_the_model_is_that_of_grpc(http, http_server) -> None:
         model = client.model()
     assert found["edition"] == "lite"
     assert found["weights_sha256"] == model.weights_sha256
-    assert found["limits"]["max_pixels"] == 4_194_304
+    assert found["limits"]["max_pixels"] == model.limits.max_pixels
     assert found["limits"].keys() == set(pb.Limits.DESCRIPTOR.fields_by_name)
 
 
@@ -185,19 +189,6 @@ def test_what_is_not_served_is_a_problem_too(http, method: str, path: str, statu
     assert answer.json["status"] == status
     if status == 405:
         assert "POST" in answer.headers["allow"]
-
-
-def subclasses(kind: type) -> set[type]:
-    return {kind, *(each for direct in kind.__subclasses__() for each in subclasses(direct))}
-
-
-def test_every_status_of_grpc_that_is_used_has_one_of_http(http) -> None:
-    """Both sides answer an error along one table."""
-    for kind in subclasses(ServiceError):
-        if kind.__module__ != ServiceError.__module__ or kind.__subclasses__():
-            continue
-        error = kind.__new__(kind)
-        assert code_of(error) in HTTP_STATUS, kind
 
 
 def test_the_document_describes_what_is_served(http, content, style) -> None:

@@ -284,7 +284,7 @@ def test_a_request_that_is_out_of_date_is_cancelled_on_the_server(
 ) -> None:
     reader.get("#size").select_option("0")
     reader.get("#choose").set_input_files(large_photo(tmp_path / "large.jpg"))
-    reader.page.get_by_text("Computing 4.2 megapixels").wait_for()
+    reader.page.get_by_text("Computing 6.0 megapixels").wait_for()
     reader.shot("progress")
     reader.get("#size").select_option("256")
     reader.page.get_by_text("384 × 256 px").wait_for()

@@ -8,7 +8,6 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from google.protobuf.message import Message
@@ -23,7 +22,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from ..errors import InvalidInput
+from ..admission.guard import Guard
+from ..errors import InvalidInput, shortened
 from ..rpc import messages
 from ..rpc.loaded import Loaded
 from ..scheduler import Scheduler, Ticket
@@ -32,15 +32,12 @@ from ..styles.file import KeptStyle
 from ..stylizer import Stylized, WeightedStyle
 from ..telemetry.calls import Call
 from . import forms
-from .guard import Gate, Perimeter, unless_gone, unserved
+from .guard import Perimeter, guarded, unless_gone, unserved
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 """The page's files."""
 
 Handler = Callable[[Request, Call], Awaitable[Response]]
-
-_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9}(?:\.\d{1,6})?)")
-"""The preference `wait` (RFC 7240, 4.3); fractions of a second are taken too."""
 
 _EXPOSED = ("Server-Timing", "Image-Width", "Image-Height", "Model", "Retry-After", "X-Request-Id")
 
@@ -55,14 +52,14 @@ class Api:
     Args:
         scheduler: The queue in front of the domain.
         loaded: The domain; every call is refused as long as it is not there.
-        gate: Admission.
+        guard: Admits calls.
         limits: What a form may be.
     """
 
-    def __init__(self, scheduler: Scheduler, loaded: Loaded, gate: Gate, limits: forms.Limits) -> None:
+    def __init__(self, scheduler: Scheduler, loaded: Loaded, guard: Guard, limits: forms.Limits) -> None:
         self._scheduler = scheduler
         self._loaded = loaded
-        self._gate = gate
+        self._guard = guard
         self._limits = limits
         self._document = json.loads(Path(__file__).with_name("openapi.json").read_bytes())
 
@@ -70,7 +67,7 @@ class Api:
         """Return the routes of the API, the most specific first."""
 
         def route(path: str, **handlers: tuple[str, Handler]) -> Route:
-            return Route(path, _Call(self._gate, handlers), methods=list(handlers))
+            return Route(path, _Call(self._guard, handlers), methods=list(handlers))
 
         return [
             route("/v1/stylize", POST=("Stylize", self._stylize)),
@@ -85,7 +82,6 @@ class Api:
 
     async def _stylize(self, request: Request, call: Call) -> Response:
         stylizer, model = self._loaded.get()
-        deadline = _deadline(request)
         async with _form(request, self._limits, _STYLIZE_FIELDS) as form:
             content = await forms.content(form)
             styles = await forms.styles(form, self._limits)
@@ -94,7 +90,7 @@ class Api:
         def work(ticket: Ticket) -> tuple[Stylized, float]:
             return stylizer.stylize(content, styles, options, ticket.check), ticket.queue_ms
 
-        job = self._scheduler.run(work, call.caller, deadline, messages.kind(content, options))
+        job = self._scheduler.run(work, call.caller, call.deadline, messages.kind(content, options))
         result, queue_ms = await unless_gone(request, job)
         headers = {
             "Server-Timing": _server_timing(result, queue_ms),
@@ -106,7 +102,6 @@ class Api:
 
     async def _create(self, request: Request, call: Call) -> Response:
         stylizer, _ = self._loaded.get()
-        deadline = _deadline(request)
         async with _form(request, self._limits, _CREATE_FIELDS) as form:
             name = forms.text(form, "name")
             styles: list[WeightedStyle] = await forms.styles(form, self._limits)
@@ -115,14 +110,14 @@ class Api:
         def work(ticket: Ticket) -> KeptStyle:
             return stylizer.create_style(name, styles, overwrite, ticket.check)
 
-        style = await unless_gone(request, self._scheduler.run(work, call.caller, deadline, messages.STYLES))
+        style = await unless_gone(request, self._scheduler.run(work, call.caller, call.deadline, messages.STYLES))
         return JSONResponse(_described(style), 201, {"Location": f"/v1/styles/{style.name}"})
 
     async def _list(self, request: Request, call: Call) -> Response:
         stylizer, _ = self._loaded.get()
         size, token = request.query_params.get("page_size", "0"), request.query_params.get("page_token", "")
         if not re.fullmatch(r"-?\d{1,9}", size):
-            raise InvalidInput("page_size", f"page_size is {size[:80]!r}; it must be a whole number")
+            raise InvalidInput("page_size", f"page_size is {shortened(size)}; it must be a whole number")
         styles, further = await asyncio.to_thread(stylizer.store.page, int(size), token)
         inline = request.query_params.get("thumbnails") == "inline"
         return JSONResponse(
@@ -156,7 +151,7 @@ class Api:
         return JSONResponse({"status": "alive"})
 
     async def _readyz(self, request: Request) -> Response:
-        ready = bool(self._loaded) and not self._gate.draining
+        ready = bool(self._loaded) and not self._guard.draining
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
     async def _openapi(self, request: Request) -> Response:
@@ -164,15 +159,15 @@ class Api:
 
 
 class _Call:
-    """A path of the API that goes through the gate, as an ASGI application.
+    """A path of the API that goes through the guard, as an ASGI application.
 
     Args:
-        gate: Admission.
+        guard: Admits calls.
         handlers: HTTP method -> name of the call in gRPC, for the log and the metrics, and what answers it.
     """
 
-    def __init__(self, gate: Gate, handlers: Mapping[str, tuple[str, Handler]]) -> None:
-        self._gate = gate
+    def __init__(self, guard: Guard, handlers: Mapping[str, tuple[str, Handler]]) -> None:
+        self._guard = guard
         self._handlers = handlers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -180,7 +175,8 @@ class _Call:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         name, handle = self._handlers[method]
         # What is posted is a job in the queue, as the methods of gRPC that make a picture or a style.
-        await self._gate.run(Request(scope, receive, send), send, f"/http/{name}", method == "POST", handle)
+        request = Request(scope, receive, send)
+        await guarded(self._guard, request, send, f"/http/{name}", method == "POST", handle)
 
 
 @asynccontextmanager
@@ -204,9 +200,9 @@ class _PageFiles(StaticFiles):
         return response
 
 
-def make_app(settings: ServeSettings, scheduler: Scheduler, loaded: Loaded, gate: Gate) -> Any:
+def make_app(settings: ServeSettings, scheduler: Scheduler, loaded: Loaded, guard: Guard) -> Any:
     """Return the ASGI application: API, health and page."""
-    api = Api(scheduler, loaded, gate, forms.Limits.of(settings))
+    api = Api(scheduler, loaded, guard, forms.Limits.of(settings))
     middleware = [Middleware(Perimeter, hosts=settings.allowed_http_hosts, origins=settings.allowed_http_origins)]
     if settings.allowed_http_origins:
         cors = Middleware(
@@ -224,12 +220,6 @@ def make_app(settings: ServeSettings, scheduler: Scheduler, loaded: Loaded, gate
 
     routes = [*api.routes(), Route("/", page, methods=["GET"]), Mount("/web", files)]
     return Starlette(routes=routes, middleware=middleware, exception_handlers={HTTPException: unserved})
-
-
-def _deadline(request: Request) -> float | None:
-    """The caller's deadline on the clock of `time.monotonic`, from `Prefer: wait=SECONDS`; None for none."""
-    found = _WAIT.search(request.headers.get("prefer", ""))
-    return monotonic() + float(found[1]) if found else None
 
 
 def _server_timing(result: Stylized, queue_ms: float) -> str:

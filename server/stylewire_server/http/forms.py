@@ -4,12 +4,13 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from ..errors import DeadlinePassed, InvalidInput
+from ..errors import DeadlinePassed, InvalidInput, shortened
 from ..imaging.codec import Encoding
 from ..imaging.fit import Fit
 from ..rpc.interceptor import MESSAGE_SECONDS
@@ -26,7 +27,7 @@ _OPTION_FIELDS = 16
 
 _TRUE, _FALSE = frozenset({"true", "1", "on", "yes"}), frozenset({"false", "0", "off", "no", ""})
 
-OPTION_FIELDS = frozenset({"strength", "preserve_color", "fit", "encoding", "quality"})
+OPTION_FIELDS = frozenset({"strength", "preserve_color", "fit", "size", "encoding", "quality"})
 
 ENCODINGS = {each.lower(): each for each in Encoding if each not in {Encoding.RAW_PIXELS, Encoding.RAW_FLOATS}}
 """Name of the form field -> encoding. Raw pixels have no media type, so HTTP has none."""
@@ -63,11 +64,11 @@ def check_head(request: Request, limits: Limits) -> None:
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "multipart/form-data":
+        given = shortened(media_type) if media_type else "missing"
         raise Refusal(
-            415,
-            f"the body is {media_type[:80] or 'of no type'}; send multipart/form-data",
-            field="content-type",
-            value=media_type[:80],
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "content-type",
+            f"content-type is {given}; it must be multipart/form-data",
         )
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limits.body_bytes:
@@ -110,12 +111,9 @@ async def _bounded(request: Request, limits: Limits) -> AsyncGenerator[bytes, No
 
 def _too_large(length: int, limits: Limits) -> Refusal:
     return Refusal(
-        413,
-        f"the body is {length:,} bytes or more; the limit is {limits.body_bytes:,} bytes",
-        field="content-length",
-        value=length,
-        limit=limits.body_bytes,
-        unit="bytes",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "content-length",
+        f"the body has {length:,} bytes or more; the limit is {limits.body_bytes:,} bytes",
     )
 
 
@@ -124,7 +122,9 @@ def check_fields(form: FormData, known: Iterable[str]) -> None:
     known = set(known)
     for name in form:
         if name not in known:
-            raise InvalidInput(name[:80], f"{name[:80]!r} is no field of this form; it has {', '.join(sorted(known))}")
+            raise InvalidInput(
+                name[:80], f"{shortened(name)} is no field of this form; it has {', '.join(sorted(known))}"
+            )
 
 
 async def content(form: FormData) -> bytes:
@@ -185,6 +185,7 @@ def options(form: FormData) -> Options:
         strength=_number(form, "strength") if "strength" in form else given.strength,
         preserve_color=flag(form, "preserve_color"),
         fit=Fit(_choice(form, "fit", [fit.value for fit in Fit])) if "fit" in form else given.fit,
+        size=(_whole(form, "size") or None) if "size" in form else given.size,
         encoding=ENCODINGS[_choice(form, "encoding", ENCODINGS)] if "encoding" in form else given.encoding,
         quality=_whole(form, "quality") if "quality" in form else given.quality,
     )
@@ -199,7 +200,7 @@ def flag(form: FormData, name: str) -> bool:
     given = text(form, name).lower()
     if given in _TRUE or given in _FALSE:
         return given in _TRUE
-    raise InvalidInput(f"options.{name}", f"{name} is {given[:80]!r}; it must be true or false")
+    raise InvalidInput(f"options.{name}", f"{name} is {shortened(given)}; it must be true or false")
 
 
 def text(form: FormData, name: str, index: int = 0) -> str:
@@ -224,7 +225,7 @@ def _number(form: FormData, name: str, index: int = 0) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise InvalidInput(_field(name), f"{name} is {given[:80]!r}; it must be a number")
+        raise InvalidInput(_field(name), f"{name} is {shortened(given)}; it must be a number")
     return number
 
 
@@ -238,7 +239,7 @@ def _whole(form: FormData, name: str) -> int:
 def _choice(form: FormData, name: str, choices: Iterable[str]) -> str:
     given = text(form, name).lower()
     if given not in choices:
-        raise InvalidInput(_field(name), f"{name} is {given[:80]!r}; it must be one of {', '.join(choices)}")
+        raise InvalidInput(_field(name), f"{name} is {shortened(given)}; it must be one of {', '.join(choices)}")
     return given
 
 

@@ -1,15 +1,17 @@
 """Around every request: which sites may send it, who it is from, whether it may be, and how it ends.
 
-`Perimeter` is for all paths, the page's files included. `Gate` is for the API: the same tokens, limits, watchers and
-refusals as gRPC has, in the same order, before the body is read.
+`Perimeter` is for all paths, the page's files included. `guarded` is for the API: it takes a call through the guard
+that gRPC uses too, before the body is read.
 """
 
 import asyncio
 import ipaddress
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -20,12 +22,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..admission.open_calls import OpenCallLimit
-from ..admission.tokens import TokenFile, authenticate
-from ..errors import Draining, ServiceError
+from ..admission.guard import Guard
+from ..errors import ServiceError, shortened
 from ..rpc.interceptor import MESSAGE_SECONDS
-from ..telemetry.calls import REQUEST_ID, Call, Watcher, enter, request_id
-from .problems import Refusal, document, internal, problem, status_of
+from ..telemetry.calls import REQUEST_ID, Call, request_id
+from .problems import Refusal, document, internal, problem
 
 log = logging.getLogger(__name__)
 
@@ -96,22 +97,19 @@ class Perimeter:
         host = headers.get("host", "")
         if self._hosts is not None and not _is_known(host, self._hosts):
             raise Refusal(
-                421,
-                f"the server is not known as {host[:80]!r}; call it by its address or as localhost, or start it with "
-                "--http-hosts",
-                field="host",
-                value=host[:80],
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "host",
+                f"the server is not known as {shortened(host)}; call it by its address or as localhost, or start it "
+                "with --http-hosts",
             )
         origin = headers.get("origin")
         if origin is None or scope["method"] in _SAFE_METHODS or self._origins & {origin, "*"}:
             return
         if urlsplit(origin).netloc.lower() != host.lower():
             raise Refusal(
-                403,
-                f"pages of {origin[:80]!r} may not call this server; start it with --http-origins to allow them",
-                grpc.StatusCode.PERMISSION_DENIED,
-                field="origin",
-                value=origin[:80],
+                HTTPStatus.FORBIDDEN,
+                "origin",
+                f"pages of {shortened(origin)} may not call this server; start it with --http-origins to allow them",
             )
 
 
@@ -133,81 +131,48 @@ def _is_known(host: str, names: frozenset[str]) -> bool:
     return True
 
 
-class Gate:
-    """One admission for gRPC and HTTP: tokens, open calls, room in the queue.
+async def guarded(
+    guard: Guard,
+    request: Request,
+    send: Send,
+    method: str,
+    queued: bool,
+    handle: Callable[[Request, Call], Awaitable[Response]],
+) -> None:
+    """Let a call through the guard to `handle` and send its answer, or send the refusal.
 
     Args:
-        tokens: Who may call; None for everybody.
-        calls: How many calls may be open, over gRPC and HTTP together.
-        check_room: Raises if a caller's job would be refused whatever it is.
-        watchers: Are told of every call.
+        guard: The one of all wires.
+        request: The request; its body is unread.
+        send: Takes the answer.
+        method: The call's name for the log and the metrics.
+        queued: Whether the call is a job in the queue.
+        handle: Makes the answer.
     """
-
-    def __init__(
-        self,
-        tokens: TokenFile | None,
-        calls: OpenCallLimit,
-        check_room: Callable[[str], None],
-        watchers: Sequence[Watcher],
-    ) -> None:
-        self._tokens = tokens
-        self._calls = calls
-        self._check_room = check_room
-        self._watchers = watchers
-        self.draining = False
-
-    async def run(
-        self,
-        request: Request,
-        send: Send,
-        method: str,
-        queued: bool,
-        handle: Callable[[Request, Call], Awaitable[Response]],
-    ) -> None:
-        """Let a call through to `handle` and send its answer, or send the refusal.
-
-        Args:
-            request: The request; its body is unread.
-            send: Takes the answer.
-            method: The call's name for the log and the metrics.
-            queued: Whether the call is a job in the queue.
-            handle: Makes the answer.
-        """
-        call = Call(method, request.state.request_id, _metadata(request), peer=_peer(request))
-        enter(call, self._watchers)
-        for watcher in self._watchers:
-            watcher.began(call)
-        place = None
-        try:
+    call = Call(method, request.state.request_id, tuple(request.headers.items()), peer=_peer(request))
+    call.deadline = _deadline(request)
+    try:
+        with guard.watch(call):
+            places = guard.admit(call, queued=queued)
             try:
-                call.account = authenticate(call.metadata, call.peer, self._tokens)
-                if self.draining:
-                    raise Draining("the server is shutting down; try another one")
-                place = self._calls.take(call.caller)
-                if queued:
-                    self._check_room(call.caller)
                 response = await handle(request, call)
-                code = grpc.StatusCode.OK
-            except ServiceError as error:
-                response, code = problem(error, call.request_id), status_of(error)[1]
-            await response(request.scope, request.receive, send)
-            call.code = code
-        except ClientDisconnect:
-            # The caller has gone; nobody is there to answer.
-            pass
-        except Exception as error:
-            call.code = grpc.StatusCode.INTERNAL
-            log.error("%s failed, request id %s", call.method, call.request_id, exc_info=error)
-            with suppress(RuntimeError):
-                # The answer may have begun; then the connection ends without the rest.
-                await internal(call.request_id)(request.scope, request.receive, send)
-        finally:
-            if place is not None:
-                place.release()
-            call.code = call.code or grpc.StatusCode.CANCELLED
-            call.seconds = time.perf_counter() - call.started
-            for watcher in self._watchers:
-                watcher.ended(call)
+                # The call is open until its answer is sent.
+                await response(request.scope, request.receive, send)
+            except ClientDisconnect:
+                call.code = grpc.StatusCode.CANCELLED
+                raise
+            finally:
+                places.release()
+    except ServiceError as error:
+        await problem(error, call.request_id)(request.scope, request.receive, send)
+    except ClientDisconnect:
+        # Nobody is there to answer.
+        pass
+    except Exception as error:
+        log.error("%s failed, request id %s", call.method, call.request_id, exc_info=error)
+        with suppress(RuntimeError):
+            # The answer may have begun; then the connection ends without the rest.
+            await internal(call.request_id)(request.scope, request.receive, send)
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:
@@ -238,7 +203,7 @@ async def _gone(receive: Receive) -> None:
 async def unserved(request: Request, error: Exception) -> Response:
     """Return the answer where no route fits: 404 or 405 as a problem document."""
     assert isinstance(error, HTTPException)
-    answers = {404: ("not-found", f"nothing is served at {request.url.path[:80]!r}", grpc.StatusCode.NOT_FOUND)}
+    answers = {404: ("not-found", f"nothing is served at {shortened(request.url.path)}", grpc.StatusCode.NOT_FOUND)}
     methods = (error.headers or {}).get("Allow", "")
     answers[405] = (
         "method-not-allowed",
@@ -251,9 +216,14 @@ async def unserved(request: Request, error: Exception) -> Response:
     return answer
 
 
-def _metadata(request: Request) -> tuple[tuple[str, str], ...]:
-    """The headers as gRPC has them, so that tokens and traces are read in one way."""
-    return tuple(request.headers.items())
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9}(?:\.\d{1,6})?)")
+"""The preference `wait` (RFC 7240, 4.3); fractions of a second are taken too."""
+
+
+def _deadline(request: Request) -> float | None:
+    """The caller's deadline on the clock of `time.monotonic`, from `Prefer: wait=SECONDS`; None for none."""
+    found = _WAIT.search(request.headers.get("prefer", ""))
+    return time.monotonic() + float(found[1]) if found else None
 
 
 def _peer(request: Request) -> str:

@@ -115,7 +115,7 @@ class _Service:
         self._interceptor = CallInterceptor(self._guard, OpenCallLimit(settings.max_calls, "probes"))
         self._web = None
         if settings.http_port is not None:
-            self._web = Web(settings, share_port, self._scheduler, self._loaded, tokens, self._calls, watchers, tls)
+            self._web = Web(settings, share_port, self._scheduler, self._loaded, self._guard, tls)
         self._front = Front(
             self._grpc_server, lambda server, port: bind(server, settings.model_copy(update={"port": port}), tls)
         )
@@ -277,8 +277,6 @@ class _Service:
         systemd.stopping()
         log.info("draining: %d calls running, %d waiting", self._scheduler.running, self._scheduler.waiting)
         self._guard.draining = True
-        if self._web is not None:
-            self._web.drain()
         self._oip.drain()
         await self._checks.enter_graceful_shutdown()
         try:
