@@ -77,6 +77,13 @@ class ServeSettings(CacheSettings):
         Count, Field(description="pixels of a picture that reaches the network; 0 for what picture-memory allows")
     ] = 0
     max_decode_pixels: Annotated[Positive, Field(description="pixels of any picture as it comes")] = 64_000_000
+    max_decode_bytes: Annotated[
+        Positive,
+        Field(
+            description="bytes of memory to decode one PNG, WebP or progressive JPEG picture, at 8 bytes a pixel, or "
+            "16 for WebP; other JPEG pictures are made smaller on the way"
+        ),
+    ] = 192 * 2**20
     max_encoded_bytes: Annotated[Positive, Field(description="bytes of one JPEG, PNG or WebP picture")] = 16 * 2**20
     max_message_bytes: Annotated[Positive, Field(description="bytes of one message on the wire")] = 64 * 2**20
     max_styles: Annotated[Positive, Field(description="styles that one request may blend")] = 16
@@ -150,6 +157,7 @@ class ServeSettings(CacheSettings):
         return ImageLimits(
             max_pixels=min(self.max_pixels or most_pixels, most_pixels),
             max_decode_pixels=self.max_decode_pixels,
+            max_decode_bytes=self.max_decode_bytes,
             max_encoded_bytes=self.max_encoded_bytes,
         )
 

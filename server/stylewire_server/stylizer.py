@@ -14,7 +14,7 @@ from .imaging import codec
 from .imaging.codec import Encoding, Picture
 from .imaging.color import preserve_color
 from .imaging.fit import MAX_SIZE, MIN_SIZE, Fit, squash
-from .imaging.limits import ImageLimits
+from .imaging.limits import DecodeBudget, ImageLimits
 from .styles import thumbnails, vectors
 from .styles.file import MAX_BYTES, DamagedFile, KeptStyle, dump, parse
 from .styles.store import StyleStore, check_new_name, damaged
@@ -176,15 +176,18 @@ class Stylizer:
         """
         self._check_number(blend)
         timings = Timings()
-        picture = self._content(content, options, timings)
+        budget = DecodeBudget(self._limits)
+        picture = self._content(content, options, timings, budget)
         checkpoint()
-        vector = self.style_vector(blend, timings)
+        vector = self._mix(blend, self._find(blend, timings, checkpoint, budget))
         return self._render(picture, vector, options, timings, checkpoint)
 
-    def style_vector(self, blend: Sequence[WeightedStyle], timings: Timings) -> np.ndarray:
+    def style_vector(
+        self, blend: Sequence[WeightedStyle], timings: Timings, checkpoint: Checkpoint = lambda: None
+    ) -> np.ndarray:
         """The style vector [D] of a blend, for `stylize_in`; raises as `stylize`."""
         self._check_number(blend)
-        return self._mix(blend, self._find(blend, timings))
+        return self._mix(blend, self._find(blend, timings, checkpoint, DecodeBudget(self._limits)))
 
     def stylize_in(
         self,
@@ -199,7 +202,7 @@ class Stylizer:
         Raises:
             InvalidInput: The content cannot be used.
         """
-        picture = self._content(content, options, timings)
+        picture = self._content(content, options, timings, DecodeBudget(self._limits))
         return self._render(picture, vector, options, timings, checkpoint)
 
     def create_style(
@@ -220,14 +223,13 @@ class Stylizer:
         if not overwrite and name in self.store:
             # Before any work is spent; `put` decides between two callers that get past this.
             raise StyleExists(f"style {name!r} exists; delete it first, or overwrite it")
-        found = self._find(blend, Timings())
-        checkpoint()
+        found = self._find(blend, Timings(), checkpoint, DecodeBudget(self._limits))
         weights = [style.weight for style in blend]
         vector = self._mix(blend, found)
         style = KeptStyle(
             name=name,
             vector=vector,
-            thumbnail=thumbnails.join([self._thumbnail(style) for style in blend], weights),
+            thumbnail=thumbnails.join([self._thumbnail(style, checkpoint) for style in blend], weights),
             origin_sha256=vectors.fingerprint_of_blend([part.origin for part in found], weights),
             edition=self._edition,
             create_time=datetime.now(UTC),
@@ -297,7 +299,7 @@ class Stylizer:
         measured = [codec.sizes(each, options.fit, self._limits, "content", options.size) for each in contents]
         decoded = sum(came for came, _ in measured)
         decoded += sum(codec.sizes(each, Fit.SQUASH_256, self._limits, "style")[0] for each in batch)
-        limit = (1 + self._max_styles) * self._limits.max_decode_pixels
+        limit = self._limits.max_call_pixels
         if decoded > limit:
             raise InvalidInput(
                 "content",
@@ -317,9 +319,9 @@ class Stylizer:
         if len(blend) > self._max_styles:
             raise InvalidInput("styles", f"styles has {len(blend)} styles; the limit is {self._max_styles} styles")
 
-    def _content(self, content: Source, options: Options, timings: Timings) -> Picture:
+    def _content(self, content: Source, options: Options, timings: Timings, budget: DecodeBudget) -> Picture:
         with timings.measure("decode"):
-            picture = codec.load(content, options.fit, self._limits, "content", options.size)
+            picture = codec.load(content, options.fit, self._limits, "content", options.size, budget)
         height, width = picture.pixels.shape[:2]
         codec.check_encoding((width, height), options.encoding or picture.encoding)
         return picture
@@ -343,8 +345,14 @@ class Stylizer:
         height, width = result.shape[:2]
         return Stylized(data, encoding, width, height, timings)
 
-    def _find(self, blend: Sequence[WeightedStyle], timings: Timings) -> list[_Part]:
-        found = [self._part(style, timings) for style in blend]
+    def _find(
+        self, blend: Sequence[WeightedStyle], timings: Timings, checkpoint: Checkpoint, budget: DecodeBudget
+    ) -> list[_Part]:
+        found = []
+        for style in blend:
+            checkpoint()
+            found.append(self._part(style, timings, budget))
+        checkpoint()
         timings.style_cached = all(part.cached for part in found)
         return found
 
@@ -352,7 +360,7 @@ class Stylizer:
     def _mix(blend: Sequence[WeightedStyle], found: Sequence[_Part]) -> np.ndarray:
         return vectors.blend([part.vector for part in found], [style.weight for style in blend])
 
-    def _part(self, style: WeightedStyle, timings: Timings) -> _Part:
+    def _part(self, style: WeightedStyle, timings: Timings, budget: DecodeBudget) -> _Part:
         source = style.source
         if isinstance(source, str):
             kept = self._kept(source, style.field)
@@ -360,7 +368,7 @@ class Stylizer:
 
         def compute() -> np.ndarray:
             with timings.measure("decode"):
-                picture = codec.load(source, Fit.SQUASH_256, self._limits, style.field)
+                picture = codec.load(source, Fit.SQUASH_256, self._limits, style.field, budget=budget)
             with timings.measure("predict"):
                 return self._predict(picture.pixels)
 
@@ -387,7 +395,8 @@ class Stylizer:
         """Return how many numbers a style of its kind has."""
         return self._engine.style_dimension + (self._engine.norm_parameters if style.tuned else 0)
 
-    def _thumbnail(self, style: WeightedStyle) -> np.ndarray:
+    def _thumbnail(self, style: WeightedStyle, checkpoint: Checkpoint) -> np.ndarray:
+        checkpoint()
         if isinstance(style.source, str):
             return self._kept_thumbnail(style.source)
         return thumbnails.shrink(codec.load(style.source, Fit.CROP_256, self._limits, style.field).pixels)

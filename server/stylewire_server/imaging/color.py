@@ -1,4 +1,4 @@
-"""Keeping the content's colours."""
+"""Colors: conversion between a profile and sRGB, and keeping the content's colors."""
 
 import io
 import logging
@@ -6,6 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageCms
+
+from .profiles import Profile
+
+log = logging.getLogger(__name__)
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of R, G and B in luma: ITU-R BT.601, the matrix of JPEG's YCbCr."""
@@ -25,35 +29,54 @@ def preserve_color(picture: np.ndarray, content: np.ndarray) -> np.ndarray:
     return np.clip(moved, 0.0, 1.0).astype(picture.dtype)
 
 
-log = logging.getLogger(__name__)
-
-_SRGB = frozenset({"sRGB", "sRGB built-in", "sRGB IEC61966-2.1", "sRGB IEC61966-2-1", "GIMP built-in sRGB", "c2"})
-"""Names of profiles that say what is taken for granted without one. Others are computed, sRGB or not."""
-
 _KEPT_BYTES = 64 * 2**10
-"""Of a profile whose transform is kept: a screen's or camera's takes 1 to 10 kB, and strangers choose what is kept."""
+"""Bytes of a profile whose transform is kept. A matrix with curves takes 0.5 to 20 kB, and strangers choose them."""
+
+_SAMPLES = np.stack(np.meshgrid(*[np.linspace(0, 255, 9).round().astype(np.uint8)] * 3), -1).reshape(27, 27, 3)
+"""Colors on a grid, to see whether a profile is sRGB."""
 
 
-def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """A picture of mode L, RGB or CMYK in mode RGB, by its ICC profile; one that cannot be used is ignored."""
-    if profile:
-        make = kept_transform if len(profile) <= _KEPT_BYTES else _transform
-        try:
-            transform = make(profile, image.mode)
-            if transform is not None:
-                converted = ImageCms.applyTransform(image, transform)
-                return converted if converted is not None else image
-        except (ImageCms.PyCMSError, OSError, ValueError) as error:
-            log.info("ignoring an unusable colour profile: %s", error)
+def to_srgb(image: Image.Image, profile: Profile | None) -> Image.Image:
+    """Return a picture of mode L, RGB or CMYK in mode RGB and sRGB; a profile of other pixels is ignored."""
+    if profile is not None:
+        if profile.mode == "RGB" and image.mode == "L":
+            image = image.convert("RGB")
+        if profile.mode == image.mode:
+            image = _applied(image, profile, inverse=False)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """What brings pixels of that profile to sRGB; None where they are sRGB already."""
-    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    if mode == "RGB" and ImageCms.getProfileDescription(source).strip() in _SRGB:
-        return None
-    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+def from_srgb(image: Image.Image, profile: Profile) -> Image.Image:
+    """Return an sRGB picture in the colors of an RGB profile that is a matrix with curves."""
+    return _applied(image, profile, inverse=True)
+
+
+def _applied(image: Image.Image, profile: Profile, inverse: bool) -> Image.Image:
+    make = kept_transform if len(profile.data) <= _KEPT_BYTES else _transform
+    try:
+        transform = make(profile, inverse)
+        if transform is None:
+            return image
+        converted = ImageCms.applyTransform(image, transform)
+        return image if converted is None else converted
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        log.info("ignoring an unusable color profile: %s", error)
+        return image
+
+
+def _transform(profile: Profile, inverse: bool) -> ImageCms.ImageCmsTransform | None:
+    """Return what brings pixels of that profile to sRGB, or back; None where they are sRGB within 1 level."""
+    described = ImageCms.ImageCmsProfile(io.BytesIO(profile.data))
+    srgb = ImageCms.createProfile("sRGB")
+    if inverse:
+        transform = ImageCms.buildTransform(srgb, described, "RGB", "RGB")
+    else:
+        transform = ImageCms.buildTransform(described, srgb, profile.mode, "RGB")
+    if profile.mode == "RGB":
+        samples = np.asarray(ImageCms.applyTransform(Image.fromarray(_SAMPLES), transform), np.int16)
+        if np.abs(samples - _SAMPLES).max() <= 1:
+            return None
+    return transform
 
 
 kept_transform = lru_cache(maxsize=32)(_transform)

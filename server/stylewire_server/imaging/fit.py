@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InvalidInput
-from .limits import ImageLimits, above
+from .limits import ImageLimits, format_over_limit
 
 SIDE = 256
 """Side in pixels that the network was trained at."""
@@ -84,7 +84,8 @@ def plan_for(size: Size, fit: Fit, limits: ImageLimits, field: str, side: int | 
         brought = "" if target == size else f", brought to {target[0]}x{target[1]} px by fit {fit} and size {side}"
         raise InvalidInput(
             field,
-            f"{field} is {width}x{height} px{brought} {above(pixels, limits.max_pixels)}; {_advice(size, fit, limits)}",
+            f"{field} is {width}x{height} px{brought} = {format_over_limit(pixels, limits.max_pixels)}; "
+            f"{_advice(size, fit, limits)}",
         )
     return Plan(size, margin, target)
 

@@ -1,0 +1,171 @@
+"""JPEG files (ITU-T T.81): what is in their headers, and the file without its metadata.
+
+Pillow reads all metadata when it opens a file, EXIF values in Python. It gets the file without them.
+"""
+
+import io
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .file import DamagedFile, Encoding, PictureFile, UnsupportedFile
+from .profiles import MAX_PROFILE_BYTES
+
+SIGNATURE = b"\xff\xd8\xff"
+
+MAX_SCANS = 64
+"""A progressive file of a camera or an editor has about ten. Each scan passes over the whole picture again, and one
+that holds nothing takes 75 bytes of a file and milliseconds of a core."""
+
+MAX_SCANNED_PIXELS = 400_000_000
+"""Pixels times scans. A scan that holds nothing takes about 0.5 ns a pixel."""
+
+MAX_SEGMENTS = 10_000
+"""Segments before the pixels. A profile takes up to 255 of them, an empty one 4 bytes."""
+
+_SCAN = re.compile(rb"\xff\xda\x00[\x06\x08\x0a\x0c\x0e][\x00-\x04]")
+"""The head of a scan: SOS, its length 6 + 2n, the number n of its components (B.2.3)."""
+
+_FRAMES = {
+    **dict.fromkeys((0xC0, 0xC1, 0xC2, 0xC9, 0xCA), ""),
+    **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless"),
+    **dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE), "hierarchical"),
+    0xF7: "JPEG-LS",
+}
+"""Start-of-frame markers (table B.1), and the kind of file that is not read."""
+
+_SEQUENTIAL = frozenset({0xC0, 0xC1})
+_START_OF_SCAN, _END = 0xDA, 0xD9
+_EXIF, _PROFILE = b"Exif\0\0", b"ICC_PROFILE\0"
+_COLOR_SEGMENTS = {0xE0: b"JFIF\0", 0xEE: b"Adobe"}
+"""Application segments that say which colors the components are."""
+
+
+@dataclass
+class _Segments:
+    kept: list[bytes] = field(default_factory=list)
+    frame: tuple[int, bytes] | None = None
+    exif: list[bytes] = field(default_factory=list)
+    profile: list[bytes] = field(default_factory=list)
+    pixels: int = 0
+
+
+def read(data: bytes) -> PictureFile:
+    """Return what a JPEG file is; of several pictures in a file (MPO) the first.
+
+    Raises:
+        DamagedFile: It has no usable header.
+        UnsupportedFile: It is of a kind that is not read, or has too many scans.
+    """
+    found = _segments(data)
+    if found.frame is None or len(found.frame[1]) < 6:
+        raise DamagedFile("no header")
+    marker, frame = found.frame
+    bits, height, width, components = struct.unpack_from(">BHHB", frame)
+    if _FRAMES[marker]:
+        raise UnsupportedFile(f"is a {_FRAMES[marker]} JPEG file, which is not supported; save it as a usual JPEG file")
+    if bits != 8:
+        raise UnsupportedFile(f"is a JPEG file of {bits} bits a channel; only 8 bits are supported")
+    # A file without height states it behind the first scan (B.2.5), which no decoder at hand reads.
+    if not (width and height):
+        raise DamagedFile("no size")
+    _check_scans(data, found.pixels, width * height)
+    one_scan = data[found.pixels + 4 : found.pixels + 5] == bytes([components])
+    return PictureFile(
+        encoding=Encoding.JPEG,
+        size=(width, height),
+        open=_opener(found, data, data[found.pixels :]),
+        # Others are whole in memory as coefficients first.
+        whole=marker not in _SEQUENTIAL or not one_scan,
+        bytes_per_pixel=8,
+        profile=_profile(found.profile),
+        exif=b"".join(found.exif) or None,
+        grey=components == 1,
+        unended=data.rfind(b"\xff\xd9", found.pixels) < 0,
+    )
+
+
+def _opener(found: _Segments, data: bytes, pixels: bytes) -> Callable[[], io.BytesIO]:
+    return lambda: io.BytesIO(b"".join([b"\xff\xd8", *found.kept, pixels]))
+
+
+def stream(data: bytes) -> io.BytesIO:
+    """Return a file for Pillow."""
+    return io.BytesIO(data)
+
+
+def _segments(data: bytes) -> _Segments:
+    found = _Segments()
+    place = 2
+    for _ in range(MAX_SEGMENTS):
+        place = data.find(b"\xff", place)
+        while 0 <= place < len(data) - 1 and data[place + 1] == 0xFF:
+            place += 1
+        if place < 0 or place + 4 > len(data):
+            raise DamagedFile("no pixels")
+        marker = data[place + 1]
+        if marker == 0 or 0xD0 <= marker <= 0xD8 or marker == 1:
+            # These have no length: stuffing, restarts, another start.
+            place += 2
+            continue
+        if marker == _START_OF_SCAN:
+            found.pixels = place
+            return found
+        if marker == _END:
+            raise DamagedFile("no pixels")
+        end = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+        _add(found, marker, data[place:end])
+        place = max(end, place + 4)
+    raise UnsupportedFile(f"is a JPEG file of more than {MAX_SEGMENTS:,} segments, which is the limit")
+
+
+def _add(found: _Segments, marker: int, segment: bytes) -> None:
+    body = segment[4:]
+    if marker == 0xE1 and body.startswith(_EXIF):
+        # A further one goes on where 64 kB end the one before.
+        found.exif.append(body[len(_EXIF) :] if found.exif else body)
+    elif marker == 0xE2 and body.startswith(_PROFILE):
+        found.profile.append(body[len(_PROFILE) :])
+    elif 0xE0 <= marker <= 0xEF or marker == 0xFE:
+        if body.startswith(_COLOR_SEGMENTS.get(marker, b"\0no such\0")):
+            found.kept.append(segment)
+    else:
+        if marker in _FRAMES and found.frame is None:
+            found.frame = (marker, body)
+        found.kept.append(segment)
+
+
+def _profile(parts: list[bytes]) -> bytes | None:
+    """The profile of which each part begins with its number, from 1, and their count (ICC.1:2022, B.4)."""
+    ordered = {part[0]: part[2:] for part in parts if len(part) > 2}
+    if not ordered or sorted(ordered) != list(range(1, parts[0][1] + 1)):
+        return None
+    if sum(map(len, ordered.values())) > MAX_PROFILE_BYTES:
+        return None
+    return b"".join(ordered[number] for number in sorted(ordered))
+
+
+def _check_scans(data: bytes, start: int, pixels: int) -> None:
+    """Raise UnsupportedFile for more scans than a file needs, those of further pictures in it included.
+
+    Wherever they stand: damaged files can hide a scan from everybody who follows the lengths of their segments, and a
+    decoder that looks for the next marker finds it.
+    """
+    limit = max(1, min(MAX_SCANS, MAX_SCANNED_PIXELS // pixels))
+    if any(number > limit for number, _ in enumerate(_SCAN.finditer(data, start), 1)):
+        at = "" if limit == MAX_SCANS else f" at {pixels / 1e6:,.1f} Mpx"
+        raise UnsupportedFile(f"is a JPEG file of more than {limit} scans, which is the limit{at}")
+
+
+def endings(data: bytes) -> tuple[bytes, bytes]:
+    """Return the file with its end, and with bits of no meaning before its end.
+
+    Where all pixels are there, both are the same picture: a decoder passes over what follows the last pixel. Where
+    some are missing, these bits become pixels.
+    """
+    return data + b"\xff\xd9", data + _NOISE + b"\xff\xd9"
+
+
+_NOISE = bytes((37 * n + n * n * 11) % 255 for n in range(256))
+"""Bytes without 0xff, which begins a marker."""
