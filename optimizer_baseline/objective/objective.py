@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from ..errors import InvalidOption
 from ..images import Pixels
 from ..vgg.weights import Weights
-from . import costs
 from .presets import Preset
 from .program import CustomCost, Targets, program
 
@@ -104,18 +102,12 @@ class Objective:
             self._program.network.check_size(height, width, what)
         whole = sum(style.weight for style in styles)
         nowhere = np.empty((1, 0, 0, 1), np.float32)
-        features = self._program.network(tf.constant(content))
         self._targets = Targets(
-            {layer: tf.cast(features[layer], tf.float32) for layer in preset.content_layers},
-            [self._grams(tf.constant(style.pixels)) for style in styles],
+            self._program.content(content) if preset.content_layers else {},
+            [self._program.grams(style.pixels) if preset.style_layers else {} for style in styles],
             [tf.constant(style.weight / whole, tf.float32) for style in styles],
             [tf.constant(nowhere if style.mask is None else style.mask) for style in styles],
         )
-
-    def _grams(self, pixels: Any) -> dict[str, Any]:
-        features = self._program.network(pixels)
-        preset = self.preset
-        return {name: costs.gram_matrix(features[name], preset.gram_normalizer) for name in preset.style_layers}
 
     def costs(self, pixels: Pixels) -> Costs:
         """All costs of `pixels` [1, H, W, 3], without a gradient."""

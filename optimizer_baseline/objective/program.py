@@ -100,45 +100,68 @@ class Program:
         )
         self._takes = [pictures, targets]
 
+    # Targets come from compiled functions as the steps do. A graph frees every layer after its last use, and in
+    # bfloat16 it rounds where the steps round.
+
+    @cached_property
+    def content(self) -> Callable[[Any], dict[str, Any]]:
+        """Return the features of a content picture [1, H, W, 3], by layer, float32."""
+        return self._compile(self._content, self._takes[:1])
+
+    @cached_property
+    def grams(self) -> Callable[[Any], dict[str, Any]]:
+        """Return the Gram matrices of a style picture [1, H, W, 3], by layer, float32."""
+        return self._compile(self._grams, self._takes[:1])
+
     @cached_property
     def value(self) -> Callable[[Any, Targets], Any]:
-        """Terms of a picture [1, H, W, 3], one vector."""
-        return self._compile(self._value)
+        """Return the terms of a picture [1, H, W, 3] as one vector."""
+        return self._compile(self._value, self._takes)
 
     @cached_property
     def step(self) -> Callable[[Any, Targets], tuple[Any, Any]]:
-        """Terms of a picture, and dJ/dG."""
-        return self._compile(self._value_and_gradient)
+        """Return the terms of a picture, and dJ/dG."""
+        return self._compile(self._value_and_gradient, self._takes)
 
-    def _compile(self, function: Callable[..., Any]) -> Any:
+    def _compile(self, function: Callable[..., Any], takes: list[Any]) -> Any:
         import tensorflow as tf
 
-        compiled = tf.function(function, input_signature=self._takes, autograph=False).get_concrete_function()
-        return lambda pixels, targets: compiled(tf.constant(pixels), targets)
+        compiled = tf.function(function, input_signature=takes, autograph=False).get_concrete_function()
+        return lambda pixels, *targets: compiled(tf.constant(pixels), *targets)
+
+    def _content(self, pixels: Any) -> dict[str, Any]:
+        import tensorflow as tf
+
+        features = self.network(pixels)
+        return {layer: tf.cast(features[layer], tf.float32) for layer in self.preset.content_layers}
+
+    def _grams(self, pixels: Any) -> dict[str, Any]:
+        features = self.network(pixels)
+        normalizer = self.preset.gram_normalizer
+        return {layer: costs.gram_matrix(features[layer], normalizer) for layer in self.preset.style_layers}
 
     def _value(self, pixels: Any, targets: Targets) -> Any:
         import tensorflow as tf
 
-        return tf.stack(self._terms(pixels, targets, embed=False))
+        return tf.stack(self._terms(pixels, targets))
 
     def _value_and_gradient(self, pixels: Any, targets: Targets) -> tuple[Any, Any]:
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
             tape.watch(pixels)
-            # Only a descent takes enough steps to be worth the memory.
-            terms = self._terms(pixels, targets, embed=True)
-            # A term of no weight is told, but nothing is differentiated for it.
+            terms = self._terms(pixels, targets)
+            # A term of weight 0 is reported, but nothing is differentiated for it.
             weighted = [factor * term for factor, term in zip(self.factors, terms, strict=True) if factor]
             total = sum(weighted, tf.constant(0.0))
         return tf.stack(terms), tape.gradient(total, pixels, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
-    def _terms(self, pixels: Any, targets: Targets, *, embed: bool) -> list[Any]:
+    def _terms(self, pixels: Any, targets: Targets) -> list[Any]:
         """Content cost and style cost of each layer, total variation and custom cost: scalars."""
         import tensorflow as tf
 
         preset = self.preset
-        features = self.network(pixels, embed=embed)
+        features = self.network(pixels)
         terms = [
             costs.content_cost(features[layer], targets.content[layer], preset.content_normalizer)
             for layer in preset.content_layers

@@ -60,20 +60,21 @@ class Network:
                 f"{what} is {width}x{height} px; layer {self.wanted[-1]} needs at least {least} px on each side"
             )
 
-    def __call__(self, pixels: Any, *, embed: bool = False) -> dict[str, Any]:
-        """Features of `pixels`.
+    def __call__(self, pixels: Any) -> dict[str, Any]:
+        """Return the features of `pixels`.
+
+        A graph that calls this captures the kernels and does not hold them as constants. oneDNN lays constants out for
+        the processor once rather than at every step, which saves an eighth of a float32 step. But TensorFlow then keeps
+        some four copies of every kernel: 1.3 GB more for VGG-19.
 
         Args:
-            pixels: tensor [N, H, W, 3], RGB, 0..1.
-            embed: make the kernels constants of the graph that is being built. A constant is laid out for the processor
-                once, a tensor from outside at every step: that is an eighth of a float32 step, a twentieth of a
-                bfloat16 one. The graph then holds some 0.8 GB for VGG-16 in float32, half of it in bfloat16.
+            pixels: Tensor [N, H, W, 3], RGB, 0..1.
 
         Returns:
             Tensors [N, H', W', C] by layer name, float32 or bfloat16 as the network is.
 
         Raises:
-            InvalidImage: a side is too short for the deepest layer.
+            InvalidImage: A side is too short for the deepest layer.
         """
         import tensorflow as tf
 
@@ -85,7 +86,7 @@ class Network:
             if name.startswith("conv"):
                 # Fused with the rectifier unless somebody wants to see the response before it.
                 fused = name not in self.wanted
-                x = _convolve(x, *self._operands[name], rectify=fused, embed=embed)
+                x = _convolve(x, *self._operands[name], rectify=fused)
             elif name.startswith("relu"):
                 x = x if fused else tf.nn.relu(x)
             elif self.pooling == "average":
@@ -97,21 +98,18 @@ class Network:
         return features
 
 
-def _convolve(x: Any, kernel: Any, turned: Any, bias: Any, *, rectify: bool, embed: bool) -> Any:
-    """3x3 convolution of `x` [N, H, W, in], with a rectifier or without, differentiable in `x` alone."""
+def _convolve(x: Any, kernel: Any, turned: Any, bias: Any, *, rectify: bool) -> Any:
+    """Return the 3x3 convolution of `x` [N, H, W, in], rectified or not. It is differentiable in `x` alone."""
     import tensorflow as tf
 
-    def operand(tensor: Any) -> Any:
-        return tf.constant(tensor.numpy()) if embed else tensor
-
     def convolve(x: Any) -> Any:
-        y = tf.nn.bias_add(tf.nn.conv2d(x, operand(kernel), 1, "SAME"), bias)
+        y = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias)
         y = tf.nn.relu(y) if rectify else y
 
         def gradient(upstream: Any) -> Any:
             if rectify:
                 upstream = tf.raw_ops.ReluGrad(gradients=upstream, features=y)
-            return tf.nn.conv2d(upstream, operand(turned), 1, "SAME")
+            return tf.nn.conv2d(upstream, turned, 1, "SAME")
 
         return y, gradient
 
