@@ -116,6 +116,8 @@ def _run_all(client: Client, jobs: list[_Job], blend: StyleLike, options: Option
 
 def _stylize(client: Client, job: _Job, blend: StyleLike, options: Options) -> Stylized:
     result = client.stylize_detailed(job.content, blend, **options | {"encoding": format_of(job.out)})
+    # A damaged answer raises here, so that it is never written.
+    _ = result.image
     write_file(job.out, result.data)
     return result
 
