@@ -43,6 +43,8 @@ def form(fields: Sequence[Field]) -> tuple[bytes, str]:
 class Http:
     """Requests to one server, each over a connection of its own."""
 
+    form = staticmethod(form)
+
     def __init__(self, url: str) -> None:
         self.url = url
         self.address = urlsplit(url).netloc
@@ -85,3 +87,9 @@ def http_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
 def http(http_server: ServerProcess) -> Http:
     """Requests to the shared server."""
     return Http(http_server.url)
+
+
+@pytest.fixture(scope="session")
+def open_http() -> type[Http]:
+    """Makes requests to a server at that URL."""
+    return Http

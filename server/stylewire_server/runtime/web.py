@@ -51,7 +51,8 @@ class Web:
             from ..http.app import make_app
             from ..http.server import HttpListener as Listener
         except ModuleNotFoundError as error:
-            raise HttpError(f"--http-port needs {error.name}: pip install 'stylewire[server,http]'") from None
+            package = str(error.name).partition(".")[0]
+            raise HttpError(f"--http-port needs {package}: pip install 'stylewire[server,http]'") from None
         assert settings.http_port is not None
         app = make_app(settings, scheduler, loaded, guard)
         bound = sockets(settings.host, settings.http_port, share_port)
