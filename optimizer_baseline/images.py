@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +10,13 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from stylewire_server.errors import InvalidInput
+from stylewire_server.imaging import decode, exif
+from stylewire_server.imaging.fit import Plan
+from stylewire_server.imaging.limits import ImageLimits
 
 from .errors import InvalidImage, InvalidOption
-
-log = logging.getLogger(__name__)
 
 Pixels: TypeAlias = NDArray[np.float32]
 Picture: TypeAlias = "str | Path | bytes | Image.Image | NDArray[Any]"
@@ -25,56 +26,82 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 # Largest picture that is decoded at all, and largest that is optimised (see docs/baseline.md for the memory it takes).
 MAX_DECODED_PIXELS = 64_000_000
 MAX_PIXELS = 4_000_000
+_UNBOUNDED = 2**40
+# Files here are the user's own: only the pixels are bounded.
+_LIMITS = ImageLimits(_UNBOUNDED, MAX_DECODED_PIXELS, _UNBOUNDED, _UNBOUNDED, min_side=1)
 # Rec. 601 luma and the two chroma axes of NTSC: the YIQ of Gatys et al. 2017, section 5.1.
 RGB_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
 
 def load(picture: Picture, what: str = "picture", background: str = "white") -> Image.Image:
-    """`picture` as an upright sRGB PIL image: EXIF orientation and colour profile applied, transparency filled.
+    """Return a picture as an upright sRGB PIL image, by the server's own reader.
+
+    JPEG, PNG and WebP files are read as the server reads them, with the same checks. Other files, and PIL images, are
+    opened by Pillow; orientation, color profile and transparency are handled in the same way.
 
     Args:
-        picture: a path, the bytes of a file, a PIL image, uint8 [H, W, 3] or float [H, W, 3] in 0..1 (with or without
+        picture: A path, the bytes of a file, a PIL image, uint8 [H, W, 3] or float [H, W, 3] in 0..1 (with or without
             a leading axis of 1).
-        what: how error messages call it.
-        background: what transparent parts are laid on.
+        what: Its name in error messages.
+        background: The color behind transparent parts.
 
     Raises:
-        InvalidImage: no such file, not a picture, or more than 64 Mpx (judged before decoding).
+        InvalidImage: There is no such file, it is not a picture or a damaged one, or it has more than 64 Mpx, which is
+            checked before it is decoded.
     """
     if isinstance(picture, np.ndarray):
         return _from_array(picture, what)
-    if not isinstance(picture, (str, Path, bytes, Image.Image)):
+    if isinstance(picture, Image.Image):
+        return _from_pil(picture, what, background)
+    if not isinstance(picture, (str, Path, bytes)):
         raise InvalidImage(
             f"{what} is {type(picture).__name__}; expected a path, the bytes of a file, a PIL image or an array"
         )
-    name = "the bytes given" if isinstance(picture, bytes) else str(picture)
+    if isinstance(picture, bytes):
+        return _from_file(picture, what, f"{what}: the bytes given", background)
     try:
-        if isinstance(picture, Image.Image):
-            image = picture
-        else:
-            image = Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
-        pixels = image.width * image.height
-        if pixels > MAX_DECODED_PIXELS:
-            raise InvalidImage(
-                f"{what} is {image.width}x{image.height} px = {pixels / 1e6:.1f} Mpx; the limit is "
-                f"{MAX_DECODED_PIXELS / 1e6:.1f} Mpx"
-            )
-        image = ImageOps.exif_transpose(image)
-        profile = image.info.get("icc_profile")
-        if image.mode.startswith(("I", "F")):
-            image = _eight_bit(image, what)
-        elif image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-            rgba = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", rgba.size, background), rgba).convert("RGB")
-        return _to_srgb(image, profile).convert("RGB")
+        data = Path(picture).read_bytes()
     except FileNotFoundError:
-        raise InvalidImage(f"{what}: no file {name}") from None
-    except Image.DecompressionBombError as error:
-        raise InvalidImage(f"{what}: {error}") from None
-    except UnidentifiedImageError:
-        raise InvalidImage(f"{what}: {name} is not a picture in a format that can be read") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InvalidImage(f"{what}: cannot read {name}: {error}") from None
+        raise InvalidImage(f"{what}: no file {picture}") from None
+    except OSError as error:
+        raise InvalidImage(f"{what}: cannot read {picture}: {error.strerror}") from None
+    return _from_file(data, what, f"{what}: {picture}", background)
+
+
+def _from_file(data: bytes, what: str, name: str, background: str) -> Image.Image:
+    if decode.encoding_of(data) is None:
+        try:
+            return _from_pil(Image.open(io.BytesIO(data)), what, background)
+        except UnidentifiedImageError:
+            raise InvalidImage(f"{name} is not a picture in a format that can be read") from None
+        except Image.DecompressionBombError as error:
+            raise InvalidImage(f"{what}: {error}") from None
+    try:
+        file = decode.open_file(data, _LIMITS, name)
+        size = file.size[::-1] if exif.orientation(file.exif) in decode.TURNED else file.size
+        return decode.decode(file, Plan(size, (0, 0), size), len(data), name, background)
+    except InvalidInput as error:
+        raise InvalidImage(str(error)) from None
+
+
+def _from_pil(image: Image.Image, what: str, background: str) -> Image.Image:
+    try:
+        decode.check_size(image.size, _LIMITS, what)
+        image.load()
+        profile = image.info.get("icc_profile")
+        grey = image.mode in {"1", "L", "LA", "La", "I", "F", "I;16"}
+        if image.mode in {"I", "F"}:
+            image = _eight_bit(image, what)
+        plan = Plan(image.size, (0, 0), image.size)
+        colors = decode.usable(profile) if profile else None
+        rgb = decode.to_rgb(image, plan, colors, grey, background)
+        return decode.turn_upright(rgb, exif.orientation(image.info.get("exif")))
+    except InvalidInput as error:
+        raise InvalidImage(str(error)) from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, InvalidImage):
+            raise
+        raise InvalidImage(f"{what} cannot be decoded: {error}") from None
 
 
 def _eight_bit(image: Image.Image, what: str) -> Image.Image:
@@ -86,21 +113,6 @@ def _eight_bit(image: Image.Image, what: str) -> Image.Image:
             f"{what} has values in {values.min():.3g}..{values.max():.3g}; those of mode {image.mode} are in 0..{top:g}"
         )
     return Image.fromarray((values / top * 255.0 + 0.5).astype(np.uint8))
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """`image` by its colour profile; as it is where it has none, or one that cannot be used."""
-    if not profile:
-        return image
-    if image.mode not in {"L", "RGB", "CMYK"}:
-        image = image.convert("RGB")
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError) as error:
-        log.info("ignoring an unusable colour profile: %s", error)
-        return image
-    return image if converted is None else converted
 
 
 def _from_array(array: NDArray[Any], what: str) -> Image.Image:

@@ -138,3 +138,12 @@ def test_the_server_takes_only_generated_code_from_the_client() -> None:
         for name in imports(path, "stylewire_server"):
             if name.partition(".")[0] == "stylewire":
                 assert name.startswith(("stylewire.v1.", "stylewire.oip.")), (path, name)
+
+
+def test_the_baseline_takes_only_the_reader_of_pictures_and_the_test_server_from_the_server() -> None:
+    """One reader for both, so that they judge the same contents; `comparison` also measures real servers."""
+    allowed = ("stylewire_server.imaging", "stylewire_server.errors", "stylewire_server.testing")
+    for path in SOURCES["optimizer_baseline"].rglob("*.py"):
+        for name in imports(path, "optimizer_baseline"):
+            if name.partition(".")[0] == "stylewire_server":
+                assert name.startswith(allowed), (path, name)

@@ -5,6 +5,10 @@ import io
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from stylewire_server.errors import InvalidInput
+from stylewire_server.imaging import codec
+from stylewire_server.imaging.fit import Fit
+from stylewire_server.imaging.limits import ImageLimits
 
 from optimizer_baseline import InvalidImage, images
 
@@ -93,8 +97,10 @@ def test_bad_pictures_are_named(tmp_path):
     with pytest.raises(InvalidImage, match="the bytes given is not a picture"):
         images.load(b"")
     whole = encoded(Image.effect_noise((64, 64), 90))
-    with pytest.raises(InvalidImage, match="cannot read"):
-        images.load(whole[: len(whole) // 2])
+    with pytest.raises(InvalidImage, match="content: the bytes given is a truncated or damaged PNG file of"):
+        images.load(whole[: len(whole) // 2], "content")
+    with pytest.raises(InvalidImage, match="content cannot be decoded"):
+        images.load(Image.open(io.BytesIO(whole[: len(whole) // 2])), "content")
     with pytest.raises(InvalidImage, match="cannot read"):
         images.load(tmp_path)
     with pytest.raises(InvalidImage, match=r"shape \(3, 4\)"):
@@ -139,6 +145,39 @@ def test_refining_moves_the_coarse_picture_and_keeps_the_fine_detail():
     np.testing.assert_allclose(images.refine(darker, start), start - 0.15, atol=1e-5)
     unchanged = images.resize_pixels(start, 16, 16)
     np.testing.assert_allclose(images.refine(unchanged, start), start, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "BMP", "GIF", "AVIF"])
+def test_other_formats_of_local_files_are_read(kind, content, tmp_path):
+    path = tmp_path / f"picture.{kind.lower()}"
+    content.save(path, kind)
+    assert np.abs(np.asarray(images.load(path), int) - np.asarray(content)).mean() < 12
+
+
+def test_files_are_read_as_the_server_reads_them(shared):
+    """Every case that the server refuses is refused here; the others are the same pixels."""
+    folder = shared / "cases" / "pictures"
+    if not folder.is_dir():
+        pytest.skip("no ../shared/cases/pictures")
+    seen = 0
+    for path in sorted(folder.iterdir()):
+        try:
+            served = codec.load(path.read_bytes(), Fit.NATIVE, ImageLimits(), "content").pixels
+        except InvalidInput:
+            with pytest.raises(InvalidImage, match="truncated or damaged"):
+                images.load(path)
+        else:
+            np.testing.assert_array_equal(np.asarray(images.load(path)), served)
+            seen += 1
+    assert seen >= 12
+
+
+def test_a_transparent_level_of_sixteen_bit_grey_is_filled():
+    levels = np.full((20, 20), 40_000, np.uint16)
+    levels[:, 10:] = 0x1234
+    loaded = np.asarray(images.load(encoded(Image.fromarray(levels), transparency=0x1234)))
+    assert loaded[5, 5].tolist() == [156, 156, 156]
+    assert loaded[5, 15].tolist() == [255, 255, 255]
 
 
 def test_masks():

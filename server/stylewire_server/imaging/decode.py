@@ -78,6 +78,11 @@ def check_size(size: Size, limits: ImageLimits, field: str) -> None:
         raise InvalidInput(field, f"{field} is {width}x{height} px; each side must be at least {limits.min_side} px")
 
 
+def encoding_of(data: bytes) -> Encoding | None:
+    """Return the format that a file begins as; None for one that is not read."""
+    return next((encoding for signature, encoding, _ in _READERS if signature.match(data)), None)
+
+
 def open_file(data: bytes, limits: ImageLimits, field: str) -> PictureFile:
     """Return what a file is, by its header; no pixel is decoded.
 
@@ -136,12 +141,17 @@ def decode(file: PictureFile, plan: Plan, length: int, field: str, background: s
     try:
         image = _decoded_without_end(file, plan) if file.unended else _decoded(file, plan)
         image = to_rgb(image, plan, colors_of(file), file.grey, background)
-        return image.transpose(_TRANSPOSE[turn]) if turn in _TRANSPOSE else image
+        return turn_upright(image, turn)
     except MemoryError:
         raise
     except Exception as error:
         # Pillow's decoders raise many kinds of errors on damaged files, and every one of them means the same.
         raise _damaged(file.encoding, length, field, error) from None
+
+
+def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Return a picture of that EXIF orientation upright."""
+    return image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
 
 
 def to_rgb(

@@ -27,6 +27,12 @@ MAX_SEGMENTS = 10_000
 _SCAN = re.compile(rb"\xff\xda\x00[\x06\x08\x0a\x0c\x0e][\x00-\x04]")
 """The head of a scan: SOS, its length 6 + 2n, the number n of its components (B.2.3)."""
 
+_MARKER = re.compile(rb"\xff+[^\xff]")
+"""A marker, after any number of fill bytes (B.1.1.2)."""
+
+_WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
+"""A stuffed byte, TEM, restarts and another start."""
+
 _FRAMES = {
     **dict.fromkeys((0xC0, 0xC1, 0xC2, 0xC9, 0xCA), ""),
     **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless"),
@@ -99,24 +105,20 @@ def _segments(data: bytes) -> _Segments:
     found = _Segments()
     place = 2
     for _ in range(MAX_SEGMENTS):
-        place = data.find(b"\xff", place)
-        while 0 <= place < len(data) - 1 and data[place + 1] == 0xFF:
-            place += 1
-        if place < 0 or place + 4 > len(data):
+        head = _MARKER.search(data, place)
+        if head is None or head.end() + 2 > len(data):
             raise DamagedFile("no pixels")
-        marker = data[place + 1]
-        if marker == 0 or 0xD0 <= marker <= 0xD8 or marker == 1:
-            # These have no length: stuffing, restarts, another start.
-            place += 2
+        marker, place = data[head.end() - 1], head.end()
+        if marker in _WITHOUT_LENGTH:
             continue
         if marker == _START_OF_SCAN:
-            found.pixels = place
+            found.pixels = place - 2
             return found
         if marker == _END:
             raise DamagedFile("no pixels")
-        end = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-        _add(found, marker, data[place:end])
-        place = max(end, place + 4)
+        end = place + int.from_bytes(data[place : place + 2], "big")
+        _add(found, marker, data[place - 2 : end])
+        place = max(end, place + 2)
     raise UnsupportedFile(f"is a JPEG file of more than {MAX_SEGMENTS:,} segments, which is the limit")
 
 

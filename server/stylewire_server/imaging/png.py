@@ -32,7 +32,7 @@ from .profiles import (
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-MAX_CHUNKS = 65_536
+MAX_CHUNKS = 20_000
 """Chunks of a file. Writers put 8 kB or more of pixels into one; a chunk without data takes 12 bytes of a file."""
 
 _MAX_EXIF_BYTES = 2**20
@@ -79,7 +79,8 @@ def read(data: bytes) -> PictureFile:
         encoding=Encoding.PNG,
         size=(width, height),
         open=lambda: _Inflated(data, chunks, b"" if key else levels),
-        bytes_per_pixel=8,
+        # Pixels of 8 or 6 bytes take that much longer, and those with a key are decoded twice.
+        bytes_per_pixel=16 if bits == 16 and kind != 0 else 8,
         profile=profile,
         exif=_exif(kept),
         declared=colors,
