@@ -1,17 +1,12 @@
-"""A progress bar on a terminal; nothing where the output goes elsewhere."""
+"""A progress bar on a terminal, by rich; nothing where the output goes elsewhere or rich is not installed."""
 
 import sys
-import time
 from types import TracebackType
-
-_WIDTH = 30
-
-_SECONDS = 0.1
-"""Between two drawings."""
+from typing import Any
 
 
 class Progress:
-    """One line on stderr: bar, count, rate and time left. Use it as a context.
+    """One line on standard error: bar, count, rate and time left. Use it in a `with` statement.
 
     Args:
         total: Things to do; None where it is not known.
@@ -22,39 +17,48 @@ class Progress:
     """
 
     def __init__(self, total: int | None, unit: str) -> None:
-        self._total = total
-        self._unit = unit
         self.done = 0
-        self._start = time.monotonic()
-        self._drawn = 0.0
-        self._visible = sys.stderr.isatty()
+        self._bar = _bar(unit) if sys.stderr.isatty() else None
+        self._task = None if self._bar is None else self._bar.add_task(unit, total=total)
 
     def step(self) -> None:
-        """One more is done."""
+        """Note that one more is done."""
         self.done += 1
-        now = time.monotonic()
-        if self._visible and (now - self._drawn > _SECONDS or self.done == self._total):
-            self._drawn = now
-            print(f"\r{self._line(now)}\x1b[K", end="", file=sys.stderr, flush=True)
-
-    def say(self, message: str) -> None:
-        """A line of its own on stderr, above the bar."""
-        print(f"\r\x1b[K{message}" if self._visible else message, file=sys.stderr)
+        if self._bar is not None:
+            self._bar.advance(self._task)
 
     def __enter__(self) -> "Progress":
+        if self._bar is not None:
+            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._visible and self._drawn:
-            print(file=sys.stderr)
+        if self._bar is not None:
+            self._bar.stop()
 
-    def _line(self, now: float) -> str:
-        rate = self.done / max(now - self._start, 1e-9)
-        if self._total is None:
-            return f"{self.done} {self._unit}, {rate:.1f} a second"
-        filled = round(_WIDTH * self.done / self._total) if self._total else _WIDTH
-        left = (self._total - self.done) / rate
-        bar = "#" * filled + "." * (_WIDTH - filled)
-        return f"[{bar}] {self.done}/{self._total} {self._unit}, {rate:.1f} a second, {left:.0f} s left"
+
+def _bar(unit: str) -> Any:
+    """Return a bar of rich that is not shown yet; None where rich is not installed."""
+    try:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            ProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import Progress as Bar
+    except ImportError:
+        return None
+
+    class Rate(ProgressColumn):
+        """Things a second."""
+
+        def render(self, task: Any) -> str:
+            return "" if task.speed is None else f"{task.speed:.1f} a second"
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(unit), Rate(), TimeRemainingColumn(), TextColumn("left"))
+    return Bar(*columns, console=Console(stderr=True))

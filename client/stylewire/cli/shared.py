@@ -1,10 +1,13 @@
-"""What several commands share: flags, style arguments, files."""
+"""Helpers that several commands share: flags, style arguments, files."""
 
 import argparse
 import io
+import json
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -12,16 +15,37 @@ from ..messages import STYLE_NAME, StyleLike, WeightedStyle
 from ..options import Encoding
 from ..pictures import ImageLike
 
-FORMATS: dict[str, Encoding] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+FORMATS: dict[str, Encoding] = {
+    ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".jfif": "jpeg",
+    ".webp": "webp",
+    ".avif": "avif",
+}
 """Suffix of a picture's file -> how it is encoded."""
+
+STREAM = Path("-")
+"""Stands for standard input or output in place of a file."""
 
 
 class UsageError(Exception):
-    """The command line asks for something that cannot be done: exit code 2."""
+    """The command line asks for something that cannot be done. The exit code is 2."""
 
 
 class CommandFailed(Exception):
-    """Something went wrong on the way: exit code 1."""
+    """Something went wrong on the way. The exit code is 1."""
+
+
+def add_json_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--json`, which `say` obeys."""
+    parser.add_argument("--json", action="store_true", help="print what was done as JSON, for scripts")
+
+
+def say(arguments: argparse.Namespace, text: str, value: Any) -> None:
+    """Print what a command has done: text, or JSON with `--json`. A picture on standard output moves it to stderr."""
+    stream = sys.stderr if str(getattr(arguments, "out", "")) == "-" else sys.stdout
+    print(json.dumps(value) if arguments.json else text, file=stream)
 
 
 def add_style_flag(parser: argparse.ArgumentParser, required: bool) -> None:
@@ -59,18 +83,18 @@ def blend_of(styles: Sequence[str]) -> StyleLike:
 
 
 def read_style(style: str) -> str | bytes:
-    """The name of a kept style, or the bytes of a file."""
+    """Return the name of a named style, or the bytes of a file."""
     return style if STYLE_NAME.fullmatch(style) else Path(style).expanduser().read_bytes()
 
 
 def label_of(style: str) -> str:
-    """What to call a style argument in a picture."""
+    """Return what to call a style argument in a picture."""
     style, _, _ = _split(style)
     return style if STYLE_NAME.fullmatch(style) else Path(style).stem
 
 
 def format_of(path: Path) -> Encoding:
-    """How a file of that name is encoded.
+    """Return how a file of that name is encoded.
 
     Raises:
         UsageError: Its suffix is not a picture's.
@@ -82,7 +106,7 @@ def format_of(path: Path) -> Encoding:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all, so that `--skip-existing` never finds half a picture; folders are made."""
+    """Write a file whole or not at all, so that `--skip-existing` never finds half a picture. Folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = part_of(path)
     try:
@@ -95,14 +119,14 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def save_picture(path: Path, picture: Image.Image) -> None:
-    """Writes a picture in the format of the file's suffix, as `write_file` does."""
+    """Write a picture whole, in the format of the file's suffix."""
     out = io.BytesIO()
     picture.save(out, format_of(path).upper(), quality=90, optimize=True)
     write_file(path, out.getvalue())
 
 
 def refuse_to_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> None:
-    """Raises UsageError where a file to write is one of those to read, by whatever name."""
+    """Raise UsageError where a file to write is one of those to read, by whatever name."""
     originals = {_identity(path) for path in map(Path, read) if path.exists()}
     for path in written:
         if path.exists() and _identity(path) in originals:
@@ -110,7 +134,7 @@ def refuse_to_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> 
 
 
 def part_of(path: Path) -> Path:
-    """Where a file is written before it takes its place."""
+    """Return the temporary name of a file that is being written."""
     return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
 
 

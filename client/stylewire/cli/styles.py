@@ -2,54 +2,63 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
 
 from ..client import Client
 from ..messages import Style
-from .shared import blend_of, write_file
+from .shared import add_json_flag, blend_of, say, write_file
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Adds the commands."""
-    styles = commands.add_parser("styles", help="the styles that the server keeps under names")
+    """Add the commands."""
+    styles = commands.add_parser("styles", help="list and change the styles that the server keeps under names")
     actions = styles.add_subparsers(required=True, metavar="ACTION")
 
     create = actions.add_parser("add", help="keep a picture, or a blend, under a name")
     create.add_argument("name", help="1 to 63 of a-z, 0-9 and -")
-    create.add_argument("styles", nargs="+", metavar="STYLE[=WEIGHT]", help="a picture, or the name of a kept style")
+    create.add_argument("styles", nargs="+", metavar="STYLE[=WEIGHT]", help="a picture, or the name of a named style")
     create.add_argument("--overwrite", action="store_true", help="replace a style of that name")
+    add_json_flag(create)
     create.set_defaults(run=_add)
 
-    every = actions.add_parser("list", help="all of them")
+    every = actions.add_parser("list", help="list all styles")
+    add_json_flag(every)
     every.set_defaults(run=_list)
 
-    show = actions.add_parser("show", help="one of them")
+    show = actions.add_parser("show", help="show one style")
     show.add_argument("name")
     show.add_argument("-o", "--out", type=Path, help="write its thumbnail, a .jpg file")
+    add_json_flag(show)
     show.set_defaults(run=_show)
 
-    remove = actions.add_parser("remove", help="forget styles")
+    remove = actions.add_parser("remove", help="delete styles")
     remove.add_argument("names", nargs="+", metavar="NAME")
+    add_json_flag(remove)
     remove.set_defaults(run=_remove)
 
     model = commands.add_parser("model", help="show what the server serves, and its limits")
+    add_json_flag(model)
     model.set_defaults(run=_model)
 
 
 def _add(client: Client, arguments: argparse.Namespace) -> int:
     style = client.styles.create(arguments.name, blend_of(arguments.styles), overwrite=arguments.overwrite)
-    print(_line(style))
+    say(arguments, _line(style), _as_json(style))
     return 0
 
 
 def _list(client: Client, arguments: argparse.Namespace) -> int:
-    for style in client.styles.list():
-        print(_line(style))
+    styles = client.styles.list()
+    if styles or arguments.json:
+        say(arguments, "\n".join(map(_line, styles)), [_as_json(style) for style in styles])
     return 0
 
 
 def _show(client: Client, arguments: argparse.Namespace) -> int:
     style = client.styles.get(arguments.name)
-    print(_line(style))
+    say(arguments, _line(style), _as_json(style))
     if arguments.out:
         write_file(arguments.out, style.thumbnail_data)
     return 0
@@ -58,13 +67,19 @@ def _show(client: Client, arguments: argparse.Namespace) -> int:
 def _remove(client: Client, arguments: argparse.Namespace) -> int:
     for name in arguments.names:
         client.styles.delete(name)
-        print(f"{name} removed")
+    say(arguments, "\n".join(f"{name} removed" for name in arguments.names), {"removed": arguments.names})
     return 0
 
 
 def _model(client: Client, arguments: argparse.Namespace) -> int:
-    print(str(client.model()).rstrip())
+    model = client.model()
+    say(arguments, str(model).rstrip(), MessageToDict(model, preserving_proto_field_name=True))
     return 0
+
+
+def _as_json(style: Style) -> dict[str, Any]:
+    value = {name: part for name, part in vars(style).items() if name != "thumbnail_data"}
+    return value | {"create_time": style.create_time.isoformat()}
 
 
 def _line(style: Style) -> str:

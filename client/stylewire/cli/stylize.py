@@ -1,62 +1,107 @@
-"""`stylize CONTENT… STYLE -o OUT`: files and folders."""
+"""`stylize CONTENT… STYLE -o OUT`: single pictures, folders, standard input and output."""
 
 import argparse
 import os
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..client import Client
 from ..errors import InvalidRequest, StyleNotFound, StylewireError, Unauthenticated
 from ..messages import StyleLike, Stylized
-from ..options import Options, add_option_flags, options_of
+from ..options import Encoding, Options, add_option_flags, options_of
+from ..pictures import is_picture
 from .progress import Progress
 from .shared import (
     FORMATS,
+    STREAM,
     UsageError,
+    add_json_flag,
     add_style_flag,
     blend_of,
     format_of,
     refuse_to_overwrite,
+    say,
     style_files,
     write_file,
 )
 
 JOBS = 4
 
+_SUFFIXES = {".gif": ".png", ".bmp": ".png", ".tif": ".png", ".tiff": ".png", ".heic": ".jpg", ".heif": ".jpg"}
+"""Suffix of a content that is not written -> suffix of its result: PNG loses nothing, and HEIC is a photograph."""
+
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Adds the command."""
+    """Add the command."""
     parser = commands.add_parser(
         "stylize",
-        help="stylise pictures",
-        description="Stylise one picture into a file, or several and whole folders into a folder.",
-        epilog="stylize photo.jpg painting.jpg -o out.png; stylize photos/ wave -o out/; "
-        "stylize photos/ --style wave=2 --style painting.jpg=1 -o out/",
+        help="stylize pictures",
+        description="Stylize one picture into a file, or several and whole folders into a folder.",
+        epilog="Examples: stylize photo.jpg painting.jpg -o out.png; stylize photos/ wave -o out/; "
+        "stylize photos/ --style wave=2 --style painting.jpg=1 -o out/; stylize - wave -o - < photo.jpg > out.jpg",
     )
     parser.add_argument(
-        "pictures", nargs="+", metavar="CONTENT… STYLE", help="pictures or folders, and the style where no --style is"
+        "pictures",
+        nargs="+",
+        metavar="CONTENT… STYLE",
+        help="pictures or folders, and the style where no --style is given; - reads a picture from standard input",
     )
     add_style_flag(parser, required=False)
-    parser.add_argument("-o", "--out", type=Path, required=True, help="a .png, .jpg or .webp file, or a folder")
+    parser.add_argument(
+        "-o", "--out", required=True, help=f"a file ({', '.join(FORMATS)}), a folder, or - for standard output"
+    )
     add_option_flags(parser)
     parser.add_argument(
-        "--format", choices=("jpg", "png", "webp"), help="of the files in a folder (default: each as its content)"
+        "--format",
+        choices=("jpg", "png", "webp", "avif"),
+        help="format of the results in a folder or on standard output (default: each as its content)",
     )
-    parser.add_argument("--skip-existing", action="store_true", help="leave contents whose result is there already")
+    parser.add_argument("--skip-existing", action="store_true", help="leave out contents whose result exists")
     parser.add_argument("--jobs", type=int, default=JOBS, help="requests at one time (default: %(default)s)")
+    add_json_flag(parser)
     parser.set_defaults(run=run)
 
 
 @dataclass(frozen=True)
 class _Job:
+    """A content with the file that its result goes to; STREAM for standard input or output."""
+
     content: Path
     out: Path
+    encoding: Encoding | None
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a content: `done`, `skipped` or `failed`, with a result or a reason."""
+
+    content: Path
+    status: str
+    out: Path | None = None
+    result: Stylized | None = None
+    reason: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for `--json`."""
+        value: dict[str, Any] = {"content": str(self.content), "status": self.status}
+        if self.out is not None:
+            value["out"] = str(self.out)
+        if self.result is not None:
+            result = self.result
+            value |= {"width": result.width, "height": result.height, "model": result.model}
+            value["timings"] = vars(result.timings)
+        if self.reason:
+            value["reason"] = self.reason
+        return value
 
 
 def run(client: Client, arguments: argparse.Namespace) -> int:
-    """Runs the command; returns the exit code."""
+    """Run the command and return the exit code."""
     contents, styles = arguments.pictures, arguments.styles
     if not styles:
         if len(contents) < 2:
@@ -64,31 +109,59 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
         contents, styles = contents[:-1], contents[-1:]
     if arguments.jobs < 1:
         raise UsageError(f"--jobs is {arguments.jobs}; it must be at least 1")
-    if str(arguments.out) == "-":
-        raise UsageError("--out is '-'; pictures go to a file or a folder")
-    jobs = _plan([Path(content) for content in contents], arguments.out, arguments.format)
+    jobs, outcomes = _plan([Path(content) for content in contents], Path(arguments.out), arguments.format)
     refuse_to_overwrite((job.out for job in jobs), [*(job.content for job in jobs), *style_files(styles)])
-    waiting = [job for job in jobs if not (arguments.skip_existing and job.out.exists())]
-    options = options_of(arguments)
-    if len(jobs) == 1 and waiting:
-        result = _stylize(client, jobs[0], blend_of(styles), options)
-        print(f"{jobs[0].out}: {result.width}x{result.height} px by {result.model}")
-        return 0
-    failures = _run_all(client, waiting, blend_of(styles), options, arguments.jobs) if waiting else 0
-    done = len(waiting) - failures
-    print(f"{done} stylised, {len(jobs) - len(waiting)} skipped, {failures} failed")
-    return 1 if failures else 0
+    waiting = []
+    for job in jobs:
+        if arguments.skip_existing and job.out.exists():
+            outcomes.append(_Outcome(job.content, "skipped", job.out, reason="its result exists"))
+        else:
+            waiting.append(job)
+    options, blend = options_of(arguments), blend_of(styles)
+    single = len(jobs) == 1 and not outcomes and not Path(contents[0]).is_dir()
+    if single and waiting:
+        outcomes.append(_run_one(client, jobs[0], blend, options, arguments.json))
+    elif waiting:
+        outcomes += _run_all(client, waiting, blend, options, arguments.jobs)
+    return _report(outcomes, arguments, single)
 
 
-def _run_all(client: Client, jobs: list[_Job], blend: StyleLike, options: Options, width: int) -> int:
-    """Runs all jobs, some at one time; returns how many failed.
+def _report(outcomes: list[_Outcome], arguments: argparse.Namespace, single: bool) -> int:
+    counts = Counter(outcome.status for outcome in outcomes)
+    summary = {status: counts[status] for status in ("done", "skipped", "failed")}
+    outcomes = sorted(outcomes, key=lambda outcome: outcome.content)
+    value = {"pictures": [outcome.as_json() for outcome in outcomes], **summary}
+    if single and outcomes[0].result is not None:
+        result = outcomes[0].result
+        text = f"{arguments.out}: {result.width}x{result.height} px by {result.model}"
+    else:
+        lines = [f"{outcome.content}: {outcome.status}, {outcome.reason}" for outcome in outcomes if outcome.reason]
+        text = "\n".join([*lines, f"{counts['done']} stylized, {counts['skipped']} skipped, {counts['failed']} failed"])
+    say(arguments, text, value)
+    return 1 if counts["failed"] else 0
+
+
+def _run_one(client: Client, job: _Job, blend: StyleLike, options: Options, catch: bool) -> _Outcome:
+    """Run one job; its error is raised, or returned where a script wants to read it."""
+    try:
+        return _Outcome(job.content, "done", job.out, _stylize(client, job, blend, options))
+    except (StylewireError, OSError) as error:
+        if not catch:
+            raise
+        return _failed(job, error)
+
+
+def _failed(job: _Job, error: StylewireError | OSError) -> _Outcome:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return _Outcome(job.content, "failed", reason=reason)
+
+
+def _run_all(client: Client, jobs: list[_Job], blend: StyleLike, options: Options, width: int) -> Iterator[_Outcome]:
+    """Run all jobs, some at one time.
 
     Raises:
         StylewireError: One failed in a way in which all will.
     """
-    # A server that is not there, or says no to everybody, is told once and not for every file.
-    client.model()
-    failures = 0
     with Progress(len(jobs), "pictures") as progress, ThreadPoolExecutor(width) as threads:
         running: dict[Future[Stylized], _Job] = {}
         rest = iter(jobs)
@@ -99,73 +172,101 @@ def _run_all(client: Client, jobs: list[_Job], blend: StyleLike, options: Option
                     if len(running) >= width:
                         break
                 if not running:
-                    return failures
+                    return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     job = running.pop(future)
                     try:
-                        future.result()
+                        yield _Outcome(job.content, "done", job.out, future.result())
                     except (StylewireError, OSError) as error:
-                        if _is_hopeless(error):
+                        if _concerns_all(error):
                             raise
-                        failures += 1
-                        progress.say(f"stylewire: {job.content}: {error}")
+                        yield _failed(job, error)
                     progress.step()
         finally:
             threads.shutdown(wait=True, cancel_futures=True)
 
 
 def _stylize(client: Client, job: _Job, blend: StyleLike, options: Options) -> Stylized:
-    result = client.stylize_detailed(job.content, blend, **options | {"encoding": format_of(job.out)})
+    content = sys.stdin.buffer.read() if job.content == STREAM else job.content
+    result = client.stylize_detailed(content, blend, **options | {"encoding": job.encoding})
     # A damaged answer raises here, so that it is never written.
     _ = result.image
-    write_file(job.out, result.data)
+    if job.out == STREAM:
+        sys.stdout.buffer.write(result.data)
+        sys.stdout.buffer.flush()
+    else:
+        write_file(job.out, result.data)
     return result
 
 
-def _is_hopeless(error: Exception) -> bool:
-    """Whether it is the style, the options or the caller that is to blame, and not one content."""
+def _concerns_all(error: Exception) -> bool:
+    """Tell whether the style, the options or the caller is to blame, and not one content."""
     if isinstance(error, InvalidRequest):
         return error.field.startswith(("styles", "options"))
     return isinstance(error, StyleNotFound | Unauthenticated)
 
 
-def _plan(contents: list[Path], out: Path, form: str | None) -> list[_Job]:
-    """Which file becomes which.
+def _plan(contents: list[Path], out: Path, form: str | None) -> tuple[list[_Job], list[_Outcome]]:
+    """Return which file becomes which, and what is left out because it is not a picture.
 
     Raises:
         UsageError: There is nothing to do, or two contents would become one file.
+        OSError: A folder cannot be read.
     """
+    encoding = None if form is None else FORMATS[f".{form}"]
+    if STREAM in {*contents, out}:
+        if len(contents) > 1 or contents[0].is_dir():
+            raise UsageError("- stands for one picture; give one content and one result")
+        return [_Job(contents[0], out, encoding if out == STREAM else format_of(out))], []
     if len(contents) == 1 and not contents[0].is_dir() and out.suffix and not out.is_dir():
-        format_of(out)
-        return [_Job(contents[0], out)]
+        return [_Job(contents[0], out, format_of(out))], []
     if out.suffix.lower() in FORMATS and not out.is_dir():
         raise UsageError(f"{out} is one file, and there are several contents; give a folder")
-    jobs: dict[Path, _Job] = {}
-    for content, relative in _files(contents, out):
-        target = out / (relative.with_suffix(f".{form}") if form else relative)
-        format_of(target)
-        if target in jobs:
-            raise UsageError(f"{content} and {jobs[target].content} would both become {target}")
-        jobs[target] = _Job(content, target)
-    if not jobs:
-        raise UsageError(f"no {', '.join(FORMATS)} files in {', '.join(map(str, contents))}")
-    return list(jobs.values())
+    found: list[tuple[Path, Path]] = []
+    left_out = []
+    for content, relative, chosen in _files(contents, out):
+        # A file that the caller names is tried, whatever it is.
+        if chosen or _looks_like_a_picture(content):
+            found.append((content, relative))
+        else:
+            left_out.append(_Outcome(content, "skipped", reason="not a picture"))
+    if not found and not left_out:
+        raise UsageError(f"no files in {', '.join(map(str, contents))}")
+    return [_Job(content, target, format_of(target)) for content, target in _targets(found, out, form)], left_out
 
 
-def _files(contents: list[Path], out: Path) -> Iterator[tuple[Path, Path]]:
-    """Every content file with its path under the output folder."""
+def _targets(found: list[tuple[Path, Path]], out: Path, form: str | None) -> Iterator[tuple[Path, Path]]:
+    """Yield each content with its result's file. Contents with one result's name keep their suffix: `a.gif.png`."""
+    targets = {}
+    for content, relative in found:
+        suffix = relative.suffix.lower()
+        ending = f".{form}" if form else relative.suffix if suffix in FORMATS else _SUFFIXES.get(suffix, ".png")
+        targets[content] = out / relative.with_suffix(ending), out / f"{relative}{ending}"
+    shared = Counter(short for short, _ in targets.values())
+    taken: dict[Path, Path] = {}
+    for content, relative in found:
+        short, long = targets[content]
+        target = short if shared[short] == 1 or short == out / relative else long
+        if target in taken:
+            raise UsageError(f"{content} and {taken[target]} would both become {target}")
+        taken[target] = content
+        yield content, target
+
+
+def _files(contents: list[Path], out: Path) -> Iterator[tuple[Path, Path, bool]]:
+    """Yield every file, its path below the output folder, and whether the caller named it."""
     for content in contents:
         if not content.is_dir():
-            yield content, Path(content.name)
+            yield content, Path(content.name), True
             continue
         for path in sorted(_within(content)):
             # Results of an earlier run inside the folder are not contents.
-            if path.suffix.lower() in FORMATS and not path.is_relative_to(out):
-                yield path, path.relative_to(content)
+            if not path.is_relative_to(out):
+                yield path, path.relative_to(content), False
 
 
 def _within(folder: Path) -> Iterator[Path]:
-    """Every file under it that is not hidden. Raises OSError for a folder that cannot be read."""
+    """Yield every file below a folder that is not hidden. Raises OSError for a folder that cannot be read."""
 
     def fail(error: OSError) -> None:
         raise error
@@ -173,3 +274,15 @@ def _within(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(parent, name) for name in names if not name.startswith("."))
+
+
+def _looks_like_a_picture(path: Path) -> bool:
+    """Tell a picture by its suffix or its first bytes; a damaged one is tried, and fails with a reason."""
+    if path.suffix.lower() in {*FORMATS, *_SUFFIXES}:
+        return True
+    try:
+        with path.open("rb") as file:
+            return is_picture(file.read(32))
+    except OSError:
+        # Trying it tells the reason.
+        return True
