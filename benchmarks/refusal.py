@@ -19,10 +19,12 @@ from common import server, server_proc, table, write
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 from stylewire_server.admission.guard import Guard
+from stylewire_server.admission.memory import CallMemory
 from stylewire_server.admission.open_calls import OpenCallLimit
 from stylewire_server.rpc.interceptor import CallInterceptor
 from stylewire_server.rpc.loaded import Loaded
 from stylewire_server.rpc.stylizer import StylizerServicer
+from stylewire_server.rpc.wire_scan import MessageBounds
 from stylewire_server.scheduler import Scheduler
 from stylewire_server.telemetry.logs import CallLog
 from stylewire_server.telemetry.metrics import Metrics
@@ -43,7 +45,8 @@ async def ours() -> tuple[grpc.aio.Server, asyncio.Task]:
     await asyncio.sleep(0)
     watchers = [Metrics(), CallLog()]
     calls, streams, probes = (OpenCallLimit(number, "calls") for number in (4096, 64, 64))
-    interceptor = CallInterceptor(Guard(None, calls, streams, scheduler.check_room, watchers), probes)
+    guard = Guard(None, calls, streams, scheduler.check_room, watchers)
+    interceptor = CallInterceptor(guard, probes, CallMemory(2**29), MessageBounds(16, 256), 2**22)
     made = grpc.aio.server(interceptors=[interceptor])
     stylizer_pb2_grpc.add_StylizerServicer_to_server(StylizerServicer(scheduler, Loaded()), made)
     return made, occupied

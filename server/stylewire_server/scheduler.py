@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
-from .errors import DeadlinePassed, Draining, QueueFull
+from .errors import DeadlinePassed, Draining, QueueFull, ServiceError
 from .telemetry import stages
 
 T = TypeVar("T")
 
-_LEAST_RETRY_SECONDS = 0.05
+_MIN_RETRY_SECONDS = 0.05
 
 
 class Abandoned(Exception):
@@ -76,12 +76,14 @@ class Scheduler:
     Args:
         workers: Jobs that run at one time.
         queue_size: Jobs that may wait.
+        check_start: Called with a caller before each of its jobs starts; raises an error that the job ends in.
 
     Attributes:
         waiting, running: Jobs that do so now.
     """
 
-    def __init__(self, workers: int, queue_size: int) -> None:
+    def __init__(self, workers: int, queue_size: int, check_start: Callable[[str], None] = lambda caller: None) -> None:
+        self._check_start = check_start
         self._workers = workers
         self._queue_size = queue_size
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="stylize")
@@ -138,7 +140,7 @@ class Scheduler:
             QueueFull: As `run`.
         """
         if self._full:
-            self._yielding(caller)
+            self._victim(caller)
 
     def drain(self) -> None:
         """Admit nothing from now on; what has been admitted finishes."""
@@ -168,13 +170,13 @@ class Scheduler:
         return self.running >= self._workers and self.waiting >= self._queue_size
 
     def _make_room(self, caller: str) -> None:
-        newest = self._yielding(caller)
+        newest = self._victim(caller)
         refusal = self._refusal(newest.caller)
         self._withdraw(newest)
         if not newest.done.done():
             newest.done.set_exception(refusal)
 
-    def _yielding(self, caller: str) -> _Entry:
+    def _victim(self, caller: str) -> _Entry:
         """Whose place a further job of that caller takes when the queue is full; raises QueueFull for nobody's."""
         longest = max(self._waiting.values(), key=len, default=deque[_Entry]())
         if len(longest) < len(self._waiting.get(caller, ())) + 2:
@@ -184,7 +186,7 @@ class Scheduler:
     def _refusal(self, caller: str) -> QueueFull:
         return QueueFull(
             f"{self.waiting} calls are waiting; the limit is {self._queue_size} calls",
-            retry_after=max(self.expected_wait(caller), _LEAST_RETRY_SECONDS),
+            retry_after=max(self.expected_wait(caller), _MIN_RETRY_SECONDS),
         )
 
     def _dispatch(self) -> None:
@@ -206,12 +208,13 @@ class Scheduler:
         entry.ticket.queue_ms = (started - entry.admitted) * 1e3
         entry.context.run(stages.finished, "queue", entry.admitted, started)
         remaining = entry.ticket.remaining()
-        if remaining is not None:
-            try:
+        try:
+            self._check_start(entry.caller)
+            if remaining is not None:
                 self._check_deadline(remaining, self._times.of(entry.kind))
-            except DeadlinePassed as late:
-                entry.done.set_exception(late)
-                return
+        except ServiceError as error:
+            entry.done.set_exception(error)
+            return
         self.running += 1
         self._newest_kind = entry.kind
 

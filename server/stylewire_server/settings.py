@@ -12,18 +12,22 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from .engine.memory import DEFAULT_BUDGET
 from .imaging.limits import ImageLimits
 
-_MOST = 2**31 - 1
+_INT32_MAX = 2**31 - 1
 """gRPC and the messages of the contract count in 32 bits."""
 
-Count = Annotated[int, Field(ge=0, le=_MOST)]
-Positive = Annotated[int, Field(gt=0, le=_MOST)]
+Count = Annotated[int, Field(ge=0, le=_INT32_MAX)]
+Positive = Annotated[int, Field(gt=0, le=_INT32_MAX)]
 Count64 = Annotated[int, Field(ge=0, lt=2**63)]
 
-_CORES_OF_A_PROCESS = 8
+_CORES_PER_PROCESS = 8
 """A picture of the lite edition takes 12 ms of CPU time, 1.2 ms of it in the event loop, which is one thread."""
 
 _LEAST_PICTURE_MEMORY = 64 * 2**20
 """Bytes: a picture of 256x256 px takes 27 MB in the full edition, and two of them should run at one time."""
+
+
+_CALL_MEMORY = 512 * 2**20
+"""Default of `--call-memory`: twelve of the longest messages at one time."""
 
 
 class CacheSettings(BaseSettings):
@@ -85,7 +89,14 @@ class ServeSettings(CacheSettings):
         ),
     ] = 192 * 2**20
     max_encoded_bytes: Annotated[Positive, Field(description="bytes of one JPEG, PNG or WebP picture")] = 16 * 2**20
-    max_message_bytes: Annotated[Positive, Field(description="bytes of one message on the wire")] = 64 * 2**20
+    max_message_bytes: Annotated[Positive, Field(description="bytes of one message on the wire")] = 40 * 2**20
+    call_memory: Annotated[
+        Count,
+        Field(
+            description="bytes that all requests and answers together may hold; 0 for an eighth of the memory of "
+            "the machine or the control group, up to 512 MiB"
+        ),
+    ] = 0
     max_styles: Annotated[Positive, Field(description="styles that one request may blend")] = 16
     cache_bytes: Annotated[int, Field(ge=0, description="bytes of style vectors kept")] = 16 * 2**20
     data_dir: Annotated[
@@ -136,7 +147,7 @@ class ServeSettings(CacheSettings):
     log_format: Annotated[Literal["text", "json"], Field(description="a line of the log")] = "text"
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _check_consistency(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("--tls-cert and --tls-key come together")
         if self.tls_client_ca is not None and self.tls_cert is None:
@@ -197,7 +208,13 @@ class ServeSettings(CacheSettings):
         """Processes, with 0 resolved: one for every 8 cores that compute, at least 1."""
         if self.processes or sys.platform != "linux":
             return self.processes or 1
-        return max(1, (self.threads or _allowed_cores()) // _CORES_OF_A_PROCESS)
+        return max(1, (self.threads or _allowed_cores()) // _CORES_PER_PROCESS)
+
+    @property
+    def effective_call_memory(self) -> int:
+        """Bytes of requests and answers, with 0 resolved; at least two messages."""
+        found = self.call_memory or min(_CALL_MEMORY, _allowed_memory() // 8)
+        return max(found, 2 * self.max_message_bytes)
 
     @property
     def workers(self) -> int:
@@ -222,6 +239,7 @@ class ServeSettings(CacheSettings):
                 "threads": max(1, cores // count + (index < cores % count)),
                 "streams": self.streams and max(1, self.streams // count),
                 "cache_bytes": self.cache_bytes // count,
+                "call_memory": self.effective_call_memory // count,
                 "picture_memory": self.effective_picture_memory,
                 "max_calls": max(1, self.max_calls // count),
                 "metrics_port": self.metrics_port and self.metrics_port + index,

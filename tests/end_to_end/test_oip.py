@@ -222,7 +222,7 @@ def broken(content: np.ndarray, style: np.ndarray) -> dict[str, tuple[oip.ModelI
         "unknown input": (first(name="picture"), bad, "'picture'"),
         "input twice": (first(name="style"), bad, "comes twice"),
         "unknown output": (changed(lambda r: r.outputs.add(name="x")), bad, "'x'"),
-        "datatype": (first(datatype="UINT8"), bad, "is UINT8"),
+        "datatype": (first(datatype="UINT8"), bad, "is 'UINT8'"),
         "no datatype": (first(datatype=""), bad, "no datatype"),
         "rank": (first(shape=[98, 70, 3]), bad, "shape [98, 70, 3]"),
         "channels": (first(shape=[1, 98, 70, 4]), bad, "[N,H,W,3]"),

@@ -17,6 +17,7 @@ import math
 import re
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 TOKEN_BYTES = 32
 """Random bytes of a token. With that many a plain hash is as good as a slow one: there is nothing to guess."""
 
+_WRONG_RATE, _WRONG_BURST, _WRONG_ADDRESSES = 1.0, 10.0, 4096
+"""Wrong tokens a second of one address, as many at once, and addresses that are remembered."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
 _RATE = re.compile(r"rate=(\d+(?:\.\d+)?)")
@@ -40,14 +44,16 @@ class TokenFileError(Exception):
 
 @dataclass
 class Bucket:
-    """A token bucket: so many calls a second, and one second's worth of them at once (at least 1).
+    """A token bucket: so many calls a second, and one second's worth of them at once (at least `least`).
 
     Args:
         rate: Calls a second; infinity for no limit.
+        least: The smallest number of calls that may come at once.
         clock: Seconds, monotonic.
     """
 
     rate: float
+    least: float = 1.0
     clock: Callable[[], float] = time.monotonic
     _level: float = field(init=False)
     _filled: float = field(init=False)
@@ -58,7 +64,7 @@ class Bucket:
     @property
     def burst(self) -> float:
         """Calls that may come at once."""
-        return max(1.0, self.rate)
+        return max(self.least, self.rate)
 
     def take(self) -> float:
         """Takes one call, and returns 0; or the seconds after which there will be one to take."""
@@ -94,6 +100,7 @@ class TokenFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._accounts: list[tuple[bytes, Account]] = []
+        self._wrong: OrderedDict[str, Bucket] = OrderedDict()
         self.reload()
 
     def reload(self) -> None:
@@ -135,6 +142,14 @@ class TokenFile:
                 found = account
         return found
 
+    def note_wrong(self, address: str) -> float:
+        """Note a wrong token. Returns the seconds that an address which sends too many of them has to wait, else 0."""
+        bucket = self._wrong.pop(address, None) or Bucket(_WRONG_RATE, _WRONG_BURST)
+        self._wrong[address] = bucket
+        while len(self._wrong) > _WRONG_ADDRESSES:
+            self._wrong.popitem(last=False)
+        return bucket.take()
+
 
 def new_token(name: str, rate: float | None = None) -> tuple[str, str]:
     """A fresh token, and its entry for the token file.
@@ -166,12 +181,27 @@ KEY = "authorization"
 _SCHEME = "bearer "
 
 
+_PORT = re.compile(r":\d+$")
+
+
+def _address(peer: str) -> str:
+    """Return a peer without its port, because each attempt may come by a connection of its own."""
+    return _PORT.sub("", peer)
+
+
 def authenticate(metadata: Metadata, peer: str, tokens: TokenFile | None) -> str:
-    """The name of the token's account; empty where the server asks for no token.
+    """Return the name of the token's account; empty where the server asks for no token.
+
+    A right token is always let in, however many wrong ones came from its address: callers behind one proxy share one.
+
+    Args:
+        metadata: The call's headers.
+        peer: Where it comes from, as gRPC writes it.
+        tokens: The accounts; None for a server that asks for no token.
 
     Raises:
         Unauthenticated: The token is missing or wrong.
-        RateLimited: The account has used up its rate.
+        RateLimited: The account has used up its rate, or too many wrong tokens have come from this address.
     """
     if tokens is None:
         return ""
@@ -180,6 +210,9 @@ def authenticate(metadata: Metadata, peer: str, tokens: TokenFile | None) -> str
         raise Unauthenticated("no token; send metadata `authorization: Bearer TOKEN`")
     account = tokens.account(given[len(_SCHEME) :].strip()) if given.lower().startswith(_SCHEME) else None
     if account is None:
+        wait = tokens.note_wrong(_address(peer))
+        if wait:
+            raise RateLimited(f"too many wrong tokens from this address; the limit is {_WRONG_RATE:g} a second", wait)
         # The same words for a token that was never one and for one that is no more.
         raise Unauthenticated("the token is not known here")
     wait = account.bucket.take()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -13,10 +14,13 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
 from ..admission.guard import Guard, Places
+from ..admission.memory import CallMemory, Reservation
 from ..admission.open_calls import OpenCallLimit
 from ..errors import DeadlinePassed, InvalidInput, MethodNotServed, ServiceError
 from ..telemetry.calls import REQUEST_ID, Call, request_id
+from .grpc_workarounds import HealthAnswers, abandon
 from .status import code_of, trailing_metadata
+from .wire_scan import MessageBounds
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +29,12 @@ HEALTH = f"/{health_pb2.DESCRIPTOR.services_by_name['Health'].full_name}/"
 
 MESSAGE_SECONDS = 120.0
 """Time limit from a call's head to the end of its message, or of a stream's first one: 64 MiB at 5 Mbit/s."""
+
+ANSWER_SECONDS = 120.0
+"""Time limit for a caller to take an answer, or one message of a stream's. After it the call is reset."""
+
+_MESSAGES_OF_A_STREAM = 5
+"""Messages of one stream in memory: four frames at work (`stream.WIDTH`), and one that is being read."""
 
 _CUT_OFF_SECONDS, _STREAM_CUT_OFF_SECONDS = 0.1, 0.005
 """Time in which gRPC reports that a call without further messages was cut off. A stream waits less: each one pays."""
@@ -45,16 +55,29 @@ def stream(method: _Method) -> _Method:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Takes every call through the guard, and ends a call whose handler raised.
+    """Takes every call through the guard, bounds what it holds in memory, and ends a call whose handler raised.
 
     Args:
         guard: Admits calls and tells the watchers.
         probes: The limit on open calls of the health service, which the watchers do not see.
+        memory: The limit on bytes of requests and answers.
+        bounds: The limits of a message's content.
+        max_message_bytes: The longest message that gRPC receives.
     """
 
-    def __init__(self, guard: Guard, probes: OpenCallLimit) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        probes: OpenCallLimit,
+        memory: CallMemory,
+        bounds: MessageBounds,
+        max_message_bytes: int,
+    ) -> None:
         self._guard = guard
         self._probes = probes
+        self._memory = memory
+        self._bounds = bounds
+        self._max_message_bytes = max_message_bytes
 
     async def intercept_service(
         self,
@@ -71,37 +94,47 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return handler
         call = Call(method, request_id(metadata), metadata)
-        coders = handler.request_deserializer, handler.response_serializer
+        read = _Reader(self._bounds.checked(method, handler.request_deserializer))
+        coders = read, handler.response_serializer
         if handler.unary_unary:
             # For gRPC a unary call would be read whole before the handler runs, and a message that cannot be parsed
             # would end in UNKNOWN. On the wire a stream of one message is the same.
-            return grpc.stream_unary_rpc_method_handler(self._unary(handler.unary_unary, call), *coders)
+            unary = self._unary(handler.unary_unary, call, read)
+            return grpc.stream_unary_rpc_method_handler(unary, *coders)
         if handler.stream_stream:
-            return grpc.stream_stream_rpc_method_handler(self._stream(handler.stream_stream, call), *coders)
+            stream = self._stream(handler.stream_stream, call, read)
+            return grpc.stream_stream_rpc_method_handler(stream, *coders)
         if handler.unary_stream and method.startswith(HEALTH):
-            return grpc.stream_stream_rpc_method_handler(self._watch(handler.unary_stream, call), *coders)
+            watch = self._watch(handler.unary_stream, call, read)
+            return grpc.stream_stream_rpc_method_handler(watch, *coders)
         raise TypeError(f"{method} is of a kind that no service here has")
 
-    def _unary(self, behavior: Callable, call: Call) -> Callable:
+    def _unary(self, behavior: Callable, call: Call, read: "_Reader") -> Callable:
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> Any:
-            async with self._around(call, context, behavior):
-                return await behavior(await single_message(requests), context)
+            async with self._around(call, context, behavior) as exchange:
+                answer = await behavior(await self._single_message(exchange, requests, read), context)
+            exchange.begin_sending(answer.ByteSize())
+            return answer
 
         return around
 
-    def _stream(self, behavior: Callable, call: Call) -> Callable:
+    def _stream(self, behavior: Callable, call: Call, read: "_Reader") -> Callable:
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> AsyncIterator:
-            async with self._around(call, context, behavior):
-                async for response in behavior(with_first_message_deadline(requests), context):
-                    yield response
+            async with self._around(call, context, behavior) as exchange:
+                exchange.reservation = self._memory.hold(call.caller, 0, exchange.end)
+                async for answer in behavior(_counted(requests, read, exchange.reservation), context):
+                    exchange.begin_sending(None)
+                    yield answer
+                    exchange.sent()
 
         return around
 
-    def _watch(self, behavior: Callable, call: Call) -> Callable:
+    def _watch(self, behavior: Callable, call: Call, read: "_Reader") -> Callable:
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> AsyncIterator:
-            async with self._around(call, context, behavior):
-                answers = _Answers()
-                watching = asyncio.create_task(behavior(await single_message(requests), answers))
+            async with self._around(call, context, behavior) as exchange:
+                answers = HealthAnswers()
+                request = await self._single_message(exchange, requests, read)
+                watching = asyncio.create_task(behavior(request, answers))
                 try:
                     while True:
                         yield await answers.get()
@@ -110,6 +143,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return around
 
+    async def _single_message(self, exchange: "_Exchange", requests: AsyncIterator, read: "_Reader") -> Any:
+        """Return the message of a call that has one, once there is room in memory for the longest one.
+
+        Raises:
+            DeadlinePassed: It has not come in time.
+            InvalidInput: The call has ended without a message, or its message breaks a bound.
+        """
+        async with _message_deadline():
+            holder = exchange.call.caller
+            exchange.reservation = await self._memory.reserve(holder, self._max_message_bytes, exchange.end)
+            request = await anext(aiter(requests), None)
+        exchange.reservation.resize(read.size)
+        if request is None:
+            # A message that was cut off or too large looks like none, and gRPC ends the call itself a moment later.
+            await asyncio.sleep(_CUT_OFF_SECONDS)
+            raise InvalidInput("", "the call has no message")
+        return request
+
     def _admit(self, call: Call, behavior: Callable) -> Places:
         if call.method.startswith(HEALTH):
             return self._guard.take(call, [self._probes])
@@ -117,19 +168,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return self._guard.admit(call, stream=is_stream, queued=is_queued)
 
     @asynccontextmanager
-    async def _around(self, call: Call, context: grpc.aio.ServicerContext, behavior: Callable) -> AsyncIterator[None]:
+    async def _around(
+        self, call: Call, context: grpc.aio.ServicerContext, behavior: Callable
+    ) -> AsyncIterator["_Exchange"]:
         call.peer = _peer(context)
         left = context.time_remaining()
         call.deadline = None if left is None else time.monotonic() + left
         answer = ((REQUEST_ID, call.request_id),)
         context.set_trailing_metadata(answer)
+        exchange = _Exchange(call)
         try:
             with self._guard.watch(call, is_probe=call.method.startswith(HEALTH)), _translated(call):
-                places = self._admit(call, behavior)
-                # Not at the end of the handler: the answer still has to travel.
-                context.add_done_callback(lambda _: places.release())
+                exchange.places = self._admit(call, behavior)
+                exchange.places.on_eviction(exchange.end)
                 try:
-                    yield
+                    yield exchange
                 finally:
                     call.code = _own_code(context)
         except ServiceError as error:
@@ -140,6 +193,74 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             log.error("%s failed, request id %s", call.method, call.request_id, exc_info=error)
             message = f"internal error; request id {call.request_id}"
             await context.abort(grpc.StatusCode.INTERNAL, message, answer)
+
+
+class _Exchange:
+    """What one call holds until its task is done, which is when its answer has travelled.
+
+    It must not refer to the call's context: a call that is abandoned is freed when nothing refers to it.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.places: Places | None = None
+        self.reservation: Reservation | None = None
+        self._is_sending = False
+        self._timer: asyncio.TimerHandle | None = None
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        task.add_done_callback(self._release)
+
+    def end(self, error: ServiceError) -> None:
+        """End the call, because another one needs what it holds."""
+        if self._is_sending:
+            log.info("%s: an answer that is not read gives way, request id %s", self.call.method, self.call.request_id)
+            abandon(self._task)
+        elif self.call.evicted is None:
+            self.call.evicted = error
+            self._task.cancel()
+
+    def begin_sending(self, size: int | None) -> None:
+        """Note that the caller has to take an answer from now on; its bytes, or None where they are not counted."""
+        self._is_sending = True
+        if size is not None and self.reservation is not None:
+            self.reservation.resize(size)
+        self._timer = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._too_late)
+
+    def sent(self) -> None:
+        """Note that the caller has taken the answer."""
+        self._is_sending = False
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _too_late(self) -> None:
+        call = self.call
+        log.warning(
+            "%s: the caller has not read its answer within %g s, request id %s",
+            call.method,
+            ANSWER_SECONDS,
+            call.request_id,
+        )
+        abandon(self._task)
+
+    def _release(self, _: object) -> None:
+        self.sent()
+        for held in (self.places, self.reservation):
+            if held is not None:
+                held.release()
+
+
+class _Reader:
+    """A deserializer that remembers how long the last message was, in bytes on the wire."""
+
+    def __init__(self, deserialize: Callable[[bytes], Any]) -> None:
+        self._deserialize = deserialize
+        self.size = 0
+
+    def __call__(self, data: bytes) -> Any:
+        self.size = len(data)
+        return self._deserialize(data)
 
 
 class _translated:  # noqa: N801 - used as a function
@@ -158,18 +279,6 @@ class _translated:  # noqa: N801 - used as a function
             raise MethodNotServed(f"{self._call.method} is not served here") from None
 
 
-class _Answers(asyncio.Queue[Any]):
-    """What the health service writes to in place of its caller.
-
-    The service holds a lock while it writes, so one caller who does not read would hold up every other one, and the
-    server's start and end.
-    """
-
-    async def write(self, answer: Any) -> None:
-        """Queue an answer, in place of `grpc.aio.ServicerContext.write`."""
-        self.put_nowait(answer)
-
-
 def _own_code(context: grpc.aio.ServicerContext) -> grpc.StatusCode | None:
     """Return the code that the handler itself has set, None for none. gRPC returns it as a number."""
     code = context.code()
@@ -185,36 +294,30 @@ def _peer(context: grpc.aio.ServicerContext) -> str:
     return f"cn:{names[0].decode('utf-8', 'replace')}" if names else context.peer()
 
 
-async def _first(requests: AsyncIterator) -> Any:
-    """Return a call's first message, None for none. The wait is bounded: a silent call holds a place."""
+@asynccontextmanager
+async def _message_deadline() -> AsyncIterator[None]:
+    """Bound the wait for a call's first message: a silent call holds a place."""
     try:
         async with asyncio.timeout(MESSAGE_SECONDS):
-            return await anext(aiter(requests), None)
+            yield
     except TimeoutError:
         raise DeadlinePassed(f"the call's message has not come within {MESSAGE_SECONDS:g} s") from None
 
 
-async def single_message(requests: AsyncIterator) -> Any:
-    """Return the message of a call that has one.
+async def _counted(requests: AsyncIterator, read: _Reader, reservation: Reservation) -> AsyncIterator:
+    """Yield all messages of a stream, and count the bytes of those that may still be in memory.
 
     Raises:
-        DeadlinePassed: It has not come in time.
-        InvalidInput: The call has ended without a message.
+        DeadlinePassed: The first one has not come in time.
     """
-    request = await _first(requests)
-    if request is None:
-        # A message that was cut off or too large looks like none, and gRPC ends the call itself a moment later.
-        await asyncio.sleep(_CUT_OFF_SECONDS)
-        raise InvalidInput("", "the call has no message")
-    return request
-
-
-async def with_first_message_deadline(requests: AsyncIterator) -> AsyncIterator:
-    """Yield all messages of a call. Raises DeadlinePassed when the first one has not come in time."""
-    first = await _first(requests)
-    if first is not None:
-        yield first
-        async for request in requests:
-            yield request
+    async with _message_deadline():
+        request = await anext(aiter(requests), None)
+    sizes: deque[int] = deque(maxlen=_MESSAGES_OF_A_STREAM)
+    while request is not None:
+        sizes.append(read.size)
+        reservation.resize(sum(sizes))
+        yield request
+        request = await anext(aiter(requests), None)
+    if sizes:
         # A caller that has gone looks like one that has nothing more to send.
         await asyncio.sleep(_STREAM_CUT_OFF_SECONDS)

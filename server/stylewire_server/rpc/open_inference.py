@@ -11,7 +11,7 @@ from stylewire.oip import open_inference_pb2 as oip
 from stylewire.oip import open_inference_pb2_grpc
 from stylewire.v1 import stylizer_pb2 as pb
 
-from ..errors import InvalidInput, ModelNotFound
+from ..errors import InvalidInput, ModelNotFound, shortened
 from ..imaging.fit import MAX_SIZE, MIN_SIZE, Fit
 from ..scheduler import Scheduler, Ticket
 from ..stylizer import Options, Source, Stylizer, WeightedStyle
@@ -138,16 +138,18 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
     def _find(self, name: str, version: str) -> tuple[Stylizer, pb.Model]:
         stylizer, model = self._loaded.get()
         if name != MODEL:
-            raise ModelNotFound(f"there is no model {name!r}; this server has {MODEL!r}")
+            raise ModelNotFound(f"there is no model {shortened(name)}; this server has {MODEL!r}")
         if version not in ("", model.edition):
-            raise ModelNotFound(f"there is no version {version!r} of {MODEL!r}; this server has {model.edition!r}")
+            raise ModelNotFound(
+                f"there is no version {shortened(version)} of {MODEL!r}; this server has {model.edition!r}"
+            )
         return stylizer, model
 
 
 def _check_outputs(request: oip.ModelInferRequest) -> None:
     for wanted in request.outputs:
         if wanted.name != OUTPUT:
-            raise InvalidInput("outputs", f"there is no output {wanted.name!r}; this model has {OUTPUT!r}")
+            raise InvalidInput("outputs", f"there is no output {shortened(wanted.name)}; this model has {OUTPUT!r}")
 
 
 def _options(request: oip.ModelInferRequest, content: Source) -> Options:
@@ -156,9 +158,11 @@ def _options(request: oip.ModelInferRequest, content: Source) -> Options:
     if "fit" in request.parameters:
         name = str(_value(request.parameters["fit"]))
         if not isinstance(content, bytes) and name != Fit.NATIVE.value:
-            raise InvalidInput("parameters.fit", f"fit is {name!r}; FP32 contents keep their size: leave it out")
+            raise InvalidInput(
+                "parameters.fit", f"fit is {shortened(name)}; FP32 contents keep their size: leave it out"
+            )
         if name not in _FITS:
-            raise InvalidInput("parameters.fit", f"fit is {name!r}; it must be one of {', '.join(_FITS)}")
+            raise InvalidInput("parameters.fit", f"fit is {shortened(name)}; it must be one of {', '.join(_FITS)}")
         fit = _FITS[name]
     return Options(
         strength=_strength(request), preserve_color=_preserve_color(request), fit=fit, size=_size(request, content)
@@ -170,13 +174,15 @@ def _size(request: oip.ModelInferRequest, content: Source) -> int | None:
         return None
     value = _value(request.parameters["size"])
     if not isinstance(content, bytes):
-        raise InvalidInput("parameters.size", f"size is {value!r}; FP32 contents keep their size: leave it out")
+        raise InvalidInput(
+            "parameters.size", f"size is {shortened(value)}; FP32 contents keep their size: leave it out"
+        )
     # Some clients write numbers as text.
     text = "" if isinstance(value, bool) else str(value)
     size = int(text) if text.isdecimal() and len(text) <= _SIZE_DIGITS else -1
     if size and not MIN_SIZE <= size <= MAX_SIZE:
         raise InvalidInput(
-            "parameters.size", f"size is {value!r}; it must be a whole number from {MIN_SIZE} to {MAX_SIZE} px"
+            "parameters.size", f"size is {shortened(value)}; it must be a whole number from {MIN_SIZE} to {MAX_SIZE} px"
         )
     return size or None
 
@@ -191,7 +197,7 @@ def _strength(request: oip.ModelInferRequest) -> float:
     except ValueError:
         strength = math.nan
     if not 0.0 <= strength <= 1.0:
-        raise InvalidInput("parameters.strength", f"strength is {value!r}; it must be a number from 0 to 1")
+        raise InvalidInput("parameters.strength", f"strength is {shortened(value)}; it must be a number from 0 to 1")
     return strength
 
 
@@ -200,7 +206,9 @@ def _preserve_color(request: oip.ModelInferRequest) -> bool:
         return False
     value = _value(request.parameters["preserve_color"])
     if not isinstance(value, bool):
-        raise InvalidInput("parameters.preserve_color", f"preserve_color is {value!r}; it must be a bool_param")
+        raise InvalidInput(
+            "parameters.preserve_color", f"preserve_color is {shortened(value)}; it must be a bool_param"
+        )
     return value
 
 

@@ -53,8 +53,10 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         stylizer, model = self._loaded.get()
         call = current()
         frames = Frames(requests, stylizer, self._scheduler, call.caller, call.deadline, model.edition)
-        # A generator that waits in its yield does not hear of a call's end before it is collected.
-        context.add_done_callback(lambda _: frames.cancel())
+        # A generator that waits in its yield does not hear of a call's end before it is collected. A callback of the
+        # context would keep an abandoned call alive (see grpc_workarounds.abandon).
+        if (task := asyncio.current_task()) is not None:
+            task.add_done_callback(lambda _: frames.cancel())
         async for response in frames:
             yield response
 

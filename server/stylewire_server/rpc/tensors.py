@@ -7,14 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 from stylewire.oip import open_inference_pb2 as oip
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, shortened
 from ..stylizer import Source
 
 FP32 = "FP32"
 BYTES = "BYTES"
 
+MAX_BATCH = 256
+"""Pictures of one batch. The limit on pixels alone would allow thousands of tiny ones."""
+
 _FLOAT_BYTES = 4
 _LENGTH = struct.Struct("<I")
+
+_FP32_TAG = bytes([oip.InferTensorContents.DESCRIPTOR.fields_by_name["fp32_contents"].number << 3 | 2])
+"""Number and wire type of a packed field of float32 (protobuf's encoding guide)."""
 
 
 def inputs(request: oip.ModelInferRequest, names: Sequence[str]) -> dict[str, list[Source]]:
@@ -32,7 +38,9 @@ def inputs(request: oip.ModelInferRequest, names: Sequence[str]) -> dict[str, li
     found: dict[str, list[Source]] = {}
     for index, tensor in enumerate(request.inputs):
         if tensor.name not in names:
-            raise InvalidInput("inputs", f"there is no input {tensor.name!r}; the inputs are {', '.join(names)}")
+            raise InvalidInput(
+                "inputs", f"there is no input {shortened(tensor.name)}; the inputs are {', '.join(names)}"
+            )
         if tensor.name in found:
             raise InvalidInput(tensor.name, f"input {tensor.name} comes twice")
         if raw and tensor.HasField("contents"):
@@ -73,32 +81,39 @@ def _pictures(tensor: oip.ModelInferRequest.InferInputTensor, raw: bytes | None)
             return _floats(name, shape, tensor.contents, raw)
         case "BYTES":
             return _files(name, shape, tensor.contents, raw)
-    raise InvalidInput(name, f"input {name} is {tensor.datatype or 'of no datatype'}; it must be {FP32} or {BYTES}")
+    given = f"is {shortened(tensor.datatype)}" if tensor.datatype else "has no datatype"
+    raise InvalidInput(name, f"input {name} {given}; it must be {FP32} or {BYTES}")
 
 
-def _floats(name: str, shape: list[int], contents: oip.InferTensorContents, raw: bytes | None) -> list[Source]:
+def _floats(
+    name: str, shape: list[int], contents: oip.InferTensorContents, raw: bytes | memoryview | None
+) -> list[Source]:
     if len(shape) != 4 or shape[3] != 3 or min(shape) < 1:
         raise InvalidInput(name, f"input {name} has shape {shape}; FP32 pictures are [N,H,W,3], N, H and W from 1 up")
+    _check_batch(name, shape[0])
     expected = math.prod(shape)
     if raw is None:
         _only(name, contents, "fp32_contents")
-        given = float(len(contents.fp32_contents))
-    else:
-        given = len(raw) / _FLOAT_BYTES
+        raw = _untyped(contents)
+    given = len(raw) / _FLOAT_BYTES
     if given != expected:
         raise InvalidInput(name, f"input {name} has {given:.12g} values; shape {shape} is {expected} values of FP32")
-    values = np.array(contents.fp32_contents, np.float32) if raw is None else np.frombuffer(raw, "<f4")
-    return list(values.astype(np.float32, copy=False).reshape(shape))
+    return list(np.frombuffer(raw, "<f4").astype(np.float32, copy=False).reshape(shape))
 
 
 def _typed(values: bytes) -> oip.InferTensorContents:
-    """Typed contents of those float32 values.
+    """Return float32 values as typed contents.
 
-    They are put in as they travel: one by one they would hold every other thread up, a large picture for seconds.
+    They are put in as they travel. One by one they would hold every other thread up, a large picture for seconds.
     """
-    field = oip.InferTensorContents.DESCRIPTOR.fields_by_name["fp32_contents"]
-    # Tag with wire type 2, length, values: a packed field (protobuf's encoding guide).
-    return oip.InferTensorContents.FromString(_varint(field.number << 3 | 2) + _varint(len(values)) + values)
+    return oip.InferTensorContents.FromString(_FP32_TAG + _varint(len(values)) + values)
+
+
+def _untyped(contents: oip.InferTensorContents) -> memoryview:
+    """Return the float32 values of typed contents that have no others, as they travel; the inverse of `_typed`."""
+    size = len(contents.fp32_contents) * _FLOAT_BYTES
+    start = len(_FP32_TAG) + len(_varint(size))
+    return memoryview(contents.SerializeToString())[start : start + size]
 
 
 def _varint(number: int) -> bytes:
@@ -106,20 +121,28 @@ def _varint(number: int) -> bytes:
     return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
 
 
+def _check_batch(name: str, count: int) -> None:
+    if count > MAX_BATCH:
+        raise InvalidInput(name, f"input {name} is a batch of {count:,} pictures; the limit is {MAX_BATCH} pictures")
+
+
 def _files(name: str, shape: list[int], contents: oip.InferTensorContents, raw: bytes | None) -> list[Source]:
     if len(shape) not in (1, 2) or min(shape) < 1 or (len(shape) == 2 and shape[1] != 1):
         raise InvalidInput(name, f"input {name} has shape {shape}; BYTES pictures are [N] or [N,1], N from 1 up")
+    _check_batch(name, shape[0])
     if raw is None:
         _only(name, contents, "bytes_contents")
         files = list(contents.bytes_contents)
     else:
-        files = _split(name, raw)
+        files = _split(name, raw, shape[0])
     if len(files) != shape[0]:
-        raise InvalidInput(name, f"input {name} has {len(files)} elements; shape {shape} is {shape[0]} elements")
+        number = f"more than {shape[0]}" if len(files) > shape[0] else len(files)
+        raise InvalidInput(name, f"input {name} has {number} elements; shape {shape} is {shape[0]} elements")
     return list(files)
 
 
-def _split(name: str, raw: bytes) -> list[bytes]:
+def _split(name: str, raw: bytes, count: int) -> list[bytes]:
+    """Return the elements of a BYTES tensor; one more than `count` where there are more."""
     files, at = [], 0
     while at < len(raw):
         end = at + _LENGTH.size
@@ -131,6 +154,8 @@ def _split(name: str, raw: bytes) -> list[bytes]:
                 name, f"input {name} ends within an element; each is its length as uint32, then its bytes"
             )
         files.append(raw[at:end])
+        if len(files) > count:
+            break
         at = end
     return files
 

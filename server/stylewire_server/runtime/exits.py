@@ -1,20 +1,22 @@
-"""How `serve` ends: its exit codes beyond 0, and the way out."""
+"""How `serve` ends: its exit codes beyond 0, and the immediate exit."""
 
 import logging
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 REFUSED = 1
-"""A file, model or address cannot be used. It would be refused again: somebody has to look first."""
+"""A file, model or address cannot be used. A restart would fail again: somebody has to mend it first."""
 
 CRASHED = 70
 """EX_SOFTWARE of sysexits.h. A supervisor starts the server again."""
 
 
-def leave(code: int) -> NoReturn:
-    """Ends the process at once, where Python would wait for threads whose work nobody wants any more."""
+def exit_now(code: int) -> NoReturn:
+    """End the process at once, where Python would wait for threads whose work nobody wants any more."""
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, AttributeError):
+            stream.flush()
     os._exit(code)

@@ -1,8 +1,9 @@
-"""The gRPC server at its port, put up again where it has fallen.
+"""The gRPC server at its port, restarted when gRPC's accept loop ends by an error.
 
-In grpcio 1.85 a call whose method is no UTF-8 ends the loop that accepts calls (aio/server.pyx.pxi,
-`_server_main_loop`): one frame of a stranger, and the process would live on without a port. Calls that are open go on
-in the server that fell; their callers come back to the new one.
+In grpcio 1.85 a call whose method is not UTF-8 ends the loop that accepts calls (aio/server.pyx.pxi,
+`_server_main_loop`): one frame from a stranger, and the process would live on without a port. Open calls go on in the
+old server; their callers come back to the new one. Remove this when `_server_main_loop` survives such a call
+(tests/robustness/test_wire.py sends one).
 """
 
 import asyncio
@@ -22,18 +23,18 @@ from .address import BindError
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.1
-"""Between two looks at whether it stands."""
+_POLL_SECONDS = 0.1
+"""Time between two checks whether the server still accepts calls."""
 
-_AGAIN_SECONDS = 0.05
-"""Between two tries to bind the port again."""
+_RETRY_SECONDS = 0.05
+"""Time between two attempts to bind the port again."""
 
 _TRIES = 200
-"""The server that fell lets go of the port in its own time."""
+"""The old server takes some time to release the port."""
 
 
-class Front:
-    """Makes the gRPC server, and a new one when that falls. For one event loop.
+class GrpcListener:
+    """Runs the gRPC server, and a new one when its accept loop has ended. For one event loop.
 
     Args:
         build: Makes a server with all its services, not started yet.
@@ -43,49 +44,49 @@ class Front:
     def __init__(self, build: Callable[[], grpc.aio.Server], bind: Callable[[grpc.aio.Server, int], int]) -> None:
         self._build = build
         self._bind = bind
-        self._fallen: set[asyncio.Task[None]] = set()
+        self._old: set[asyncio.Task[None]] = set()
         self._server = build()
         self._port = 0
 
     def bind(self, port: int) -> int:
-        """Takes the port, 0 for a free one, and returns it.
+        """Bind the port, 0 for a free one, and return it.
 
         Raises:
-            BindError: It cannot be had.
+            BindError: It cannot be bound.
         """
         self._port = self._bind(self._server, port)
         return self._port
 
     async def start(self) -> None:
-        """Answers there."""
+        """Accept calls from now on."""
         await self._server.start()
 
-    async def tend(self) -> None:
-        """Puts the server up again as often as it falls; returns when it was stopped.
+    async def serve_forever(self) -> None:
+        """Restart the server whenever its accept loop ends; return when it was stopped.
 
         Raises:
-            BindError: The port is not to be had any more.
+            BindError: The port cannot be bound any more.
         """
         while True:
             try:
-                stands = await self._server.wait_for_termination(_LOOK_SECONDS)
+                is_up = await self._server.wait_for_termination(_POLL_SECONDS)
             except Exception as error:
                 log.error("the gRPC server has fallen, and is put up again: %r", error)
-                await self._again()
+                await self._restart()
             else:
-                if not stands:
+                if not is_up:
                     return
 
     async def stop(self, grace: float) -> None:
-        """Ends it, and the calls that are open in `grace` seconds."""
+        """Stop the server; calls that are open after `grace` seconds are cut off."""
         await self._server.stop(grace)
-        for task in self._fallen:
+        for task in self._old:
             task.cancel()
 
-    async def _again(self) -> None:
-        task = asyncio.create_task(_bury(self._server))
-        self._fallen.add(task)
-        task.add_done_callback(self._fallen.discard)
+    async def _restart(self) -> None:
+        task = asyncio.create_task(_dispose(self._server))
+        self._old.add(task)
+        task.add_done_callback(self._old.discard)
         for left in reversed(range(_TRIES)):
             server = self._build()
             try:
@@ -93,15 +94,15 @@ class Front:
             except BindError:
                 if not left:
                     raise
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
             else:
                 await server.start()
                 self._server = server
                 return
 
 
-async def _bury(server: grpc.aio.Server) -> None:
-    """Lets a fallen server go when its last call has ended."""
+async def _dispose(server: grpc.aio.Server) -> None:
+    """Stop an old server when its last call has ended."""
     with suppress(Exception):
         # It raises what it fell by.
         await server.wait_for_termination()
@@ -109,7 +110,7 @@ async def _bury(server: grpc.aio.Server) -> None:
 
 
 def unsent_bytes() -> int:
-    """Of all TCP connections of this process, as Linux counts them (SIOCOUTQ, tcp(7)); 0 on other systems."""
+    """Return the bytes that TCP connections of this process have not sent yet (SIOCOUTQ, tcp(7)); 0 off Linux."""
     folder = Path("/proc/self/fd")
     return sum(map(_unsent, folder.iterdir())) if folder.is_dir() else 0
 

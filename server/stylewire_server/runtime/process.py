@@ -8,11 +8,12 @@ from typing import TextIO
 from ..admission import tokens
 from ..engine.base import EngineError
 from ..models.network import WeightsError
+from ..rpc.grpc_workarounds import is_about_this_server
 from ..settings import ServeSettings
 from ..styles import storage
 from ..telemetry import logs, metrics, tracing
 from . import address, service, style_folder, tls, web
-from .exits import CRASHED, REFUSED, leave
+from .exits import CRASHED, REFUSED, exit_now
 
 _REFUSALS = (
     WeightsError,
@@ -27,38 +28,34 @@ _REFUSALS = (
     web.HttpError,
 )
 
-
 _IDLE_SECONDS = 0.1
-"""In which a worker thread that has nothing to do ends."""
+"""Time in which a worker thread ends that has nothing to do."""
 
 
 def serve(settings: ServeSettings, share_port: bool = False, errors: TextIO | None = None) -> int:
-    """Serves as `app.serve` does, and returns the exit code: 0, or one of `exits`.
+    """Serve as `Service.run` does, and return the exit code: 0, or one of `exits`.
 
-    Does not return, but ends the process, where a job that nobody waits for is still at work.
+    Where a job that nobody waits for is still at work, this ends the process and does not return.
 
     Args:
-        settings: All of them; `processes` is for others.
-        share_port: See `app.serve`.
-        errors: Where the one line goes that says why it is not 0; None for stderr.
+        settings: All of them; `processes` is for the supervisor.
+        share_port: Let other processes of this user listen at the same port.
+        errors: Where the one line goes that says why the code is not 0; None for stderr.
     """
-    logs.configure(settings.log_level, settings.log_format)
-    code = _serve(settings, share_port, errors)
+    logs.configure(settings.log_level, settings.log_format, is_about_this_server)
+
+    async def run() -> None:
+        await service.Service(settings, share_port).run()
+
+    code = 0
+    try:
+        asyncio.run(run())
+    except (*_REFUSALS, service.Crashed) as error:
+        print(f"stylewire_server: {error}", file=errors or sys.stderr)
+        code = CRASHED if isinstance(error, service.Crashed) else REFUSED
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join(_IDLE_SECONDS)
             if thread.is_alive():
-                leave(code)
+                exit_now(code)
     return code
-
-
-def _serve(settings: ServeSettings, share_port: bool, errors: TextIO | None) -> int:
-    try:
-        asyncio.run(service.serve(settings, share_port))
-    except _REFUSALS as error:
-        print(f"stylewire_server: {error}", file=errors or sys.stderr)
-        return REFUSED
-    except service.Crashed as error:
-        print(f"stylewire_server: {error}", file=errors or sys.stderr)
-        return CRASHED
-    return 0

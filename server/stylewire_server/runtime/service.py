@@ -1,26 +1,25 @@
-"""The server: built, warmed up, serving, drained."""
+"""One server: built, warmed up, serving, drained."""
 
 import asyncio
 import logging
 import signal
 
-import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from stylewire.oip import open_inference_pb2 as oip
-from stylewire.oip import open_inference_pb2_grpc
-from stylewire.v1 import stylizer_pb2 as pb
-from stylewire.v1 import stylizer_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 
 from ..admission.guard import Guard
+from ..admission.memory import CallMemory
 from ..admission.open_calls import OpenCallLimit
 from ..admission.tokens import TokenFile
 from ..engine.watchdog import WatchedEngine
 from ..models.network import Network
+from ..rpc.grpc_workarounds import harden_metrics_server, install_task_factory
 from ..rpc.interceptor import CallInterceptor
 from ..rpc.loaded import Loaded
 from ..rpc.open_inference import OpenInferenceServicer
-from ..rpc.server import add_reflection
+from ..rpc.server import OPEN_INFERENCE, SERVICE, Services, build_server
 from ..rpc.stylizer import StylizerServicer
+from ..rpc.tensors import MAX_BATCH
+from ..rpc.wire_scan import MessageBounds
 from ..scheduler import Scheduler
 from ..settings import ServeSettings
 from ..stylizer import Stylizer
@@ -30,7 +29,7 @@ from ..telemetry.logs import CallLog
 from ..telemetry.metrics import Metrics
 from . import exits, loading, systemd
 from .address import BindError, bind, shown
-from .listener import Front, unsent_bytes
+from .listener import GrpcListener, unsent_bytes
 from .memory import freeze_gc
 from .reload import Reloader
 from .style_folder import load_folder
@@ -39,56 +38,29 @@ from .web import Web
 
 log = logging.getLogger(__name__)
 
-SERVICE = pb.DESCRIPTOR.services_by_name["Stylizer"].full_name
-OPEN_INFERENCE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
-
 _FLUSH_SECONDS = 0.2
-"""What the transport gets to send the last answers after the last job is done."""
+"""Time for gRPC to send the last answers after the last job is done."""
 
-_LOOK_SECONDS = 0.02
-"""Between two looks at what has not been taken yet."""
-
-_LEAST_OF_A_CONNECTION = 128
-"""Calls that one connection may have open where a quarter of all is fewer: enough to fill the queue."""
-
-_KEEPALIVE_MS = 60_000
-"""Milliseconds of silence after which a connection is asked whether it still lives; half-open ones are closed."""
-
-_LEAST_PING_MS = 1_000
-"""Milliseconds between two pings of a silent client that are taken for care and not for abuse; gRPC's own measure of
-five minutes ends the quiet stream of any client that asks once a minute."""
+_POLL_SECONDS = 0.02
+"""Time between two checks whether all answers are sent."""
 
 
 class Crashed(Exception):
-    """Something does not work any more that only a fresh process can help."""
+    """The server has stopped working, and only a new process can serve again."""
 
 
-async def serve(settings: ServeSettings, share_port: bool = False) -> None:
-    """Serves until SIGTERM or SIGINT, then drains.
-
-    Prints `serving on HOST:PORT …` once the engine has run and health says SERVING. SIGHUP reads tokens,
-    certificates and the folder of styles again.
+class Service:
+    """One server, from its settings to its end. Make it in the event loop that runs it.
 
     Args:
-        settings: All of them.
-        share_port: Let other processes of this user listen at the same port, as `processes` has them do.
+        settings: All of them; `processes` is for the supervisor.
+        share_port: Let other processes of this user listen at the same port.
 
     Raises:
-        WeightsError: The model cannot be used.
-        EngineError: The engine cannot run it.
-        BindError: The address cannot be bound.
-        BlobsError, FolderError: The folder of the named styles, or the one to load them from, cannot be used.
-        TlsError, TokenFileError: A file of theirs cannot be used.
-        MetricsError: The port of the metrics cannot be bound.
+        TlsError, TokenFileError: A certificate, key or token file cannot be used.
         HttpError: HTTP is asked for and the extra `http` is missing.
-        TracingError: Traces are wanted and the extra `otel` is missing.
-        Crashed: While serving.
+        TracingError: Traces are asked for and the extra `otel` is missing.
     """
-    await _Service(settings, share_port).run()
-
-
-class _Service:
-    """One server, from its settings to its end."""
 
     def __init__(self, settings: ServeSettings, share_port: bool) -> None:
         self._settings = settings
@@ -100,10 +72,14 @@ class _Service:
         self._reloader = Reloader()
         self._reloading: set[asyncio.Task[None]] = set()
         self._checks = health.aio.HealthServicer()
-        self._scheduler = Scheduler(settings.workers, settings.queue_size)
+        memory = CallMemory(settings.effective_call_memory)
+        self._scheduler = Scheduler(settings.workers, settings.queue_size, memory.check_room)
         self._metrics = Metrics()
         self._metrics.gauge("stylewire_queue_depth", "Calls that wait in the queue.", lambda: self._scheduler.waiting)
         self._metrics.gauge("stylewire_jobs_running", "Calls that are computed.", lambda: self._scheduler.running)
+        self._metrics.gauge(
+            "stylewire_call_memory_bytes", "Bytes of requests and answers that are reserved.", lambda: memory.used
+        )
         self._tracing = tracing.Tracing() if tracing.wanted() else None
         self._loaded = Loaded()
         self._stylizer = StylizerServicer(self._scheduler, self._loaded)
@@ -112,28 +88,47 @@ class _Service:
         tokens, watchers, tls = self._tokens(), self._watchers(), self._tls()
         streams = OpenCallLimit(settings.max_streams, "streams")
         self._guard = Guard(tokens, self._calls, streams, self._scheduler.check_room, watchers)
-        self._interceptor = CallInterceptor(self._guard, OpenCallLimit(settings.max_calls, "probes"))
+        interceptor = CallInterceptor(
+            self._guard,
+            OpenCallLimit(settings.max_calls, "probes"),
+            memory,
+            MessageBounds(settings.max_styles, MAX_BATCH),
+            settings.max_message_bytes,
+        )
+        install_task_factory(self._loop)
+        services = Services(self._stylizer, self._oip, self._checks)
         self._web = None
         if settings.http_port is not None:
             self._web = Web(settings, share_port, self._scheduler, self._loaded, self._guard, tls)
-        self._front = Front(
-            self._grpc_server, lambda server, port: bind(server, settings.model_copy(update={"port": port}), tls)
+        self._listener = GrpcListener(
+            lambda: build_server(settings, services, interceptor, share_port),
+            lambda server, port: bind(server, settings.model_copy(update={"port": port}), tls),
         )
 
     async def run(self) -> None:
-        """See `serve`."""
+        """Serve until SIGTERM or SIGINT, then drain.
+
+        Announces `serving on HOST:PORT …` once the engine has run and health says SERVING. SIGHUP reads tokens,
+        certificates and the folder of styles again.
+
+        Raises:
+            WeightsError, EngineError: The model cannot be used.
+            BindError, MetricsError: A port cannot be bound.
+            BlobsError, FolderError: The folder of the named styles, or the one to load them from, cannot be used.
+            Crashed: The server stopped working while it served.
+        """
         settings = self._settings
         self._on_signals()
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        port = self._front.bind(settings.port)
-        listener = None
+        port = self._listener.bind(settings.port)
+        metrics_listener = None
         if settings.metrics_port is not None:
-            listener = self._metrics.listen(settings.metrics_host, settings.metrics_port)
-            log.info("metrics on http://%s:%d/metrics", settings.metrics_host, listener.port)
-        await self._front.start()
+            metrics_listener = self._metrics.listen(settings.metrics_host, settings.metrics_port, harden_metrics_server)
+            log.info("metrics on http://%s:%d/metrics", settings.metrics_host, metrics_listener.port)
+        await self._listener.start()
         if self._web is not None:
             await self._web.start()
-        tending = asyncio.create_task(self._tend())
+        serving = asyncio.create_task(self._serve_forever())
         try:
             network, engine = await asyncio.to_thread(loading.open_engine, settings, self._engine_crashed)
             stylizer = await asyncio.to_thread(loading.make_stylizer, network, engine, settings)
@@ -146,18 +141,17 @@ class _Service:
             banner = f"serving on {address} model={network.edition} precision={engine.precision}"
             if self._web is not None:
                 banner += f" http={self._web.url}"
-            print(banner, flush=True)  # noqa: T201
-            systemd.ready(banner)
+            systemd.serving(banner)
             await self._ending.wait()
             await self._drain()
         finally:
-            await self._front.stop(_FLUSH_SECONDS)
+            await self._listener.stop(_FLUSH_SECONDS)
             if self._web is not None:
                 await self._web.stop()
-            await tending
+            await serving
             self._scheduler.close()
-            if listener is not None:
-                await asyncio.to_thread(listener.close)
+            if metrics_listener is not None:
+                await asyncio.to_thread(metrics_listener.close)
             if self._tracing is not None:
                 await asyncio.to_thread(self._tracing.close)
             self._ignore_signals()
@@ -170,38 +164,6 @@ class _Service:
         if self._tracing is not None:
             watchers.append(self._tracing)
         return watchers
-
-    def _grpc_server(self) -> grpc.aio.Server:
-        settings = self._settings
-        server = grpc.aio.server(
-            interceptors=[self._interceptor],
-            options=[
-                ("grpc.max_receive_message_length", settings.max_message_bytes),
-                # An answer is as large as its picture, which has a limit of its own.
-                ("grpc.max_send_message_length", -1),
-                ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
-                ("grpc.keepalive_permit_without_calls", 1),
-                ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_MS),
-                # A connection that opens more waits at its own end: one alone cannot take all places.
-                ("grpc.max_concurrent_streams", max(_LEAST_OF_A_CONNECTION, settings.max_calls // 4)),
-                # It counts calls that are over and not yet put away, and refuses a client that keeps to the limit.
-                ("grpc.http.overload_protection", 0),
-                # Two servers on one port would share its calls without anybody's knowledge.
-                ("grpc.so_reuseport", int(self._share_port)),
-                ("grpc.enable_channelz", int(settings.channelz)),
-            ],
-        )
-        health_pb2_grpc.add_HealthServicer_to_server(self._checks, server)
-        stylizer_pb2_grpc.add_StylizerServicer_to_server(self._stylizer, server)
-        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self._oip, server)
-        services = [SERVICE, OPEN_INFERENCE, health.SERVICE_NAME]
-        if settings.channelz:
-            from grpc_channelz.v1 import channelz
-
-            channelz.add_channelz_servicer(server)
-            services.append("grpc.channelz.v1.Channelz")
-        add_reflection(services, server)
-        return server
 
     def _tokens(self) -> TokenFile | None:
         if self._settings.tokens is None:
@@ -224,7 +186,7 @@ class _Service:
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     def _ignore_signals(self) -> None:
-        """A supervisor that asks twice must not turn an orderly end into a death by its signal."""
+        """Ignore further signals: a supervisor that asks twice must not kill a server that is ending in order."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self._loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
@@ -235,7 +197,7 @@ class _Service:
         else:
             # Nobody has been served, and a model that is loading cannot be interrupted.
             log.info("stopped while starting")
-            exits.leave(0)
+            exits.exit_now(0)
 
     def _reload(self) -> None:
         task = asyncio.create_task(self._reloader.reload())
@@ -243,13 +205,13 @@ class _Service:
         task.add_done_callback(self._reloading.discard)
 
     def _engine_crashed(self) -> None:
-        """From the thread of a call."""
+        """End the server. Called from the thread of a call."""
         self._crashed = "the engine has crashed"
         self._loop.call_soon_threadsafe(self._ending.set)
 
-    async def _tend(self) -> None:
+    async def _serve_forever(self) -> None:
         try:
-            await self._front.tend()
+            await self._listener.serve_forever()
         except BindError as error:
             self._crashed = f"the gRPC server has fallen, and {error}"
             self._ending.set()
@@ -284,7 +246,7 @@ class _Service:
                 await self._calls.wait_idle()
                 # What the kernel has of an answer is lost where the process ends before its reader has taken it.
                 while unsent_bytes():  # noqa: ASYNC110 - the kernel tells nobody
-                    await asyncio.sleep(_LOOK_SECONDS)
+                    await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             log.warning(
                 "%d calls did not finish within %g s, and %d bytes of answers were not taken",

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import ServiceError, StyleDamaged, StyleNotFound
 from ..imaging.codec import SUFFIXES
 from ..styles.file import dump
-from ..styles.store import NAME, SUFFIX
+from ..styles.store import NAME, RESERVED, SUFFIX
 from ..styles.vectors import fingerprint
 from ..stylizer import Stylizer, WeightedStyle
 
@@ -21,7 +21,7 @@ class FolderError(Exception):
 def style_name(stem: str) -> str | None:
     """The name for a file of that stem: lower case, anything but a-z and 0-9 as a dash; None where nothing is left."""
     name = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:63]
-    return name if NAME.fullmatch(name) else None
+    return name if NAME.fullmatch(name) and name not in RESERVED else None
 
 
 def load_folder(stylizer: Stylizer, folder: Path) -> int:

@@ -17,13 +17,13 @@ from .address import BindError, reserve
 from .exits import CRASHED, REFUSED
 
 _AFTER_GRACE_SECONDS = 8.0
-"""That a process which ends in order may take beyond its grace period; one that hangs is killed then."""
+"""Time after the grace period until a process that has not ended is killed."""
 
 
 def serve(settings: ServeSettings) -> int:
-    """Serves in `effective_processes` processes until SIGTERM or SIGINT; returns the exit code: 0, or one of `exits`.
+    """Serve in `effective_processes` processes until SIGTERM or SIGINT; return the exit code: 0, or one of `exits`.
 
-    Prints the line of `app.serve` once all of them serve. SIGHUP is handed on. Errors go to stderr, once.
+    Announces `serving on …` once all of them serve. SIGHUP is handed on. Errors go to stderr, once.
     """
     try:
         with ExitStack() as held:
@@ -52,7 +52,7 @@ class _Parent:
         self._code = 0
 
     async def run(self) -> int:
-        """See `serve`."""
+        """Start all processes, wait for their ends, and return the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
@@ -61,14 +61,14 @@ class _Parent:
         return self._code
 
     async def _attend(self, number: int, share: ServeSettings) -> None:
-        """One child from its start to its end."""
+        """Run one child from its start to its end."""
         child = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "stylewire_server.runtime.worker"),
             stdin=PIPE,
             stdout=PIPE,
             # Ctrl-C in a terminal goes to a whole group: here to the parent alone, which says it once.
             process_group=0,
-            # What a supervisor is told of all of them it is told here.
+            # The parent alone notifies systemd, when all of them serve.
             env={name: value for name, value in os.environ.items() if name != systemd.VARIABLE},
         )
         assert child.stdin is not None and child.stdout is not None
@@ -85,20 +85,19 @@ class _Parent:
                 said = text
         code = await child.wait()
         if not self._ending:
-            told = f"{self._obituary(number, code)}; the others finish their calls; start the server again"
+            told = f"{self._exit_message(number, code)}; the others finish their calls; start the server again"
             print(said or f"stylewire_server: {told}", file=sys.stderr)  # noqa: T201
             self._code = REFUSED if said and code == REFUSED else CRASHED
             self._end()
         elif code == -signal.SIGKILL:
-            print(f"stylewire_server: {self._obituary(number, code)}: it did not end by itself", file=sys.stderr)  # noqa: T201
+            print(f"stylewire_server: {self._exit_message(number, code)}: it did not end by itself", file=sys.stderr)  # noqa: T201
             self._code = CRASHED
 
     def _serves(self, line: str) -> None:
         self._serving += 1
         if self._serving == self._count and not self._ending:
             banner = f"{line} processes={self._count}"
-            print(banner, flush=True)  # noqa: T201
-            systemd.ready(banner)
+            systemd.serving(banner)
             self._all_serve.set()
 
     def _end(self) -> None:
@@ -125,6 +124,6 @@ class _Parent:
                 with suppress(ProcessLookupError):
                     os.kill(child.pid, number)
 
-    def _obituary(self, number: int, code: int) -> str:
+    def _exit_message(self, number: int, code: int) -> str:
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return f"process {number} of {self._count} {how}"

@@ -1,36 +1,49 @@
-"""What a supervisor is told that asks for it, as systemd does for a service of Type=notify.
+"""Announce to others that the server serves or stops: a line on stdout, and a message to systemd.
 
-One datagram to the socket that $NOTIFY_SOCKET names (sd_notify(3)); nothing where there is none.
+systemd sets $NOTIFY_SOCKET for a service of Type=notify, and gets one datagram there (sd_notify(3)).
 """
 
 import logging
 import os
 import socket
+import sys
 
 VARIABLE = "NOTIFY_SOCKET"
 
 _SEND_SECONDS = 1.0
-"""A supervisor that does not read holds nothing up."""
+"""Time limit for a message to a supervisor that does not read."""
 
 log = logging.getLogger(__name__)
 
 
-def ready(status: str) -> None:
-    """Calls are answered now; `status` is a line for whoever looks."""
-    _tell(f"READY=1\nSTATUS={status}")
+def serving(banner: str) -> None:
+    """Announce that calls are answered now.
+
+    A stdout that cannot be written, as on a full disk, is logged and does not stop the server.
+
+    Args:
+        banner: The line `serving on …`.
+    """
+    try:
+        print(banner, flush=True)  # noqa: T201
+    except OSError as error:
+        log.warning("cannot write %r to standard output: %s", banner, error.strerror)
+        # Python flushes again at its end, and would fail again, with exit code 120.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _notify(f"READY=1\nSTATUS={banner}")
 
 
 def stopping() -> None:
-    """No more calls are taken."""
-    _tell("STOPPING=1")
+    """Announce that no more calls are taken."""
+    _notify("STOPPING=1")
 
 
-def _tell(state: str) -> None:
+def _notify(state: str) -> None:
     address = os.environ.get(VARIABLE)
     if not address:
         return
     if address.startswith("@"):
-        # A name that stands in no folder, as unix(7) writes it.
+        # An abstract socket (unix(7)).
         address = "\0" + address[1:]
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:

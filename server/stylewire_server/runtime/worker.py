@@ -1,7 +1,7 @@
 """One of several server processes: `python -m stylewire_server.runtime.worker`, started by `supervisor`.
 
-Its settings come as one line of JSON on stdin, which stays open for as long as the parent lives. To stdout goes one
-line: that it serves, as `app.serve` prints it, or why it does not.
+Its settings come as one line of JSON on stdin, which stays open while the parent lives. It writes one line to stdout:
+that it serves, or why it does not.
 """
 
 import os
@@ -18,7 +18,7 @@ from .memory import configure_malloc
 
 
 def main() -> int:
-    """Serves its share; returns the exit code of `single.serve`. It drains when its parent is gone."""
+    """Serve one share of the work; return the exit code of `process.serve`. Drains when the parent has gone."""
     settings = ServeSettings.model_validate_json(sys.stdin.buffer.readline())
     configure_malloc()
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()

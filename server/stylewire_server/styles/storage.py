@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import IO, Protocol, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -68,8 +68,8 @@ def open_blobs(url: str) -> Blobs:
 
 _TEMPORARY = ".tmp"
 
-_STALE_SECONDS = 3600
-"""A temporary file of this age belongs to a process that was killed."""
+_STALE_SECONDS, _STALE_SECONDS_WITHOUT_LOCKS = 10, 3600
+"""Age of a temporary file that nobody locks, and of any where files cannot be locked: its writer was killed."""
 
 
 class LocalBlobs:
@@ -106,6 +106,7 @@ class LocalBlobs:
         temporary = self._root / f".{name}.{uuid.uuid4().hex}{_TEMPORARY}"
         try:
             with temporary.open("xb") as file:
+                _lock(file)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -153,8 +154,34 @@ class LocalBlobs:
         # A folder that cannot be swept is reported when it is used.
         with contextlib.suppress(OSError):
             for path in self._root.glob(f".*{_TEMPORARY}"):
-                if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                if _is_stale(path):
                     path.unlink(missing_ok=True)
+
+
+def _lock(file: IO[bytes]) -> bool | None:
+    """Lock a file for as long as it is open. Returns False if another process has; None where there are no locks.
+
+    The system frees the lock of a process that is killed.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return None
+    return True
+
+
+def _is_stale(path: Path) -> bool:
+    """Whether a temporary file was left behind by a process that was killed."""
+    age = time.time() - path.stat().st_mtime
+    if age <= _STALE_SECONDS:
+        return False
+    with path.open("r+b") as file:
+        is_free = _lock(file)
+    return age > _STALE_SECONDS_WITHOUT_LOCKS if is_free is None else is_free
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

@@ -22,6 +22,11 @@ GALLERY = "gallery/"
 
 NAME = re.compile(rf"(?:{GALLERY})?[a-z0-9][a-z0-9-]{{0,62}}")
 
+RESERVED = frozenset(
+    {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
+)
+"""Names of devices on Windows, which opens them in place of files, whatever their suffix."""
+
 PAGE_SIZE = 50
 """Styles on a page where the caller does not say."""
 
@@ -44,6 +49,8 @@ def check_name(name: str, field: str = "name") -> None:
         raise InvalidInput(
             field, f"{field} is {name[:80]!r}; it must be 1 to 63 of a-z, 0-9 and -, and begin with a letter or digit"
         )
+    if name in RESERVED:
+        raise InvalidInput(field, f"{field} is {name!r}, which is the name of a device on Windows; choose another")
 
 
 def check_new_name(name: str) -> None:

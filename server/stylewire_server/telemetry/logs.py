@@ -1,8 +1,8 @@
-"""The log: lines of text or of JSON, on stderr, one for every call."""
+"""The log on stderr: lines of text or of JSON, one for every call."""
 
-import asyncio
 import json
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,30 +15,27 @@ log = logging.getLogger("stylewire_server.calls")
 _SERVERS_FAULT = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS)
 
 
-def configure(level: str, form: str) -> None:
-    """Sets the process's log up; form is "text" or "json"."""
+def configure(level: str, form: str, is_wanted: Callable[[logging.LogRecord], bool]) -> None:
+    """Configure the log of the process.
+
+    Args:
+        level: The lowest level that is logged.
+        form: "text" or "json".
+        is_wanted: Which of gRPC's own records are logged.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(_Json() if form == "json" else _Text("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # Of what Pillow thinks of a stranger's file.
+    # Pillow warns about files that callers send.
     logging.captureWarnings(True)
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_of_this_side)
-
-
-def _is_of_this_side(record: logging.LogRecord) -> bool:
-    """Not of a caller that has gone, was cut off at the end, or sends what is no text; gRPC writes a trace for each,
-    and in the last case what was sent, which may be a token."""
-    if str(record.msg).startswith("Invalid encoding"):
-        return False
-    kind = record.exc_info[0] if record.exc_info else None
-    return kind is None or not (issubclass(kind, asyncio.CancelledError) or kind.__name__ == "ExecuteBatchError")
+    logging.getLogger("grpc._cython.cygrpc").addFilter(is_wanted)
 
 
 class CallLog(Watcher):
-    """One line for every call that has ended."""
+    """Logs one line for every call that has ended."""
 
     def ended(self, call: Call) -> None:
-        """See `Watcher`."""
+        """Log the call, as an error if the server is at fault."""
         level = logging.ERROR if call.code in _SERVERS_FAULT else logging.INFO
         if log.isEnabledFor(level):
             log.log(level, "call", extra={"call": _fields(call)})

@@ -1,9 +1,7 @@
 """Metrics for Prometheus, over HTTP."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from threading import Thread
-from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
@@ -13,13 +11,8 @@ from stylewire.v1 import stylizer_pb2 as pb
 
 from .calls import Call, Watcher
 
-log = logging.getLogger(__name__)
-
 _BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Upper bounds in seconds: from one stage of a small picture to a large picture behind a full queue."""
-
-_REQUEST_SECONDS = 10.0
-"""Time limit for one HTTP request; each open request holds a thread."""
 
 
 class MetricsError(Exception):
@@ -93,22 +86,26 @@ class Metrics(Watcher):
         self._readings.metrics.append(collect)
 
     def began(self, call: Call) -> None:
-        """See `Watcher`."""
+        """Count the call as in flight."""
         self._in_flight.inc()
 
     def passed(self, call: Call, stage: str, start: float, end: float) -> None:
-        """See `Watcher`."""
+        """Add the stage's duration."""
         self._stages.labels(stage).observe(end - start)
 
     def ended(self, call: Call) -> None:
-        """See `Watcher`."""
+        """Count the call and its duration."""
         self._in_flight.dec()
         assert call.code is not None
         self._requests.labels(call.method, call.code.name).inc()
         self._seconds.labels(call.method).observe(call.seconds)
 
-    def listen(self, host: str, port: int) -> "Listener":
-        """Answers GET /metrics there, from threads of its own.
+    def listen(self, host: str, port: int, prepare: Callable[[WSGIServer], None]) -> "Listener":
+        """Answer GET /metrics there, from threads of its own.
+
+        Args:
+            host, port: The address; port 0 picks a free one.
+            prepare: Called with the HTTP server, to change how it treats slow and broken requests.
 
         Raises:
             MetricsError: The address cannot be bound.
@@ -117,14 +114,8 @@ class Metrics(Watcher):
             server, thread = start_http_server(port, host, self.registry)
         except OSError as error:
             raise MetricsError(f"cannot bind {host}:{port} for the metrics: {error.strerror}") from None
-        server.RequestHandlerClass.timeout = _REQUEST_SECONDS
-        # Its own way is a trace on stderr, whatever the log's format.
-        server.handle_error = _note
+        prepare(server)
         return Listener(server, thread)
-
-
-def _note(request: Any, address: Any) -> None:
-    log.info("a request for metrics was given up", exc_info=log.isEnabledFor(logging.DEBUG))
 
 
 class Listener:
@@ -136,7 +127,7 @@ class Listener:
         self.port = server.server_port
 
     def close(self) -> None:
-        """Ends it."""
+        """Stop answering, and wait for the thread."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

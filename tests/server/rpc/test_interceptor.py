@@ -17,14 +17,17 @@ from PIL import Image
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 from stylewire_server.admission.guard import Guard
+from stylewire_server.admission.memory import CallMemory
 from stylewire_server.admission.open_calls import OpenCallLimit
 from stylewire_server.engine.openvino import OpenVinoEngine
 from stylewire_server.imaging.limits import ImageLimits
 from stylewire_server.models.lite import lite
 from stylewire_server.rpc import interceptor
+from stylewire_server.rpc.grpc_workarounds import install_task_factory
 from stylewire_server.rpc.interceptor import CallInterceptor
 from stylewire_server.rpc.loaded import Loaded
 from stylewire_server.rpc.stylizer import StylizerServicer
+from stylewire_server.rpc.wire_scan import MessageBounds
 from stylewire_server.scheduler import Scheduler
 from stylewire_server.styles.storage import open_blobs
 from stylewire_server.styles.store import StyleStore
@@ -70,7 +73,9 @@ class Serving:
     async def _start(self) -> int:
         self._scheduler = Scheduler(2, 8)
         guard = Guard(None, self.calls, self.streams, self._scheduler.check_room, [self.ended])
-        around = CallInterceptor(guard, self.probes)
+        self.memory = CallMemory(64 * 2**20)
+        around = CallInterceptor(guard, self.probes, self.memory, MessageBounds(4, 4), 4 * 2**20)
+        install_task_factory(asyncio.get_running_loop())
         self._server = grpc.aio.server(interceptors=[around])
         loaded = Loaded()
         loaded.put(self._stylizer, pb.Model(edition="lite"))

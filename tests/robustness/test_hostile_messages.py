@@ -1,0 +1,153 @@
+"""Messages that cost more than they say: each is refused, and what it costs the server is measured from outside.
+
+CPU seconds and bytes are bounded, never wall time. What gRPC needs to receive a message is part of every figure.
+"""
+
+import contextlib
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+from stylewire.oip import open_inference_pb2 as oip
+from stylewire.v1 import stylizer_pb2 as pb
+from stylewire.v1 import stylizer_pb2_grpc
+from stylewire_server.testing import ServerProcess
+
+MIB = 2**20
+MESSAGE = 38 * MIB
+"""Bytes of each message, just below the default limit of 40 MiB."""
+
+CPU_SECONDS = 1.0
+"""Bound for one refused message of that size; about 0.1 s of it is gRPC's. Before this bound some cost 45 s."""
+
+GROWTH = 8 * MESSAGE
+"""Bound for the peak memory above that at rest; before this bound some cost 50 times their size."""
+
+STYLIZE, CREATE = "/stylewire.v1.Stylizer/Stylize", "/stylewire.v1.Stylizer/CreateStyle"
+STREAM, INFER = "/stylewire.v1.Stylizer/StylizeStream", "/inference.GRPCInferenceService/ModelInfer"
+
+
+class Meter:
+    """CPU seconds and peak memory of a process."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self._proc = Path("/proc", str(pid))
+
+    def start(self) -> None:
+        """Begin a measurement: the peak of memory is what is used now (proc(5), clear_refs)."""
+        (self._proc / "clear_refs").write_text("5")
+        self._cpu, self._memory = self.cpu(), self._process.memory_info().rss
+
+    def cpu(self) -> float:
+        """Return the CPU seconds so far."""
+        times = self._process.cpu_times()
+        return times.user + times.system
+
+    def spent(self) -> tuple[float, int]:
+        """Return the CPU seconds and the growth of the peak since `start`."""
+        (peak,) = [line.split() for line in (self._proc / "status").read_text().splitlines() if "VmHWM" in line]
+        return self.cpu() - self._cpu, int(peak[1]) * 1024 - self._memory
+
+
+@pytest.fixture(scope="module")
+def hostile_server(start_server) -> Iterator[ServerProcess]:
+    running = start_server("--model", "lite", "--streams", "2", "--log-level", "warning")
+    yield running
+    assert running.stop() == 0
+    assert "Traceback" not in "\n".join(running.log)
+
+
+@pytest.fixture
+def meter(hostile_server: ServerProcess) -> Meter:
+    return Meter(hostile_server.process.pid)
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field of bytes (protobuf's encoding guide)."""
+    length, size = b"", len(content)
+    while size > 0x7F:
+        length += bytes([size & 0x7F | 0x80])
+        size >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
+def filled(part: bytes) -> bytes:
+    """As many of a part as one message holds."""
+    return part * (MESSAGE // len(part))
+
+
+def tensor(**fields: object) -> bytes:
+    return oip.ModelInferRequest.InferInputTensor(name="content", datatype="BYTES", **fields).SerializeToString()
+
+
+def messages() -> dict[str, tuple[str, bytes, str]]:
+    """Name -> method, message, and what the refusal says."""
+    name, empty = field(2, field(2, b"a")), field(2, b"")
+    contents = field(5, filled(field(8, b"")))
+    return {
+        "named styles": (STYLIZE, filled(name), "styles; the limit is 16 styles"),
+        "empty styles": (STYLIZE, filled(empty), "styles; the limit is 16 styles"),
+        "styles of a new style": (CREATE, field(1, b"x") + filled(name), "styles; the limit is 16 styles"),
+        "styles of a stream": (STREAM, field(1, filled(field(1, field(2, b"a")))), "styles; the limit is 16 styles"),
+        "a long name": (STYLIZE, field(2, field(2, b"w" * MESSAGE)), "the limit is 1,024 bytes"),
+        "a long name of a new style": (CREATE, field(1, b"w" * MESSAGE), "the limit is 1,024 bytes"),
+        "one field again and again": (STYLIZE, filled(field(3, b"")), "fields; the limit is"),
+        "unknown fields": (STYLIZE, filled(b"\xa8\x06\x00"), "fields; the limit is"),
+        "groups": (STYLIZE, b"\x0b" * MESSAGE, "are not one of this method"),
+        "a request without fields": ("/stylewire.v1.Stylizer/GetModel", filled(b"\xa8\x06\x00"), "fields; the limit"),
+        "empty inputs": (INFER, filled(field(5, b"")), "inputs; the limit is 8 inputs"),
+        "a shape": (INFER, field(5, field(3, b"\x01" * MESSAGE)), "the limit is 8 elements"),
+        "a shape, unpacked": (INFER, field(5, filled(b"\x18\x01")), "the limit is 8 elements"),
+        "empty elements": (INFER, field(5, contents), "the limit is 256 elements"),
+        "booleans": (INFER, field(5, field(5, field(1, b"\x01" * MESSAGE))), "the limit is 64 elements"),
+        "parameters": (INFER, filled(field(4, field(1, b"a"))), "parameters; the limit is 64 parameters"),
+        "raw contents": (INFER, filled(field(7, b"")), "elements; the limit is 8 elements"),
+        "elements in raw contents": (
+            INFER,
+            field(5, tensor(shape=[1])) + field(5, tensor(shape=[1]).replace(b"content", b"style\0\0")[:0] or tensor(shape=[1]))
+            + field(7, bytes(MESSAGE)) + field(7, b""),
+            "content",
+        ),
+        "a health check": ("/grpc.health.v1.Health/Check", field(1, b"s" * MESSAGE), "the limit is 1,024 bytes"),
+    }
+
+
+def refusal(target: str, method: str, message: bytes) -> grpc.RpcError:
+    """Send a message as it is, and return the error that it ends in."""
+    with grpc.insecure_channel(target, [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]) as channel:
+        with pytest.raises(grpc.RpcError) as caught:
+            if method == STREAM:
+                list(channel.stream_stream(method)(iter([message]), timeout=60))
+            else:
+                channel.unary_unary(method)(message, timeout=60)
+        return caught.value
+
+
+@pytest.mark.parametrize("name", list(messages()))
+def test_what_a_message_holds_is_counted_before_it_is_parsed(hostile_server, meter: Meter, name: str) -> None:
+    method, message, said = messages()[name]
+    meter.start()
+    error = refusal(hostile_server.target, method, message)
+    cpu, growth = meter.spent()
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, error
+    assert said in error.details()
+    assert len(error.details()) < 300
+    assert cpu < CPU_SECONDS, f"{name}: {cpu:.2f} CPU s"
+    assert growth < GROWTH, f"{name}: {growth / MIB:.0f} MiB"
+    print(f"{name}: {cpu * 1e3:.0f} ms, {growth / MIB:.0f} MiB")
+
+
+def test_compressed_requests_are_refused(hostile_server, meter: Meter, job: pb.StylizeRequest) -> None:
+    meter.start()
+    with grpc.insecure_channel(hostile_server.target) as channel:
+        for compression in (grpc.Compression.Gzip, grpc.Compression.Deflate):
+            with pytest.raises(grpc.RpcError) as caught:
+                channel.unary_unary(STYLIZE)(bytes(MESSAGE), timeout=60, compression=compression)
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert meter.spent()[1] < 16 * MIB
