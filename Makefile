@@ -32,8 +32,10 @@ $(VENV)/test: pyproject.toml
 demo: $(VENV)/demo
 	$(BIN)/python examples/demo.py
 
+# Files side by side, each whole in one process. Then one by one what would disturb or be disturbed.
 test: $(VENV)/test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not soak and not serial" -n auto --dist loadfile
+	$(BIN)/python -m pytest -m "serial and not soak"
 
 soak: $(VENV)/test
 	STYLEWIRE_SOAK=1 $(BIN)/python -m pytest -m "robustness or soak" -s
@@ -60,14 +62,14 @@ proto:
 # Alone on the machine: a benchmark beside another job measures both. The last ones need the full model's SavedModel:
 # make bench MODEL=folder
 bench: $(VENV)/test
-	$(BIN)/python benchmarks/engine.py
-	$(BIN)/python benchmarks/stages.py
-	$(BIN)/python benchmarks/serving.py
-	$(BIN)/python benchmarks/arrangement.py
-	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/full_model.py $(MODEL)
-	$(BIN)/python benchmarks/sizes.py $(MODEL)
-	$(BIN)/python benchmarks/charts.py
+	$(BIN)/python -m benchmarks engine
+	$(BIN)/python -m benchmarks stages
+	$(BIN)/python -m benchmarks serving
+	$(BIN)/python -m benchmarks arrangement
+	$(BIN)/python -m benchmarks startup
+	$(BIN)/python -m benchmarks full-model $(MODEL)
+	$(BIN)/python -m benchmarks sizes $(MODEL)
+	$(BIN)/python -m benchmarks charts
 
 clean:
 	rm -rf $(VENV) .venv-proto out

@@ -7,8 +7,9 @@ import statistics
 from contextlib import ExitStack
 from typing import Any
 
-from common import load, server, summary, table, write
 from stylewire_server.settings import ServeSettings
+
+from .common import load, server, summary, table, write
 
 CALLERS = (1, 4, 16)
 ROUNDS = 3

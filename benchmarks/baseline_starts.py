@@ -4,7 +4,7 @@ For every pair: L-BFGS from the content for N evaluations gives the cost to reac
 feed-forward picture, at one scale and coarse to fine, until it gets there. Evaluations and seconds of each, until that
 cost and until it is 5 % away.
 
-    python benchmarks/baseline_starts.py --pairs CONTENT STYLE [CONTENT STYLE …] --server HOST:PORT --out results.json
+    python -m benchmarks baseline-starts --pairs CONTENT STYLE [CONTENT STYLE …] --server HOST:PORT --out results.json
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Seconds per value-and-gradient of J(G), this project's step against the same step in PyTorch.
 
-    python benchmarks/baseline_step.py --torch-python torchenv/bin/python --out results.json
+    python -m benchmarks baseline-step --torch-python torchenv/bin/python --out results.json
 
 One process per engine stays up; they take turns measuring, so that what else the machine does falls on all of them
 alike. The step is the gatys2016 preset: content conv4_2, style conv1_1 … conv5_1, average pooling, random weights (the

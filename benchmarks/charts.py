@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
-from common import RESULTS, ROOT
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from .common import RESULTS, ROOT
 
 TARGET = ROOT / "docs" / "pictures" / "performance.png"
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ RESULTS = HERE / "results"
 
 CONTENT = ROOT / "examples" / "content" / "astronaut.jpg"
 STYLE = ROOT / "examples" / "style" / "waves.jpg"
+
+
+GENERATOR = ROOT.parent / "shared" / "models" / "make_random_savedmodel.py"
 
 
 def content_jpeg(side: int = 512) -> bytes:
@@ -110,7 +114,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> None:
 @contextmanager
 def server(command: Sequence[str]) -> Iterator[str]:
     """A server process that prints `serving on HOST:PORT …`; yields HOST:PORT and stops it in the end."""
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     try:
         assert process.stdout is not None
         banner = process.stdout.readline()
@@ -130,9 +136,9 @@ def server_proc() -> Path:
 
 def load(target: str, kind: str, amount: float, seconds: float, side: int | None = None) -> dict[str, Any]:
     """One round of load.py, in a process of its own."""
-    command = [sys.executable, str(HERE / "load.py"), target, kind, f"{amount:g}", f"{seconds:g}"]
+    command = [sys.executable, "-m", "benchmarks.load", target, kind, f"{amount:g}", f"{seconds:g}"]
     command += [] if side is None else [str(side)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
 
 
 def _cell(value: Any) -> str:
@@ -143,3 +149,46 @@ def _cell(value: Any) -> str:
         if isinstance(value, float)
         else str(value)
     )
+
+
+@dataclass(frozen=True)
+class FullEdition:
+    """What there is to measure.
+
+    Attributes:
+        saved_model: Folder of the SavedModel.
+        converted: Folder that `fetch` made of it.
+        weights: What they are: as given, or random. Random ones cost the same, and their pictures mean nothing.
+    """
+
+    saved_model: Path
+    converted: Path
+    weights: str
+
+
+def full_edition(given: Sequence[str], scratch: Path) -> FullEdition | None:
+    """Of the SavedModel's folder that is the first of `given`, else of random weights; made in `scratch`.
+
+    None, and says so, where no folder is given and the generator of random weights does not lie beside this checkout.
+    """
+    from stylewire_server.preparation.fetch import fetch
+
+    if given:
+        saved_model, weights = Path(given[0]), "as given"
+    elif GENERATOR.is_file():
+        saved_model, weights = scratch / "model", "random"
+        subprocess.run([sys.executable, str(GENERATOR), str(saved_model)], check=True, stderr=subprocess.DEVNULL)
+    else:
+        print("the full model is left out: give the folder of its SavedModel")
+        return None
+    return FullEdition(saved_model, fetch(scratch / "cache", source=saved_model, allow_unverified=True), weights)
+
+
+def served(flags: Sequence[str], scratch: Path) -> list[str]:
+    """The server's flags with `--model random` made true: its folder put in place of the word."""
+    if list(flags[:2]) != ["--model", "random"]:
+        return list(flags)
+    found = full_edition([], scratch)
+    if found is None:
+        sys.exit("no random weights without their generator: give --model FOLDER")
+    return ["--model", str(found.converted), *flags[2:]]

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
-from common import interleaved, summary, table, write
 from openvino import opset13 as op
 from stylewire_server.engine.openvino import OpenVinoEngine
 from stylewire_server.models.lite import lite, locate
+
+from .common import interleaved, summary, table, write
 
 SIDES = (256, 512, 1024)
 ROUNDS = {256: 120, 512: 40, 1024: 12}

@@ -1,6 +1,6 @@
 """The full model at 256x256: ours in f32 and bf16 against TensorFlow's own call, and against the machine's arithmetic.
 
-    full_model.py [SAVED_MODEL]
+    python -m benchmarks full-model [SAVED_MODEL]
 
 SAVED_MODEL is a folder with the published files; without it a model with the real graph and random weights is made,
 which costs the same and whose pictures mean nothing. The contenders run in turn, so that a drift of the machine meets
@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import openvino as ov
 import tensorflow as tf
-from common import CONTENT, STYLE, interleaved, summary, table, write
-from full_edition import full_edition
 from openvino import opset13 as op
 from PIL import Image
 from stylewire_server.engine.openvino import OpenVinoEngine, computes_bf16
 from stylewire_server.models.full import full
+
+from .common import CONTENT, STYLE, full_edition, interleaved, summary, table, write
 
 SIDE = 256
 ROUNDS = 30

@@ -1,6 +1,6 @@
 """The full model's transformer in int8 at 256x256: time and quality against f32 and bf16.
 
-    int8.py [SAVED_MODEL [PICTURES]]
+    python -m benchmarks int8 [SAVED_MODEL [PICTURES]]
 
 SAVED_MODEL is a folder with the published files; without it a model with the real graph and random weights is made,
 whose pictures mean nothing. PICTURES has the folders `content` and `style` (default: examples). The model is quantised
@@ -20,8 +20,6 @@ from typing import Any
 import nncf
 import numpy as np
 import openvino as ov
-from common import ROOT, interleaved, summary, table, write
-from full_edition import full_edition
 from PIL import Image
 from stylewire_server.engine.openvino import OpenVinoEngine
 from stylewire_server.models.full import full
@@ -30,6 +28,8 @@ from stylewire_server.preparation import quantize
 from stylewire_server.preparation.fetch import psnr
 
 from optimizer_baseline import score
+
+from .common import ROOT, full_edition, interleaved, summary, table, write
 
 ROUNDS = 30
 

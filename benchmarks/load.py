@@ -11,9 +11,10 @@ import time
 from contextlib import AsyncExitStack
 
 import grpc.aio
-from common import content_jpeg, style_jpeg
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
+
+from .common import content_jpeg, style_jpeg
 
 
 def request(side: int | None) -> pb.StylizeRequest:

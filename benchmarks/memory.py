@@ -1,6 +1,6 @@
 """Memory against pixels: the peak of a process that transforms one picture of that size, as `--max-pixels` rests on it.
 
-    memory.py [MODEL] [PRECISION]
+    python -m benchmarks memory [MODEL] [PRECISION]
 
 Each size has a process of its own, because memory that was once taken is not given back.
 """
@@ -12,7 +12,8 @@ import sys
 from typing import Any
 
 import numpy as np
-from common import table, write
+
+from .common import ROOT, table, write
 
 SIDES = (256, 512, 1024, 1536, 2048)
 
@@ -37,8 +38,8 @@ def main() -> None:
     model, precision = [*sys.argv[1:], *("full", "auto")[len(sys.argv) - 1 :]][:2]
     rows = []
     for side in SIDES:
-        command = [sys.executable, __file__, model, precision, str(side)]
-        rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        command = [sys.executable, "-m", "benchmarks.memory", model, precision, str(side)]
+        rows.append(json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout))
     pixels = np.array([row["side"] ** 2 for row in rows])
     slope, base = np.polyfit(pixels, [row["peak_mb"] * 1e6 for row in rows], 1)
     for row in rows:

@@ -1,6 +1,6 @@
 """Open-loop load at 0.5, 0.9, 2 and 5 times the server's capacity: how much it still gets done, and how late.
 
-    overload.py [--side 512] [--rounds 3] [--seconds 10] [--connections 16] [SERVER FLAG …]
+    python -m benchmarks overload [--side 512] [--rounds 3] [--seconds 10] [--connections 16] [SERVER FLAG …]
 
 Calls come at random moments (a Poisson process with a fixed seed) over several connections, whatever has been answered;
 none is tried again. Capacity is what a few callers get that each wait for their answer, measured anew before and after
@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
-from common import content_jpeg, percentile, server, style_jpeg, table, write
-from full_edition import served
 from stylewire import Client
 from stylewire.v1 import stylizer_pb2 as pb
+
+from .common import ROOT, content_jpeg, percentile, served, server, style_jpeg, table, write
 
 SHARES = (0.5, 0.9, 2.0, 5.0)
 CALLERS = 8
@@ -115,8 +115,8 @@ async def overload(target: str, side: int, rate: float, seconds: float, connecti
 
 def child(*arguments: object) -> dict[str, Any]:
     """One round in a process of its own."""
-    command = [sys.executable, __file__, "--round", *map(str, arguments)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    command = [sys.executable, "-m", "benchmarks.overload", "--round", *map(str, arguments)]
+    return json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
 
 
 def measure(target: str, side: int, rounds: int, seconds: float, connections: int) -> list[dict[str, Any]]:

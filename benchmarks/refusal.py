@@ -15,7 +15,6 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from common import server, server_proc, table, write
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 from stylewire_server.admission.guard import Guard
@@ -28,6 +27,8 @@ from stylewire_server.rpc.wire_scan import MessageBounds
 from stylewire_server.scheduler import Scheduler
 from stylewire_server.telemetry.logs import CallLog
 from stylewire_server.telemetry.metrics import Metrics
+
+from .common import server, server_proc, table, write
 
 RATES = (50, 200, 800)
 CONNECTIONS = 16
@@ -112,7 +113,7 @@ def main() -> None:
     found: dict[tuple[str, int], list[float]] = {}
     for _ in range(ROUNDS):
         for kind in ("bare", "ours"):
-            with server([__file__, kind]) as target:
+            with server(["-m", "benchmarks.refusal", kind]) as target:
                 for rate in RATES:
                     found.setdefault((kind, rate), []).append(asyncio.run(refused(target, rate)))
     median = {key: statistics.median(values) for key, values in found.items()}

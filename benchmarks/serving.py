@@ -8,7 +8,7 @@ import statistics
 import sys
 from typing import Any
 
-from common import HERE, load, server, summary, table, write
+from .common import load, server, summary, table, write
 
 CALLERS = (1, 4, 16)
 ROUNDS = 4
@@ -58,7 +58,7 @@ def main() -> None:
     """Prints two tables and writes results/serving.json."""
     flags = sys.argv[1:]
     ours = ["-m", "stylewire_server", "serve", "--port", "0", "--model", "lite", "--log-level", "warning", *flags]
-    with server(ours) as own, server([str(HERE / "plain_server.py")]) as plain:
+    with server(ours) as own, server(["-m", "benchmarks.plain_server"]) as plain:
         targets = {"stylewire": own, "plain": plain}
         loaded = closed(targets)
         table(loaded)

@@ -1,6 +1,6 @@
 """Pictures of 256 to 1024 px a second: through the server against the bare engine in a loop, both editions.
 
-    sizes.py [SAVED_MODEL]
+    python -m benchmarks sizes [SAVED_MODEL]
 
 The style is cached, four callers, JPEG in and out. The bare engine is arranged like the server's and called by a thread
 for each stream with the picture at hand, so a ratio of 1 would be a server, a codec and a load generator for nothing.
@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import load, server, table, write
-from full_edition import full_edition
 from stylewire_server.engine.openvino import OpenVinoEngine
 from stylewire_server.models.full import full
 from stylewire_server.models.lite import lite
 from stylewire_server.models.network import Network
 from stylewire_server.settings import ServeSettings
+
+from .common import full_edition, load, server, table, write
 
 SIDES = {"lite": (256, 512, 1024), "full": (256, 512, 1024)}
 CALLERS = 4

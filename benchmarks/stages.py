@@ -9,12 +9,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from common import content_jpeg, interleaved, server, style_jpeg, summary, table, write
-from engine import as_it_comes as onnx_transform
 from stylewire import Client
 from stylewire_server.engine.openvino import OpenVinoEngine
 from stylewire_server.models.lite import lite
 from stylewire_server.settings import ServeSettings
+
+from .common import content_jpeg, interleaved, server, style_jpeg, summary, table, write
+from .engine import as_it_comes as onnx_transform
 
 ROUNDS = 200
 STAGES = ("queue_ms", "decode_ms", "predict_ms", "transform_ms", "encode_ms")

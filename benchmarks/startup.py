@@ -1,6 +1,6 @@
 """From process start to ready and to the first picture, and the memory that a server holds.
 
-    startup.py [FLAG …]
+    python -m benchmarks startup [FLAG …]
 
 FLAGs go to `serve`: `--model lite`, `--model FOLDER`. With `--model random` the full edition's graph is made with
 random weights first, which starts as the published one does.
@@ -12,9 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import content_jpeg, server, server_proc, style_jpeg, table, write
-from full_edition import served
 from stylewire import Client
+
+from .common import content_jpeg, served, server, server_proc, style_jpeg, table, write
 
 RUNS = 7
 FLAGS = ["-m", "stylewire_server", "serve", "--port", "0", "--log-level", "warning"]

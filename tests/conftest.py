@@ -1,9 +1,11 @@
 """Fixtures that several rooms share: pictures, and a real server process to talk to."""
 
 import asyncio
+import fcntl
 import io
 import os
 import re
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,6 +22,9 @@ from stylewire_server.testing import ServerProcess
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 SHARED = ROOT.parent / "shared"
+
+Fill = Callable[[Path], object]
+"""Puts files into a folder."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -169,6 +174,28 @@ def pixels_of(path: Path, side: int = 256) -> np.ndarray:
     """A picture file as uint8 [side,side,3]."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS))
+
+
+@pytest.fixture(scope="session")
+def made_once(
+    tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Makes a folder once for all processes of a test run, and returns it. Nobody may change what is in it."""
+    base = tmp_path_factory.getbasetemp()
+    # With pytest-xdist each process has a folder of its own in a common one.
+    common = base if worker_id == "master" else base.parent
+
+    def make(name: str, fill: Fill) -> Path:
+        folder = common / f"made-once-{name}"
+        with (common / f"made-once-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                unfinished = Path(tempfile.mkdtemp(dir=common))
+                fill(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")

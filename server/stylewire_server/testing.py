@@ -1,13 +1,21 @@
-"""A server process for tests, benchmarks and demos: `with running_server("--model", "lite") as server: …`."""
+"""What tests, benchmarks and demos share: a server process and waiting.
+
+with running_server("--model", "lite") as server:
+    until(lambda: "ready" in server.log[-1], "the log says so")
+"""
 
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _BANNER = "serving on "
 
@@ -16,6 +24,28 @@ _READY_SECONDS = 120.0
 
 _STOP_SECONDS = 60.0
 """Time limit for the exit after a signal; the default grace period is 30 s."""
+
+
+_POLL_SECONDS = 0.005
+
+
+def until(condition: Callable[[], T], what: str = "the condition holds", seconds: float = 60.0) -> T:
+    """Wait until a condition holds, and return its value.
+
+    Args:
+        condition: Called again and again until it returns something true.
+        what: The condition in words, for the error.
+        seconds: The time limit. It is there to end a failed test, not to measure.
+
+    Raises:
+        AssertionError: The condition did not hold within the time limit.
+    """
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        time.sleep(_POLL_SECONDS)
+    return value
 
 
 class ServerNotReady(RuntimeError):

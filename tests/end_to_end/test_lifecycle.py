@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
+from stylewire_server.testing import until
 
 _EAGER = [(f"grpc.{kind}_reconnect_backoff_ms", 50) for kind in ("initial", "min", "max")]
 
@@ -69,8 +70,7 @@ def test_draining_finishes_calls_in_flight_and_refuses_new_ones(
         watcher = threading.Thread(target=watch)
         watcher.start()
         calls = [stub.Stylize.future(message, timeout=60) for _ in range(40)]
-        while calls_begun(metrics) < 1 + len(calls):
-            time.sleep(0.005)
+        until(lambda: calls_begun(metrics) > len(calls), "every call has begun")
         running.process.send_signal(signal.SIGTERM)
         late = []
         while running.process.poll() is None:
@@ -264,6 +264,7 @@ def test_an_answer_that_is_read_slowly_is_sent_whole_before_it_ends(start_server
     assert not any("did not finish" in line for line in running.log)
 
 
+@pytest.mark.serial
 def test_a_job_that_outlasts_the_grace_does_not_hold_the_process(start_server, style_picture: Path) -> None:
     """Against the same job before: twelve megapixels on one thread, which nothing interrupts once it computes."""
     running = start_server(

@@ -4,7 +4,6 @@ import io
 import signal
 import socket
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from stylewire import Client
 from stylewire.errors import ServerBusy, from_rpc_error
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
+from stylewire_server.testing import until
 
 LIMITS = {
     "max_pixels": 100_000,
@@ -151,11 +151,9 @@ def test_a_picture_that_still_uploads_when_the_server_drains_is_seen_through(
 
     with grpc.insecure_channel(running.target, [("grpc.enable_retries", 0)]) as channel:
         call = channel.stream_unary("/stylewire.v1.Stylizer/Stylize").future(requests(), timeout=60)
-        while not in_flight():
-            time.sleep(0.02)
+        until(in_flight, "the call is in flight")
         running.process.send_signal(signal.SIGTERM)
-        while not any("draining" in line for line in running.log):
-            time.sleep(0.02)
+        until(lambda: any("draining" in line for line in running.log), "the server drains")
         send.set()
         assert pb.StylizeResponse.FromString(call.result(30)).width == 256
     assert running.stop() == 0

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from stylewire import Client, InvalidImage
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
+from stylewire_server.testing import until
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +26,10 @@ def entries(running) -> list[dict]:
 
 
 def await_entry(running, **wanted: object) -> dict:
-    for _ in range(200):
-        for entry in entries(running):
-            if all(entry.get(name) == value for name, value in wanted.items()):
-                return entry
-        time.sleep(0.05)
-    raise AssertionError(f"no line of the log has {wanted}")
+    def found() -> list[dict]:
+        return [entry for entry in entries(running) if all(entry.get(name) == value for name, value in wanted.items())]
+
+    return until(found, f"a line of the log has {wanted}")[0]
 
 
 def metrics(running) -> dict[str, float]:
@@ -163,8 +161,7 @@ def test_a_cancelled_call_is_counted_as_such(watched, photo: Path, style_picture
     with grpc.insecure_channel(watched.target) as channel:
         stub = stylizer_pb2_grpc.StylizerStub(channel)
         calls = [stub.Stylize.future(message, timeout=60, metadata=[("x-request-id", f"c{i}")]) for i in range(20)]
-        while not any(call.done() for call in calls):
-            time.sleep(0.005)
+        until(lambda: any(call.done() for call in calls), "a call is done")
         calls[-1].cancel()
         for call in calls[:-1]:
             call.result()

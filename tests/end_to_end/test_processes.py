@@ -20,6 +20,7 @@ from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from stylewire import Client, Tls, Unauthenticated
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
+from stylewire_server.testing import until
 
 # A connection of its own for every channel, and the server's first answer as it is.
 ALONE = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
@@ -113,10 +114,7 @@ class Watched:
 
     def wait_for_heads(self, count: int) -> None:
         """Until so many Stylize calls have come in, at both together."""
-        deadline = time.monotonic() + 60
-        while sum(self.begun(self._metrics(index)) for index in range(2)) < count:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        until(lambda: sum(self.begun(self._metrics(index)) for index in range(2)) >= count, f"{count} calls have begun")
 
     def _metrics(self, index: int) -> str:
         return f"http://127.0.0.1:{self.metrics_port + index}/metrics"
@@ -319,9 +317,7 @@ def test_sighup_reaches_all_and_ctrl_c_ends_all_quietly(
     new, entry = new_token("new")
     tokens.write_text(f"{entry}\n")
     running.parent.send_signal(signal.SIGHUP)
-    deadline = time.monotonic() + 20
-    while running.log.count("tokens reloaded") < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: running.log.count("tokens reloaded") == 2, "both processes have reloaded their tokens")
     for _ in range(8):
         with Client(running.target, timeout=20, tls=trust, token=new) as client:
             assert client.model().edition == "lite"

@@ -2,10 +2,10 @@
 
 import shutil
 import signal
-import time
 from pathlib import Path
 
 from stylewire import Client
+from stylewire_server.testing import until
 
 
 def test_sighup_loads_pictures_that_have_come_into_the_folder(
@@ -24,18 +24,10 @@ def test_sighup_loads_pictures_that_have_come_into_the_folder(
             assert names() == ["first"]
             shutil.copy(other_style_picture, folder / "second.jpg")
             running.process.send_signal(signal.SIGHUP)
-            for _ in range(300):
-                if names() == ["first", "second"]:
-                    break
-                time.sleep(0.1)
-            assert names() == ["first", "second"]
+            until(lambda: names() == ["first", "second"], "the second style is there")
             shutil.rmtree(folder)
             running.process.send_signal(signal.SIGHUP)
-            for _ in range(300):
-                if any("styles not reloaded" in line for line in running.log):
-                    break
-                time.sleep(0.1)
-            assert any("styles not reloaded" in line for line in running.log)
+            until(lambda: any("styles not reloaded" in line for line in running.log), "the log says why not")
             assert names() == ["first", "second"]
     finally:
         assert running.stop() == 0

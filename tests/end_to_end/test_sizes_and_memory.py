@@ -18,6 +18,8 @@ import pytest
 from PIL import Image
 from stylewire import Client, InvalidImage
 
+pytestmark = pytest.mark.serial
+
 FITS = ("crop", "squash", "keep", "native")
 
 

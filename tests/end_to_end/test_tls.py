@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from stylewire import Client, Tls, Unavailable
+from stylewire_server.testing import until
 
 
 def serving_name(port: int, ca: Path) -> str:
@@ -28,14 +28,6 @@ def serving_name(port: int, ca: Path) -> str:
     ):
         certificate = x509.load_der_x509_certificate(wrapped.getpeercert(binary_form=True))
     return certificate.subject.rfc4514_string().removeprefix("CN=")
-
-
-def until(condition, what: str) -> None:
-    for _ in range(300):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"did not come about: {what}")
 
 
 def test_a_picture_over_tls(start_server, authority, photo: Path, style_picture: Path) -> None:

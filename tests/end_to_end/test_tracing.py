@@ -1,7 +1,6 @@
 """Spans, sent to a real collector's socket."""
 
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from stylewire import Client
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
+from stylewire_server.testing import until
 
 collector = pytest.importorskip(
     "opentelemetry.proto.collector.trace.v1.trace_service_pb2", reason="needs the extra otel"
@@ -79,10 +79,7 @@ def test_a_call_is_a_span_with_its_stages_in_it_and_the_callers_trace_around_it(
         with pytest.raises(grpc.RpcError):
             stylizer_pb2_grpc.StylizerStub(channel).Stylize(pb.StylizeRequest(), timeout=20)
     assert running.stop() == 0
-    for _ in range(100):
-        if len(spans.spans) >= 7:
-            break
-        time.sleep(0.1)
+    until(lambda: len(spans.spans) >= 7, "seven spans have come")
     assert spans.services == {"pictures"}
     calls = [span for span in spans.spans if span.name == "stylewire.v1.Stylizer/Stylize"]
     (good,) = [span for span in calls if span.trace_id.hex() == trace]

@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from stylewire_server.testing import until
 
 from optimizer_baseline.cli import main
 
@@ -131,11 +131,8 @@ def test_ctrl_c_saves_the_best_picture_and_the_run_can_go_on(files):
     line, environment = command(*arguments, "--iterations", 100000, "--run", run, "--snapshot-every", 5, "--threads", 2)
     process = subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True)
     try:
-        deadline = time.monotonic() + 400
-        while not list(run.glob("snapshots/*.png")):
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: process.poll() is not None or list(run.glob("snapshots/*.png")), "a snapshot is there", 400)
+        assert process.poll() is None, process.stderr.read()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=150)
     finally:

@@ -13,6 +13,9 @@ import pytest
 from stylewire import Client, StylewireError
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
+from stylewire_server.testing import until
+
+pytestmark = pytest.mark.serial
 
 SOAK_SECONDS = 600.0
 
@@ -102,8 +105,7 @@ def test_kill_under_load_leaves_every_call_with_a_picture_or_a_typed_error(
         thread.start()
     for _ in range(10 if long_form else 2):
         enough = results["picture"] + 10
-        while results["picture"] < enough and not wrong:
-            time.sleep(0.02)
+        until(lambda enough=enough: wrong or results["picture"] >= enough, "ten more pictures are made")
         running.process.send_signal(signal.SIGKILL)
         running.process.wait()
         running = start_server(*flags)
@@ -131,8 +133,7 @@ def test_a_drain_under_load_finishes_what_it_took(start_server, job) -> None:
         stub = stylizer_pb2_grpc.StylizerStub(channel)
         stub.Stylize(slow, timeout=60)
         calls = [stub.Stylize.future(slow, timeout=60) for _ in range(50)]
-        while not any(call.done() for call in calls):
-            time.sleep(0.002)
+        until(lambda: any(call.done() for call in calls), "a call is done")
         running.process.send_signal(signal.SIGTERM)
         codes = Counter(call.code() for call in calls)
     assert running.stop() == 0

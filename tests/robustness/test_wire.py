@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import grpc
 import pytest
 from stylewire.v1 import stylizer_pb2 as pb
+from stylewire_server.testing import until
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = struct.pack(">I", 0)[1:] + b"\x04\x00" + struct.pack(">I", 0)
@@ -114,11 +115,7 @@ def test_half_open_and_silent_connections_keep_nobody_out(own_server, still_serv
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
     still_serves(own_server.target)
-    for _ in range(100):
-        if look.read()["descriptors"] <= before["descriptors"] + 5:
-            break
-        time.sleep(0.2)
-    assert look.read()["descriptors"] <= before["descriptors"] + 5
+    until(lambda: look.read()["descriptors"] <= before["descriptors"] + 5, "the connections' descriptors are closed")
 
 
 class Relay:

@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @pytest.fixture(scope="session")
-def saved_model(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved_model(shared: Path, made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """Folder of a SavedModel. Its kernels are the generator's; biases and batch norms are given values too.
 
     The generator leaves these at zero and one, where nothing would notice their absence.
@@ -32,17 +32,24 @@ def saved_model(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         return rng.uniform(low, high, shape).astype(np.float32)
 
     generator.random_value = random_value
-    folder = tmp_path_factory.mktemp("saved_model")
-    generator.main(folder, 0)
-    return folder
+    return made_once("saved_model", lambda folder: generator.main(folder, 0))
 
 
 @pytest.fixture(scope="session")
-def converted(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def converted(saved_model: Path, made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """The same, fetched from that folder."""
     from stylewire_server.preparation.fetch import fetch
 
-    return fetch(tmp_path_factory.mktemp("cache"), source=saved_model, allow_unverified=True)
+    return made_once("cache", lambda folder: fetch(folder, source=saved_model, allow_unverified=True)) / "full"
+
+
+@pytest.fixture(scope="session")
+def original(saved_model: Path) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The SavedModel in TensorFlow, which takes long to load."""
+    pytest.importorskip("tensorflow")
+    from stylewire_server.preparation.savedmodel import SavedModel
+
+    return SavedModel(saved_model)
 
 
 @dataclass(frozen=True)

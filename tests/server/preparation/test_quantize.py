@@ -132,7 +132,7 @@ def test_half_an_int8_transformer_is_refused_by_name(quantised: tuple, tmp_path:
 
 def test_nncf_reports_to_nobody() -> None:
     pytest.importorskip("nncf", reason="nncf is not installed: pip install 'stylewire[int8]'")
-    code = "import stylewire_server.quantize, nncf.telemetry as t; print(type(t.telemetry).__name__)"
+    code = "import stylewire_server.preparation.quantize, nncf.telemetry as t; print(type(t.telemetry).__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # Imported alone, NNCF has an NNCFTelemetry there.
     assert done.stdout.split()[-1] != "NNCFTelemetry"

@@ -1,5 +1,6 @@
 """The SavedModel, whole and in its parts."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,23 +12,19 @@ from stylewire_server.models.network import WeightsError
 tf = pytest.importorskip("tensorflow")
 
 
-def test_the_two_halves_make_the_whole(saved_model: Path, converted: Path, pairs: list) -> None:
-    from stylewire_server.preparation.savedmodel import SavedModel
-
-    whole, halves = SavedModel(saved_model), start(full(converted), "tensorflow", "f32", threads=0, streams=1)
+def test_the_two_halves_make_the_whole(original: Callable, converted: Path, pairs: list) -> None:
+    halves = start(full(converted), "tensorflow", "f32", threads=0, streams=1)
     for pair in pairs:
-        expected = whole(pair.content, pair.style)
+        expected = original(pair.content, pair.style)
         made = halves.transform(pair.content, halves.predict(pair.style))
         assert expected.std() > 0.02
         np.testing.assert_allclose(made, expected, atol=1e-6, rtol=0)
 
 
-def test_the_whole_is_the_published_call(saved_model: Path, pairs: list) -> None:
-    from stylewire_server.preparation.savedmodel import SavedModel
-
+def test_the_whole_is_the_published_call(saved_model: Path, original: Callable, pairs: list) -> None:
     pair = pairs[0]
     published = tf.saved_model.load(str(saved_model))(tf.constant(pair.content), tf.constant(pair.style))[0].numpy()
-    np.testing.assert_array_equal(SavedModel(saved_model)(pair.content, pair.style), published)
+    np.testing.assert_array_equal(original(pair.content, pair.style), published)
 
 
 def test_another_model_is_refused_by_name(tmp_path: Path) -> None:

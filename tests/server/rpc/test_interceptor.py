@@ -34,6 +34,7 @@ from stylewire_server.styles.store import StyleStore
 from stylewire_server.styles.vectors import Edition
 from stylewire_server.stylizer import Stylizer
 from stylewire_server.telemetry.calls import Call, Watcher
+from stylewire_server.testing import until
 
 STYLIZE = "/stylewire.v1.Stylizer/Stylize"
 STREAM = "/stylewire.v1.Stylizer/StylizeStream"
@@ -137,14 +138,6 @@ def never() -> Iterator[Callable[[], Iterator[bytes]]]:
 
     yield requests
     end.set()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("did not come about")
 
 
 def picture(side: int) -> pb.Image:
