@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test soak lint docs dist proto bench clean
+.PHONY: help demo play test soak lint docs dist proto bench clean
 
 help:
 	@echo "make demo   serve, stylise one picture, write out/demo.png"
+	@echo "make play   serve the page and open it in the browser"
 	@echo "make test   the whole suite"
 	@echo "make soak   the robustness suite in its long form, about half an hour"
 	@echo "make lint   ruff and mypy"
@@ -18,7 +19,7 @@ help:
 $(VENV)/demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[server]'
+	$(BIN)/pip install --quiet --editable '.[server,http]'
 	touch $@
 
 $(VENV)/test: pyproject.toml
@@ -31,6 +32,9 @@ $(VENV)/test: pyproject.toml
 
 demo: $(VENV)/demo
 	$(BIN)/python examples/demo.py
+
+play: $(VENV)/demo
+	$(BIN)/python examples/play.py
 
 # Files side by side, each whole in one process. Then one by one what would disturb or be disturbed.
 test: $(VENV)/test

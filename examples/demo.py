@@ -48,6 +48,7 @@ def main() -> None:
     pictures = {"content": Image.open(CONTENT), "style": Image.open(STYLE), "stylised": stylised}
     side_by_side(pictures).save(OUT)
     print(f"{OUT.relative_to(EXAMPLES.parent)}: one call took {milliseconds:.0f} ms")
+    print("To try it with your own pictures, run `make play`: it opens a page in your browser.")
 
 
 if __name__ == "__main__":
