@@ -77,6 +77,9 @@ def read(data: bytes) -> PictureFile:
     if not (width and height):
         raise DamagedFile("no size")
     _check_scans(data, found.pixels, width * height)
+    unended = data.rfind(b"\xff\xd9", found.pixels) < 0
+    if unended and not _has_all_scans(data, found.pixels, components):
+        raise DamagedFile("the file ends before its scans")
     one_scan = data[found.pixels + 4 : found.pixels + 5] == bytes([components])
     return PictureFile(
         encoding=Encoding.JPEG,
@@ -88,7 +91,7 @@ def read(data: bytes) -> PictureFile:
         profile=_profile(found.profile),
         exif=b"".join(found.exif) or None,
         grey=components == 1,
-        unended=data.rfind(b"\xff\xd9", found.pixels) < 0,
+        unended=unended,
     )
 
 
@@ -158,6 +161,18 @@ def _check_scans(data: bytes, start: int, pixels: int) -> None:
     if any(number > limit for number, _ in enumerate(_SCAN.finditer(data, start), 1)):
         at = "" if limit == MAX_SCANS else f" at {pixels / 1e6:,.1f} Mpx"
         raise UnsupportedFile(f"is a JPEG file of more than {limit} scans, which is the limit{at}")
+
+
+def _has_all_scans(data: bytes, start: int, components: int) -> bool:
+    """Whether scans bring every coefficient of every component to its last bit (G.1.1.1)."""
+    complete: dict[int, set[int]] = {}
+    for scan in _SCAN.finditer(data, start):
+        count = data[scan.end() - 1]
+        body = data[scan.end() : scan.end() + 2 * count + 3]
+        if len(body) == 2 * count + 3 and body[-1] & 0x0F == 0:
+            for component in body[: 2 * count : 2]:
+                complete.setdefault(component, set()).update(range(body[-3], body[-2] + 1))
+    return sum(len(coefficients) == 64 for coefficients in complete.values()) >= components
 
 
 def endings(data: bytes) -> tuple[bytes, bytes]:

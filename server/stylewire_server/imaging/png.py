@@ -276,7 +276,7 @@ class _Inflated(io.RawIOBase):
         Raises:
             DamagedFile: Pixels are missing or wrong.
         """
-        inflate, left = _Inflater(self._data, self._chunks.pixels), self._needed
+        inflate, left = _Inflater(self._data, self._chunks), self._needed
         begin = _ZLIB_HEADER
         while left:
             size = min(left, _STORED - len(begin))
@@ -297,20 +297,30 @@ _INFLATE_ERROR = cast("type[Exception]", isal_zlib.error)
 
 
 class _Inflater:
-    """Inflates the pixels' chunks.
+    """Inflates the pixels' chunks. Their checksum is looked at only where a chunk's own is wrong.
 
     Args:
         data: The file.
-        places: Start and end of the data of each chunk.
+        chunks: Its chunks.
+
+    Raises:
+        DamagedFile: The data do not begin as zlib data.
     """
 
-    def __init__(self, data: bytes, places: list[tuple[int, int]]) -> None:
+    def __init__(self, data: bytes, chunks: _Chunks) -> None:
         view = memoryview(data)
         self._input = (
-            view[place : min(place + _INPUT, end)] for start, end in places for place in range(start, end, _INPUT)
+            view[place : min(place + _INPUT, end)]
+            for start, end in chunks.pixels
+            for place in range(start, end, _INPUT)
         )
-        self._stream = isal_zlib.decompressobj()
         self._tail: bytes | memoryview = b""
+        head = self._take(2)
+        # RFC 1950, 2.2: deflate, a checksum of these two bytes, and no dictionary.
+        if len(head) < 2 or head[0] & 15 != 8 or int.from_bytes(head, "big") % 31 or head[1] & 32:
+            raise DamagedFile("the pixels are no zlib data")
+        self._stream = isal_zlib.decompressobj(-15)
+        self._checksum = None if chunks.checked else 1
 
     def read(self, size: int) -> bytes:
         """Return that many bytes, or fewer at the end.
@@ -327,20 +337,30 @@ class _Inflater:
                 raise DamagedFile(str(error)) from None
             if not (packed or part):
                 break
-            self._tail = self._stream.unconsumed_tail
+            self._tail = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
+            if self._checksum is not None:
+                self._checksum = isal_zlib.adler32(part, self._checksum)
             parts.append(part)
             left -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def check_the_end(self) -> None:
-        """Pass the rest, up to a block, for the checksum at its end.
+        """Pass the rest, up to a block, and compare the checksum behind it.
 
         Raises:
             DamagedFile: The data have no end there, or another checksum.
         """
         self.read(_STORED)
-        if not self._stream.eof:
-            raise DamagedFile("checksums of the pixels are wrong or missing")
+        if not self._stream.eof or self._checksum != int.from_bytes(self._take(4), "big"):
+            raise DamagedFile("checksums of the pixels are wrong")
+
+    def _take(self, count: int) -> bytes:
+        """Return that many bytes as they are, or fewer at the end."""
+        taken = bytes(self._tail)
+        while len(taken) < count and (more := next(self._input, None)) is not None:
+            taken += more
+        self._tail = taken[count:]
+        return taken[:count]
 
 
 def _raw_bytes(width: int, height: int, bits: int, kind: int, interlace: int) -> int:
