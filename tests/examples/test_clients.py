@@ -1,6 +1,7 @@
 """The example clients in other languages, run as their readers would run them: over TLS, with a token."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from stylewire_server.rpc.tokens import new_token
+from stylewire_server.admission.tokens import new_token
 from stylewire_server.testing import ServerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,10 +37,11 @@ def guarded(authority, tmp_path: Path) -> Iterator[dict[str, str]]:
     (folder / "tokens").chmod(0o600)
     certificate, key = authority.issue("server")
     server = ServerProcess(
-        "--model", "lite", "--tls-cert", certificate, "--tls-key", key, "--tokens", folder / "tokens",
+        "--model", "lite", "--http-port", 0, "--tls-cert", certificate, "--tls-key", key, "--tokens", folder / "tokens",
         "--data-dir", folder / "styles",
     )  # fmt: skip
     yield {
+        "STYLEWIRE_URL": re.search(r"http=(\S+?)/?$", server.banner)[1].replace("127.0.0.1", "localhost"),
         "STYLEWIRE_TARGET": f"localhost:{server.port}",
         "STYLEWIRE_CA": str(authority.certificate),
         "STYLEWIRE_TOKEN": token,
@@ -85,13 +87,21 @@ def go(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     return lambda out, env: run([str(binary), *ARGUMENTS, str(out)], work, env)
 
 
-@pytest.mark.parametrize("language", ["node", "go"])
+@pytest.fixture
+def shell() -> Callable[..., str]:
+    """Runs the shell client."""
+    if shutil.which("curl") is None:
+        pytest.skip("no curl")
+    return lambda out, env: run(["sh", str(CLIENTS / "shell" / "stylize.sh"), *ARGUMENTS, str(out)], ROOT, env)
+
+
+@pytest.mark.parametrize("language", ["node", "go", "shell"])
 def test_each_example_client_does_all_it_shows(
     language: str, guarded: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     printed = request.getfixturevalue(language)(tmp_path, guarded).lower()
     assert "frames 20" in printed
-    assert "deadline deadline" in printed
+    assert re.search(r"^deadline .*deadline", printed, re.MULTILINE)
     assert "cancel cancel" in printed
     assert "options.strength" in printed and "from 0 to 1" in printed
     for name in ("named", "blend"):
