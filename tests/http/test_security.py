@@ -169,14 +169,19 @@ def test_a_token_opens_the_api_and_health_needs_none(guarded: Any, open_http: An
     http = open_http(server.url)
     fields = [("content", photo.read_bytes()), ("style", "waves")]
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": alice}, {"Authorization": "Basic YTpi"}):
-        for method, path in (("GET", "/v1/model"), ("GET", "/v1/styles"), ("DELETE", "/v1/styles/waves")):
-            answer = http(method, path, headers=headers)
-            assert (answer.status, answer.json["code"]) == (401, "UNAUTHENTICATED")
-            assert answer.headers["www-authenticate"].startswith("Bearer")
+        answer = http("DELETE", "/v1/styles/waves", headers=headers)
+        assert (answer.status, answer.json["code"]) == (401, "UNAUTHENTICATED")
+        assert answer.headers["www-authenticate"].startswith("Bearer")
         assert http("POST", "/v1/stylize", fields, headers).status == 401
+    for path in ("/v1/model", "/v1/styles", "/v1/styles/waves", "/v1/styles/waves/thumbnail"):
+        assert http("GET", path).status == 401
+    # As many wrong tokens as somebody sends who guesses.
+    guesses = [http("GET", "/v1/model", headers={"Authorization": f"Bearer {each}"}) for each in range(20)]
+    assert guesses[-1].status == 429
+    assert "too many wrong tokens" in guesses[-1].json["detail"]
     answer = http("POST", "/v1/stylize", fields, {"Authorization": f"Bearer {alice}"})
     assert answer.status == 200
-    assert any("caller=alice" in line and "method=Stylize" in line for line in server.log)
+    assert logged(server, "caller=alice")
     for path in ("/healthz", "/readyz", "/", "/web/main.js", "/openapi.json"):
         assert http("GET", path).status == 200
 
@@ -434,3 +439,26 @@ def test_several_processes_share_the_port(open_http: Any, photo: Path) -> None:
         for _ in range(8):
             assert http("POST", "/v1/stylize", fields).status == 200
         assert http("GET", "/").status == 200
+
+
+def test_an_upload_is_counted_in_memory_and_in_the_metrics(open_http: Any, photo: Path) -> None:
+    with running_server(*FLAGS, "--metrics-port", "0") as server:
+        metrics = next(line for line in server.log if "metrics on " in line).partition("metrics on ")[2]
+
+        def reads(wanted: str) -> bool:
+            for _ in range(200):
+                with urllib.request.urlopen(metrics, timeout=30) as answer:
+                    if f"\n{wanted}\n" in answer.read().decode():
+                        return True
+                time.sleep(0.05)
+            return False
+
+        with raw(server) as connection:
+            connection.sendall(head("Content-Length: 1000000"))
+            assert reads("stylewire_call_memory_bytes 1e+06")
+            assert reads("stylewire_requests_in_flight 1.0")
+        assert reads("stylewire_call_memory_bytes 0.0")
+        assert reads('stylewire_requests_total{code="CANCELLED",method="/http/Stylize"} 1.0')
+        open_http(server.url).stylize(("content", photo.read_bytes()), ("style", "waves"))
+        assert reads('stylewire_requests_total{code="OK",method="/http/Stylize"} 1.0')
+        assert reads("stylewire_call_memory_bytes 0.0")

@@ -23,6 +23,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from ..admission.guard import Guard
+from ..admission.memory import CallMemory
 from ..errors import InvalidInput, shortened
 from ..rpc import messages
 from ..rpc.loaded import Loaded
@@ -32,7 +33,7 @@ from ..styles.file import KeptStyle
 from ..stylizer import Stylized, WeightedStyle
 from ..telemetry.calls import Call
 from . import forms
-from .guard import Perimeter, guarded, unless_gone, unserved
+from .guard import Admission, Perimeter, unless_gone, unserved
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 """The page's files."""
@@ -52,14 +53,14 @@ class Api:
     Args:
         scheduler: The queue in front of the domain.
         loaded: The domain; every call is refused as long as it is not there.
-        guard: Admits calls.
+        admission: Admits calls.
         limits: What a form may be.
     """
 
-    def __init__(self, scheduler: Scheduler, loaded: Loaded, guard: Guard, limits: forms.Limits) -> None:
+    def __init__(self, scheduler: Scheduler, loaded: Loaded, admission: Admission, limits: forms.Limits) -> None:
         self._scheduler = scheduler
         self._loaded = loaded
-        self._guard = guard
+        self._admission = admission
         self._limits = limits
         self._document = json.loads(Path(__file__).with_name("openapi.json").read_bytes())
 
@@ -67,7 +68,7 @@ class Api:
         """Return the routes of the API, the most specific first."""
 
         def route(path: str, **handlers: tuple[str, Handler]) -> Route:
-            return Route(path, _Call(self._guard, handlers), methods=list(handlers))
+            return Route(path, _Call(self._admission, handlers), methods=list(handlers))
 
         return [
             route("/v1/stylize", POST=("Stylize", self._stylize)),
@@ -151,7 +152,7 @@ class Api:
         return JSONResponse({"status": "alive"})
 
     async def _readyz(self, request: Request) -> Response:
-        ready = bool(self._loaded) and not self._guard.draining
+        ready = bool(self._loaded) and not self._admission.draining
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
     async def _openapi(self, request: Request) -> Response:
@@ -162,12 +163,12 @@ class _Call:
     """A path of the API that goes through the guard, as an ASGI application.
 
     Args:
-        guard: Admits calls.
+        admission: Admits calls.
         handlers: HTTP method -> name of the call in gRPC, for the log and the metrics, and what answers it.
     """
 
-    def __init__(self, guard: Guard, handlers: Mapping[str, tuple[str, Handler]]) -> None:
-        self._guard = guard
+    def __init__(self, admission: Admission, handlers: Mapping[str, tuple[str, Handler]]) -> None:
+        self._admission = admission
         self._handlers = handlers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -176,7 +177,7 @@ class _Call:
         name, handle = self._handlers[method]
         # What is posted is a job in the queue, as the methods of gRPC that make a picture or a style.
         request = Request(scope, receive, send)
-        await guarded(self._guard, request, send, f"/http/{name}", method == "POST", handle)
+        await self._admission.serve(request, send, f"/http/{name}", method == "POST", handle)
 
 
 @asynccontextmanager
@@ -200,9 +201,10 @@ class _PageFiles(StaticFiles):
         return response
 
 
-def make_app(settings: ServeSettings, scheduler: Scheduler, loaded: Loaded, guard: Guard) -> Any:
+def make_app(settings: ServeSettings, scheduler: Scheduler, loaded: Loaded, guard: Guard, memory: CallMemory) -> Any:
     """Return the ASGI application: API, health and page."""
-    api = Api(scheduler, loaded, guard, forms.Limits.of(settings))
+    admission = Admission(guard, memory, settings.max_message_bytes)
+    api = Api(scheduler, loaded, admission, forms.Limits.of(settings))
     middleware = [Middleware(Perimeter, hosts=settings.allowed_http_hosts, origins=settings.allowed_http_origins)]
     if settings.allowed_http_origins:
         cors = Middleware(

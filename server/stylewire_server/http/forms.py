@@ -1,6 +1,5 @@
 """Multipart forms to the domain's values, bounded before they are read."""
 
-import asyncio
 import math
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
@@ -10,13 +9,13 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from ..errors import DeadlinePassed, InvalidInput, shortened
+from ..errors import InvalidInput, shortened
 from ..imaging.codec import Encoding
 from ..imaging.fit import Fit
-from ..rpc.interceptor import MESSAGE_SECONDS
 from ..settings import ServeSettings
 from ..styles.store import check_name
 from ..stylizer import Options, WeightedStyle
+from .guard import body_deadline
 from .problems import Refusal
 
 _FIELD_BYTES = 1024
@@ -92,10 +91,8 @@ async def read_form(request: Request, limits: Limits) -> FormData:
         max_part_size=_FIELD_BYTES,
     )
     try:
-        async with asyncio.timeout(MESSAGE_SECONDS):
+        async with body_deadline():
             return await parser.parse()
-    except TimeoutError:
-        raise DeadlinePassed(f"the body has not come within {MESSAGE_SECONDS:g} s") from None
     except MultiPartException as error:
         raise InvalidInput("", f"the form does not read: {error.message[:1].lower()}{error.message[1:]}") from None
 

@@ -1,7 +1,7 @@
 """Around every request: which sites may send it, who it is from, whether it may be, and how it ends.
 
-`Perimeter` is for all paths, the page's files included. `guarded` is for the API: it takes a call through the guard
-that gRPC uses too, before the body is read.
+`Perimeter` is for all paths, the page's files included. `Admission` is for the API: it takes a call through the
+guard that gRPC uses too, before the body is read.
 """
 
 import asyncio
@@ -9,8 +9,8 @@ import ipaddress
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -23,7 +23,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..admission.guard import Guard
-from ..errors import ServiceError, shortened
+from ..admission.memory import CallMemory
+from ..errors import DeadlinePassed, ServiceError, shortened
 from ..rpc.interceptor import MESSAGE_SECONDS
 from ..telemetry.calls import REQUEST_ID, Call, request_id
 from .problems import Refusal, document, internal, problem
@@ -131,48 +132,111 @@ def _is_known(host: str, names: frozenset[str]) -> bool:
     return True
 
 
-async def guarded(
-    guard: Guard,
-    request: Request,
-    send: Send,
-    method: str,
-    queued: bool,
-    handle: Callable[[Request, Call], Awaitable[Response]],
-) -> None:
-    """Let a call through the guard to `handle` and send its answer, or send the refusal.
+class Admission:
+    """Takes calls through the guard, and counts the bytes that they hold in memory.
 
     Args:
         guard: The one of all wires.
-        request: The request; its body is unread.
-        send: Takes the answer.
-        method: The call's name for the log and the metrics.
-        queued: Whether the call is a job in the queue.
-        handle: Makes the answer.
+        memory: Bytes of requests and answers, of all wires too.
+        max_body_bytes: Bytes of the longest body.
     """
-    call = Call(method, request.state.request_id, tuple(request.headers.items()), peer=_peer(request))
-    call.deadline = _deadline(request)
+
+    def __init__(self, guard: Guard, memory: CallMemory, max_body_bytes: int) -> None:
+        self._guard = guard
+        self._memory = memory
+        self._max_body_bytes = max_body_bytes
+
+    @property
+    def draining(self) -> bool:
+        """Whether new calls are refused, because the server is shutting down."""
+        return self._guard.draining
+
+    async def serve(
+        self,
+        request: Request,
+        send: Send,
+        method: str,
+        queued: bool,
+        handle: Callable[[Request, Call], Awaitable[Response]],
+    ) -> None:
+        """Let a call through to `handle` and send its answer, or send the refusal.
+
+        Args:
+            request: The request; its body is unread.
+            send: Takes the answer.
+            method: The call's name for the log and the metrics.
+            queued: Whether the call has a body, and is a job in the queue.
+            handle: Makes the answer.
+        """
+        call = Call(method, request.state.request_id, tuple(request.headers.items()), peer=_peer(request))
+        call.deadline = _deadline(request)
+        try:
+            with self._guard.watch(call):
+                await self._serve(request, send, call, queued, handle)
+        except ServiceError as error:
+            await problem(error, call.request_id)(request.scope, request.receive, send)
+        except ClientDisconnect:
+            # Nobody is there to answer.
+            pass
+        except Exception as error:
+            log.error("%s failed, request id %s", call.method, call.request_id, exc_info=error)
+            with suppress(RuntimeError):
+                # The answer may have begun; then the connection ends without the rest.
+                await internal(call.request_id)(request.scope, request.receive, send)
+
+    async def _serve(
+        self,
+        request: Request,
+        send: Send,
+        call: Call,
+        queued: bool,
+        handle: Callable[[Request, Call], Awaitable[Response]],
+    ) -> None:
+        task = asyncio.current_task()
+
+        def end(error: ServiceError) -> None:
+            if call.evicted is None and task is not None:
+                call.evicted = error
+                task.cancel()
+
+        places = self._guard.admit(call, queued=queued)
+        reservation = None
+        try:
+            if queued:
+                async with body_deadline():
+                    reservation = await self._memory.reserve(call.caller, self._body_bytes(request), end)
+            else:
+                reservation = self._memory.hold(call.caller, 0, end)
+            response = await handle(request, call)
+            reservation.resize(len(response.body))
+            # The call is open until its answer is sent.
+            await response(request.scope, request.receive, send)
+        except ClientDisconnect:
+            call.code = grpc.StatusCode.CANCELLED
+            raise
+        finally:
+            places.release()
+            if reservation is not None:
+                reservation.release()
+
+    def _body_bytes(self, request: Request) -> int:
+        """Return how long the body may be: what its head says, or the limit."""
+        length = request.headers.get("content-length", "")
+        return min(int(length), self._max_body_bytes) if length.isdecimal() else self._max_body_bytes
+
+
+@asynccontextmanager
+async def body_deadline() -> AsyncIterator[None]:
+    """Bound the wait for a body.
+
+    Raises:
+        DeadlinePassed: It did not come within `MESSAGE_SECONDS`.
+    """
     try:
-        with guard.watch(call):
-            places = guard.admit(call, queued=queued)
-            try:
-                response = await handle(request, call)
-                # The call is open until its answer is sent.
-                await response(request.scope, request.receive, send)
-            except ClientDisconnect:
-                call.code = grpc.StatusCode.CANCELLED
-                raise
-            finally:
-                places.release()
-    except ServiceError as error:
-        await problem(error, call.request_id)(request.scope, request.receive, send)
-    except ClientDisconnect:
-        # Nobody is there to answer.
-        pass
-    except Exception as error:
-        log.error("%s failed, request id %s", call.method, call.request_id, exc_info=error)
-        with suppress(RuntimeError):
-            # The answer may have begun; then the connection ends without the rest.
-            await internal(call.request_id)(request.scope, request.receive, send)
+        async with asyncio.timeout(MESSAGE_SECONDS):
+            yield
+    except TimeoutError:
+        raise DeadlinePassed(f"the body has not come within {MESSAGE_SECONDS:g} s") from None
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:

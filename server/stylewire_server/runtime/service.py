@@ -99,7 +99,7 @@ class Service:
         services = Services(self._stylizer, self._oip, self._checks)
         self._web = None
         if settings.http_port is not None:
-            self._web = Web(settings, share_port, self._scheduler, self._loaded, self._guard, tls)
+            self._web = Web(settings, share_port, self._scheduler, self._loaded, self._guard, memory, tls)
         self._listener = GrpcListener(
             lambda: build_server(settings, services, interceptor, share_port),
             lambda server, port: bind(server, settings.model_copy(update={"port": port}), tls),

@@ -4,6 +4,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..admission.guard import Guard
+from ..admission.memory import CallMemory
 from ..rpc.loaded import Loaded
 from ..scheduler import Scheduler
 from ..settings import ServeSettings
@@ -27,7 +28,7 @@ class Web:
     Args:
         settings: All of them; `http_port` is set.
         share_port: Let other processes of this user listen at the same port.
-        scheduler, loaded, guard: Those of the gRPC side: one admission serves both.
+        scheduler, loaded, guard, memory: Those of the gRPC side: one admission serves both.
         tls: The certificate; None for plain HTTP.
 
     Attributes:
@@ -45,6 +46,7 @@ class Web:
         scheduler: Scheduler,
         loaded: Loaded,
         guard: Guard,
+        memory: CallMemory,
         tls: TlsFiles | None,
     ) -> None:
         try:
@@ -54,7 +56,7 @@ class Web:
             package = str(error.name).partition(".")[0]
             raise HttpError(f"--http-port needs {package}: pip install 'stylewire[server,http]'") from None
         assert settings.http_port is not None
-        app = make_app(settings, scheduler, loaded, guard)
+        app = make_app(settings, scheduler, loaded, guard, memory)
         bound = sockets(settings.host, settings.http_port, share_port)
         self._listener: HttpListener = Listener(app, bound, None if tls is None else tls.context)
         scheme = "http" if tls is None else "https"
