@@ -1,14 +1,14 @@
 """The domain: content + styles + options -> picture. It knows no gRPC."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 
-from .engine.base import Engine
+from .engine.base import Checkpoint, Engine
 from .errors import InvalidInput, StyleExists, StyleMismatch
 from .imaging import codec
 from .imaging.codec import Encoding, Picture
@@ -23,9 +23,6 @@ from .telemetry import stages
 
 Source = bytes | np.ndarray
 """A picture: a JPEG, PNG or WebP file, or pixels [H,W,3], uint8 or float32 in 0..1."""
-
-Checkpoint = Callable[[], None]
-"""Called between the stages of a job; raises when the job is no longer wanted."""
 
 QUALITY = 90
 
@@ -335,7 +332,7 @@ class Stylizer:
             vector = vectors.dose(own, vector, options.strength)
         checkpoint()
         with timings.measure("transform"):
-            result = self._engine.transform(picture.pixels[np.newaxis], vector[np.newaxis])[0]
+            result = self._engine.transform(picture.pixels[np.newaxis], vector[np.newaxis], checkpoint)[0]
         checkpoint()
         with timings.measure("encode"):
             if options.preserve_color:

@@ -1,11 +1,16 @@
 """What every engine does."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 
 MULTIPLE = 4
 """The transformer halves its input twice and doubles it twice, so its sides come in fours."""
+
+
+Checkpoint = Callable[[], None]
+"""Called between the stages of a job; raises when the job is no longer wanted."""
 
 
 class EngineError(Exception):
@@ -35,10 +40,11 @@ class Engine(Protocol):
         """Style [N,256,256,3], float32 in 0..1 or uint8, to style vectors, float32 [N,D]."""
         ...
 
-    def transform(self, content: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    def transform(self, content: np.ndarray, vector: np.ndarray, checkpoint: Checkpoint = lambda: None) -> np.ndarray:
         """Content [N,H,W,3], float32 in 0..1 or uint8, in a style, float32 [N,D], or [N,D+P] for a tuned one.
 
-        The picture has the content's shape and type; H and W are any from 16 pixels up.
+        The picture has the content's shape and type; H and W are any from 16 pixels up. `checkpoint` is called now and
+        then while a large picture is made; what it raises ends the work.
         """
         ...
 

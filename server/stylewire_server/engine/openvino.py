@@ -1,5 +1,6 @@
 """The CPU engine: OpenVINO."""
 
+import math
 import queue
 import threading
 import time
@@ -13,8 +14,9 @@ from openvino.preprocess import PrePostProcessor
 
 from ..models.network import Network
 from . import graph_cache
-from .base import pad_to_multiple, with_tuning
+from .base import MULTIPLE, Checkpoint, pad_to_multiple, with_tuning
 from .memory import DEFAULT_BUDGET, MemoryBudget
+from .tiles import TILE_BYTES, TiledTransformer
 
 U8 = np.dtype(np.uint8)
 
@@ -100,20 +102,39 @@ class OpenVinoEngine:
         graphs = 2 * (streams + isinstance(self._transform, _Adaptive))
         self._budget = MemoryBudget(picture_memory, graphs, self._transform.release)
         self._pixel_bytes = network.pixel_bytes[beside.precision]
-        self.one_pass_pixels = self.max_pixels = picture_memory // self._pixel_bytes.one_pass
+        self.one_pass_pixels = picture_memory // self._pixel_bytes.one_pass
+        self._tiled = TiledTransformer(
+            core,
+            network.transformer,
+            config | {"INFERENCE_PRECISION_HINT": beside.precision, "NUM_STREAMS": "1"},
+            _pixels_in,
+            _pixels_out,
+            np.float32 if beside.precision == "f32" else np.float16,
+            math.isqrt(TILE_BYTES // self._pixel_bytes.one_pass) // MULTIPLE * MULTIPLE,
+        )
+        in_tiles = (picture_memory - TILE_BYTES) // self._pixel_bytes.tiled
+        self.max_pixels = max(self.one_pass_pixels, in_tiles)
 
     def predict(self, style: np.ndarray) -> np.ndarray:
         """See `Engine.predict`."""
         vectors = [self._predict(picture[np.newaxis]).reshape(-1) for picture in style]
         return np.stack(vectors)
 
-    def transform(self, content: np.ndarray, vector: np.ndarray) -> np.ndarray:
-        """See `Engine.transform`."""
-        style = with_tuning(vector, self.style_dimension + self.norm_parameters)
+    def transform(self, content: np.ndarray, vector: np.ndarray, checkpoint: Checkpoint = lambda: None) -> np.ndarray:
+        """Transform as `Engine.transform` says; a picture of more than `one_pass_pixels` goes in tiles."""
         number, height, width = content.shape[:3]
-        needed = number * height * width * self._pixel_bytes.one_pass
-        with self._budget.reserve(needed):
+        style = with_tuning(vector, self.style_dimension + self.norm_parameters)
+        if height * width > self.one_pass_pixels:
+            pairs = zip(np.split(content, number), np.split(style, number), strict=True)
+            return np.concatenate([self._transform_in_tiles(*pair, checkpoint) for pair in pairs])
+        with self._budget.reserve(number * height * width * self._pixel_bytes.one_pass):
             return self._transform(pad_to_multiple(content), style)[:, :height, :width]
+
+    def _transform_in_tiles(self, content: np.ndarray, style: np.ndarray, checkpoint: Checkpoint) -> np.ndarray:
+        height, width = content.shape[1:3]
+        with self._budget.reserve(TILE_BYTES + height * width * self._pixel_bytes.tiled):
+            checkpoint()
+            return self._tiled(pad_to_multiple(content), style, checkpoint)[:, :height, :width]
 
 
 Read = Callable[[ov.Core], ov.Model]
@@ -215,22 +236,22 @@ def computes_bf16(core: ov.Core) -> bool:
 
 
 def _pixels_in(model: ov.Model) -> ov.Model:
-    """The graph with its picture as uint8: conversion becomes a part of what is compiled."""
+    """Return the graph with its first input as uint8: conversion becomes a part of what is compiled."""
     steps = PrePostProcessor(model)
-    _accept_bytes(steps)
+    steps.input(0).tensor().set_element_type(ov.Type.u8)
+    steps.input(0).preprocess().convert_element_type(ov.Type.f32).scale(255.0)
     return steps.build()
 
 
-def _pixels_in_and_out(model: ov.Model) -> ov.Model:
+def _pixels_out(model: ov.Model) -> ov.Model:
+    """Return the graph with its picture as uint8, rounded."""
     steps = PrePostProcessor(model)
-    _accept_bytes(steps)
     steps.output(0).postprocess().custom(_to_bytes)
     return steps.build()
 
 
-def _accept_bytes(steps: PrePostProcessor) -> None:
-    steps.input(0).tensor().set_element_type(ov.Type.u8)
-    steps.input(0).preprocess().convert_element_type(ov.Type.f32).scale(255.0)
+def _pixels_in_and_out(model: ov.Model) -> ov.Model:
+    return _pixels_out(_pixels_in(model))
 
 
 def _to_bytes(picture: ov.Output) -> ov.Output:

@@ -10,7 +10,7 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from ..models.full import STYLE_DIMENSION
 from ..models.network import CONTENT, PICTURE, STYLE, VECTOR, Frozen
 from ..models.transformer import STYLE_LAYERS
-from .base import pad_to_multiple, with_tuning
+from .base import Checkpoint, pad_to_multiple, with_tuning
 
 _TUNING = "tuning"
 
@@ -42,8 +42,8 @@ class TensorFlowEngine:
         vectors = self._predict(tf.constant(_levels(style))).numpy()
         return vectors.reshape(len(style), -1)
 
-    def transform(self, content: np.ndarray, vector: np.ndarray) -> np.ndarray:
-        """See `Engine.transform`."""
+    def transform(self, content: np.ndarray, vector: np.ndarray, checkpoint: Checkpoint = lambda: None) -> np.ndarray:
+        """Transform as `Engine.transform` says; every picture goes through the graph at once."""
         height, width = content.shape[1:3]
         pixels = tf.constant(_levels(pad_to_multiple(content)))
         style = with_tuning(vector, self.style_dimension + self.norm_parameters)

@@ -4,13 +4,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from ..errors import EngineFailed
-from .base import Engine
+from .base import Checkpoint, Engine
 
 log = logging.getLogger(__name__)
+
+
+class _Stopped(Exception):
+    """The job that the engine computes for is no longer wanted; the cause says why."""
 
 
 class WatchedEngine:
@@ -45,25 +50,36 @@ class WatchedEngine:
         self.busy_seconds = 0.0
 
     def predict(self, style: np.ndarray) -> np.ndarray:
-        """See `Engine.predict`.
+        """Predict as `Engine.predict` says.
 
         Raises:
             EngineFailed: The engine has crashed.
         """
         return self._watch(self._engine.predict, style)
 
-    def transform(self, content: np.ndarray, vector: np.ndarray) -> np.ndarray:
-        """See `Engine.transform`.
+    def transform(self, content: np.ndarray, vector: np.ndarray, checkpoint: Checkpoint = lambda: None) -> np.ndarray:
+        """Transform as `Engine.transform` says.
 
         Raises:
             EngineFailed: The engine has crashed.
         """
-        return self._watch(self._engine.transform, content, vector)
+
+        def check() -> None:
+            try:
+                checkpoint()
+            except Exception as stop:
+                raise _Stopped from stop
+
+        return self._watch(partial(self._engine.transform, checkpoint=check), content, vector)
 
     def _watch(self, compute: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
         start = time.perf_counter()
         try:
             return compute(*arrays)
+        except _Stopped as stopped:
+            # The engine did what it was asked to: there is no fault to look for.
+            assert stopped.__cause__ is not None
+            raise stopped.__cause__ from None
         except Exception as fault:
             if self._still_works():
                 raise

@@ -40,9 +40,11 @@ class PixelBytes:
 
     Args:
         one_pass: When the whole picture goes through the transformer at once.
+        tiled: When it goes in tiles, beside what one tile takes.
     """
 
     one_pass: int
+    tiled: int
 
 
 @dataclass(frozen=True)
