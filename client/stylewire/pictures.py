@@ -121,6 +121,8 @@ def _file_message(data: bytes, field: str, metadata: bool) -> pb.Image:
     except UnidentifiedImageError:
         if extra := _missing_plugin(data):
             raise InvalidImage(f"{field} is a picture that needs: {extra}", field) from None
+        if is_picture(data):
+            raise InvalidImage(f"{field} cannot be read: it begins as a picture, and is damaged", field) from None
         # The server knows what it opens, and says so.
         return pb.Image(encoded=data)
     except Exception as error:  # Pillow raises many kinds of errors for damaged files.

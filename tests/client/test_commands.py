@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from stylewire import Client, InvalidImage, WeightedStyle
+from stylewire import Client, WeightedStyle
 from stylewire.__main__ import main
 from stylewire.cli.shared import blend_of, style_files
 from stylewire.cli.sheets import draw_grid
@@ -140,17 +140,29 @@ def test_converted_pictures_look_as_their_originals(client: Client, photo: Path,
         assert np.abs(got - wanted).mean() < (10 if form == "AVIF" else 0.01)
 
 
-def test_a_heic_picture_is_read_with_the_extra_or_names_it(client: Client, photo: Path, style_picture: Path) -> None:
-    try:
-        import pillow_heif
-    except ImportError:
-        with pytest.raises(InvalidImage, match=r"pip install 'stylewire\[heic\]'"):
-            client.stylize(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", style_picture)
-        return
+@pytest.mark.parametrize("form", ["HEIF", "JXL"])
+def test_formats_of_the_extras(client: Client, photo: Path, style_picture: Path, form: str) -> None:
+    if form == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    else:
+        pytest.importorskip("pillow_jxl")
     file = io.BytesIO()
     with Image.open(photo) as image:
-        pillow_heif.from_pillow(image.convert("RGB")).save(file)
-    assert client.stylize(file.getvalue(), style_picture, fit="native").size == (512, 512)
+        image.convert("RGB").resize((90, 60)).save(file, form)
+    assert client.stylize(file.getvalue(), style_picture, fit="native").size == (90, 60)
+
+
+@pytest.mark.parametrize(
+    ("start", "extra"), [(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "heic"), (b"\xff\x0a\xfa\x1f", "jxl")]
+)
+def test_a_missing_extra_is_named(start: bytes, extra: str) -> None:
+    """In a process that cannot import the plug-ins."""
+    code = (
+        "import sys; sys.modules['pillow_heif'] = sys.modules['pillow_jxl'] = None\n"
+        f"from stylewire import Client\nClient().stylize({start!r}, 'wave')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert f"content is a picture that needs: pip install 'stylewire[{extra}]'" in done.stderr
 
 
 def test_standard_input_and_output(server: Any, photo: Path, style_picture: Path, tmp_path: Path) -> None:
