@@ -21,7 +21,7 @@ HEAVY = {"tensorflow", "openvino", "onnxruntime", "onnx", "scipy", "styletransfe
 SERVER_LAYERS = [
     {"__main__"},
     {"cli"},
-    {"testing", "ray"},
+    {"testing", "ray", "local"},
     {"runtime"},
     {"rpc", "http"},
     {"admission"},

@@ -300,6 +300,16 @@ class Client:
                     return told
         return from_rpc_error(error, self.target, timeout)
 
+    def _check_answers(self) -> None:
+        """Raise Unavailable at once where nothing listens, for callers that should not wait for a server."""
+        self._connected()
+        assert self._channel is not None
+        try:
+            self._channel.unary_unary(PROBE_METHOD)(b"", timeout=self._connection.timeout)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                raise from_rpc_error(error, self.target) from error
+
     def _receive(self, requests: "_FrameFeeder", timeout: float | None) -> Generator[Image.Image, None, None]:
         call = self._connected().StylizeStream(iter(requests), **self._connection.call_options(timeout))
         try:

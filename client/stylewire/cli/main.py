@@ -1,6 +1,9 @@
 """The command `stylewire`: one subcommand for each thing to do."""
 
 import argparse
+import importlib
+import os
+import socket
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -44,6 +47,12 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--timeout", type=_seconds, default=TIMEOUT, metavar="SECONDS", help="for one call (default: %(default)g)"
     )
+    top.add_argument(
+        "--local",
+        action="store_true",
+        help="compute in this process, without a server; needs the extra `server` (default where no --target is given "
+        "and nothing listens)",
+    )
     top.add_argument("--tls", action="store_true", help="a secure channel, trusting the system's certificates")
     top.add_argument("--tls-ca", type=Path, metavar="FILE", help="a secure channel, trusting these certificates")
     top.add_argument("--tls-cert", type=Path, metavar="FILE", help="the client's own certificate, for mTLS")
@@ -62,7 +71,47 @@ def _client(arguments: argparse.Namespace) -> Client:
     tls = None
     if arguments.tls or arguments.tls_ca or own:
         tls = Tls(ca=arguments.tls_ca, certificate=arguments.tls_cert, key=arguments.tls_key)
-    return Client(arguments.target, timeout=arguments.timeout, tls=tls)
+    chosen = arguments.target or os.environ.get("STYLEWIRE_TARGET")
+    if arguments.local:
+        if arguments.target or tls:
+            raise UsageError("--local computes in this process; leave out --target and --tls")
+        return _local_client(arguments.timeout)
+    client = Client(arguments.target, timeout=arguments.timeout, tls=tls)
+    if chosen or tls or _listens(client.target):
+        # A target that does not answer is told at once; later calls wait for a server that restarts.
+        client._check_answers()
+        return client
+    try:
+        return _local_client(arguments.timeout)
+    except CommandFailed as error:
+        raise CommandFailed(
+            f"no server answers at {client.target}; to start one: stylewire-server serve. To do without, {error}"
+        ) from None
+
+
+def _local_client(timeout: float) -> Client:
+    """Return a client of the service inside this process.
+
+    The server's package is loaded by its name, so that the client does not depend on it.
+    """
+    try:
+        local = importlib.import_module("stylewire_server.local")
+    except ImportError as error:
+        raise CommandFailed(f"--local needs the server's packages ({error}): pip install 'stylewire[server]'") from None
+    try:
+        return Client(channel=local.LocalChannel(), timeout=timeout)
+    except Exception as error:  # What the server's package raises has no common type here.
+        raise CommandFailed(f"--local: {error}") from error
+
+
+def _listens(target: str) -> bool:
+    """Tell whether something listens at HOST:PORT on this machine."""
+    host, _, port = target.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=1.0):
+            return True
+    except OSError:
+        return False
 
 
 def _seconds(text: str) -> float:
