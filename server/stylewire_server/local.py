@@ -55,7 +55,7 @@ class LocalChannel(grpc.Channel):
     """
 
     def __init__(self) -> None:
-        # With one stream there is one compiled graph, and a process that makes one picture starts sooner.
+        # With one stream there is one compiled graph, and with kept graphs the next process starts sooner.
         settings = ServeSettings()
         network = open_network(settings.model, settings.cache)
         engine = start(
@@ -65,6 +65,7 @@ class LocalChannel(grpc.Channel):
             settings.threads,
             1,
             picture_memory=settings.effective_picture_memory,
+            kept=settings.compiled or settings.cache / "compiled",
         )
         self._stylizer = make_stylizer(network, engine, settings)
         self._model = describe(network, engine, settings)

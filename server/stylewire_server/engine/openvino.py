@@ -88,12 +88,16 @@ class OpenVinoEngine:
             config["CACHE_DIR"] = str(kept)
         predictor_precision = precision if "predictor" in network.bf16 else "f32"
         # Styles come again and are kept: one at a time is enough.
-        self._predict = _Half(core, network.predictor, _pixels_in, config | _NO_INT8, predictor_precision, 1)
+        # It is compiled when it is first needed: a process that uses named styles alone never needs it.
+        self._predict = _Half(
+            core, network.predictor, _pixels_in, config | _NO_INT8, predictor_precision, 1, ready=False
+        )
         beside = _Half(core, transformer, _pixels_in_and_out, config, precision, streams)
         self._transform: _Half | _Adaptive = beside
         if adaptive and streams > 1:
             alone = _Half(core, transformer, _pixels_in_and_out, config, precision, 1)
             self._transform = _Adaptive(alone, beside, streams)
+        self._kept = kept
         if kept is not None:
             graph_cache.seal(kept)
         self.precision = "int8" if quantised else beside.precision
@@ -118,6 +122,10 @@ class OpenVinoEngine:
     def predict(self, style: np.ndarray) -> np.ndarray:
         """See `Engine.predict`."""
         vectors = [self._predict(picture[np.newaxis]).reshape(-1) for picture in style]
+        if self._kept is not None:
+            # The predictor is compiled by now; its graph is sound.
+            graph_cache.seal(self._kept)
+            self._kept = None
         return np.stack(vectors)
 
     def transform(self, content: np.ndarray, vector: np.ndarray, checkpoint: Checkpoint = lambda: None) -> np.ndarray:
@@ -153,13 +161,22 @@ class _Half:
     style_length: int
 
     def __init__(
-        self, core: ov.Core, read: Read, on_bytes: Convert, config: dict[str, str], precision: str, streams: int
+        self,
+        core: ov.Core,
+        read: Read,
+        on_bytes: Convert,
+        config: dict[str, str],
+        precision: str,
+        streams: int,
+        *,
+        ready: bool = True,
     ) -> None:
         self._core, self._read, self._on_bytes, self._streams = core, read, on_bytes, streams
         self._config = config | {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": str(streams)}
         self._lock = threading.Lock()
         self._requests: dict[np.dtype, queue.SimpleQueue[ov.InferRequest]] = {}
-        self._idle(U8)
+        if ready:
+            self._idle(U8)
 
     def __call__(self, pixels: np.ndarray, *others: np.ndarray) -> np.ndarray:
         idle = self._idle(pixels.dtype)
