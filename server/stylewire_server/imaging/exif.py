@@ -11,7 +11,8 @@ _SHORT = 3
 _MAX_ENTRIES = 1000
 """Entries of the first directory that are looked at. Cameras write 10 to 30."""
 
-_PREFIX = b"Exif\0\0"
+EXIF_PREFIX = b"Exif\0\0"
+"""How EXIF data begin in a JPEG file (Exif 3.0, 4.7.2)."""
 
 
 def orientation(exif: bytes | None) -> int:
@@ -24,16 +25,33 @@ def orientation(exif: bytes | None) -> int:
 
 
 def upright(exif: bytes) -> bytes:
-    """Return the same data for a picture that was turned: its orientation is 1."""
+    """Return the same data for another, upright picture: orientation 1, and no thumbnail of what it was before.
+
+    The thumbnail's bytes stay, because numbers elsewhere count from the start; nothing leads to them any more.
+    """
+    changed = bytearray(exif)
     place, order = _find(exif)
-    if not place:
-        return exif
-    return exif[:place] + struct.pack(f"{order}H", 1) + exif[place + 2 :]
+    if place:
+        struct.pack_into(f"{order}H", changed, place, 1)
+    start = _start(exif)
+    try:
+        (first,) = struct.unpack_from(f"{order}I", exif, start + 4)
+        (entries,) = struct.unpack_from(f"{order}H", exif, start + first)
+        # The number behind a directory is the place of the next one, the thumbnail's (TIFF 6.0, section 2).
+        struct.pack_into("4x", changed, start + first + 2 + 12 * entries)
+    except struct.error:
+        # The directory ends early: nothing leads on.
+        pass
+    return bytes(changed)
+
+
+def _start(exif: bytes) -> int:
+    return len(EXIF_PREFIX) if exif.startswith(EXIF_PREFIX) else 0
 
 
 def _find(exif: bytes) -> tuple[int, str]:
-    """Where the orientation's value is, 0 for nowhere, and the byte order."""
-    start = len(_PREFIX) if exif.startswith(_PREFIX) else 0
+    """Return where the orientation's value is, 0 for nowhere, and the byte order."""
+    start = _start(exif)
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[start : start + 4])
     if order is None:
         return 0, "<"

@@ -28,6 +28,7 @@ _ENCODINGS = {
     pb.ENCODING_PNG: Encoding.PNG,
     pb.ENCODING_JPEG: Encoding.JPEG,
     pb.ENCODING_WEBP: Encoding.WEBP,
+    pb.ENCODING_AVIF: Encoding.AVIF,
     pb.ENCODING_RAW_PIXELS: Encoding.RAW_PIXELS,
 }
 

@@ -438,7 +438,8 @@ def test_the_error_above_the_limit_names_a_size_that_fits(fit: Fit, side: int | 
 
 
 @pytest.mark.parametrize(
-    ("encoding", "form"), [(Encoding.PNG, "PNG"), (Encoding.JPEG, "JPEG"), (Encoding.WEBP, "WEBP")]
+    ("encoding", "form"),
+    [(Encoding.PNG, "PNG"), (Encoding.JPEG, "JPEG"), (Encoding.WEBP, "WEBP"), (Encoding.AVIF, "AVIF")],
 )
 def test_encode(encoding: Encoding, form: str) -> None:
     picture = gradient(64, 48)
@@ -446,11 +447,13 @@ def test_encode(encoding: Encoding, form: str) -> None:
         assert (image.format, image.size) == (form, (64, 48))
         if form == "PNG":
             np.testing.assert_array_equal(np.asarray(image), picture)
+        else:
+            assert np.abs(np.asarray(image.convert("RGB")).astype(int) - picture).mean() < 3
 
 
 def test_quality_changes_the_size() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
-    for encoding in (Encoding.JPEG, Encoding.WEBP):
+    for encoding in (Encoding.JPEG, Encoding.WEBP, Encoding.AVIF):
         assert len(encode(picture, encoding, 20)) < len(encode(picture, encoding, 95)) / 2
 
 
