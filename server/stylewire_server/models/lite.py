@@ -82,8 +82,13 @@ def _rebuild(core: ov.Core, path: Path) -> ov.Model:
     return build(_dequantized(core, path))
 
 
+def read_transformer() -> dict[str, np.ndarray]:
+    """Return the transformer's weights as `transformer.build` takes them; raises as `lite`."""
+    return _dequantized(ov.Core(), locate("arbitrary_transform.onnx"))
+
+
 def _dequantized(core: ov.Core, path: Path) -> dict[str, np.ndarray]:
-    """Name -> float32 array of every convolution's kernel [out,in,kh,kw] and bias [out] in the ONNX file."""
+    """Return name -> float32 array of every convolution's kernel [out,in,kh,kw] and bias [out] in the ONNX file."""
     suffix = "_dequant"
     outputs = {
         op.get_friendly_name().removesuffix(suffix): op.output(0)

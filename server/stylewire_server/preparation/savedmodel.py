@@ -69,7 +69,7 @@ class SavedModel:
         return Parts(
             predictor=_extract(frozen, VECTOR).SerializeToString(),
             transformer=transformer.SerializeToString(),
-            weights=_weights(transformer),
+            weights=transformer_weights(transformer),
         )
 
 
@@ -91,8 +91,13 @@ def _cut(graph: GraphDef) -> GraphDef:
     return cut
 
 
-def _weights(graph: GraphDef) -> dict[str, np.ndarray]:
-    """Kernels [out,in,kh,kw] as `…/weights` and biases [out] as `…/Conv2D_bias`, batch norms folded into them."""
+def transformer_weights(graph: GraphDef | bytes) -> dict[str, np.ndarray]:
+    """Return a frozen transformer's weights as `transformer.build` takes them, batch norms folded into them.
+
+    Kernels [out,in,kh,kw] are `…/weights` and biases [out] `…/Conv2D_bias`.
+    """
+    if isinstance(graph, bytes):
+        graph = GraphDef.FromString(graph)
     nodes = {node.name: node for node in graph.node}
 
     def constant(name: str) -> np.ndarray:
