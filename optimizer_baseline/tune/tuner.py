@@ -1,0 +1,485 @@
+"""`tune`: make the served network paint one style better, by descending J over its norm parameters.
+
+A style steers the transformer by nothing but the scales and offsets of its conditional instance norms. Dumoulin et al.
+2017 (A learned representation for artistic style) train these numbers for each style. `tune` starts from what the
+style predictor gives for a picture, and descends the same cost on random crops of a few photographs. The time of a
+picture in the server does not change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .. import images
+from ..canvas import Sheet, Tile
+from ..errors import BaselineError, InvalidOption, StopRun
+from ..images import Picture, Pixels
+from ..objective import costs, presets
+from ..objective.presets import Preset
+from ..objective.program import Targets, program
+from ..vgg import precision, weights
+from .transformer import Transformer, read_weights
+
+if TYPE_CHECKING:
+    from stylewire_server.engine.openvino import OpenVinoEngine
+    from stylewire_server.models.network import Network
+
+log = logging.getLogger(__name__)
+
+CONTENT_LIMIT = 1.15
+"""Content cost of a tuned style, in that of the untuned one, up to which the amount is raised by default."""
+
+AMOUNTS = tuple(round(1.0 - 0.1 * step, 1) for step in range(10))
+"""Points on the line from predicted (0) to tuned (1) that are tried in turn."""
+
+STYLE_SIDE = 256
+"""Longer side in pixels of the style picture whose Gram matrices are the target."""
+
+EVALUATION_STEPS = 15
+"""Steps between two looks at the photographs that are kept apart."""
+
+_PATIENCE = 2
+"""Looks without a gain of `_LEAST_GAIN`, after which the descent ends."""
+
+_LEAST_GAIN = 0.002
+
+_CROPS = 16
+"""Crops that the steps take in turn. Their content targets are computed once."""
+
+_SCALES = (0.8, 1.4)
+"""Photographs are scaled so that their shorter side is 0.8 to 1.4 times 256 px, the size of a default request."""
+
+_WARM_UP, _FINAL_RATE = 5, 0.1
+"""Steps of growing learning rate, and the share of it that is left at the end."""
+
+_AVERAGE = 0.9
+"""Decay of the running mean of the numbers. It takes out the noise of single crops."""
+
+
+class NotBetter(BaselineError):
+    """The cost on photographs that were kept apart did not fall, so there is nothing to keep."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneSettings:
+    """How to tune a style.
+
+    Args:
+        model: Which network: "auto", "lite", "full", or a converted folder, as `serve --model`.
+        preset: The cost J, by name or as a `Preset`. Magenta's is the one that the network was trained on.
+        weights: Where VGG weights come from, see `vgg.weights.load`.
+        precision: "auto", "f32" or "bf16", of VGG's convolutions.
+        steps: Steps of Adam, at most.
+        size: Side of the crops in pixels.
+        learning_rate: Of Adam, after the warm-up.
+        amount: Point on the line from predicted (0) to tuned (1); None takes the furthest at which the content cost
+            stays within 15 % of the untuned one.
+        seed: Of the crops.
+
+    Raises:
+        InvalidOption: A value is out of its range.
+    """
+
+    model: str = "lite"
+    preset: str | Preset = "magenta"
+    weights: str = "auto"
+    precision: str = "auto"
+    steps: int = 40
+    size: int = 160
+    learning_rate: float = 0.08
+    amount: float | None = None
+    seed: int = 0
+    cost: Preset = field(init=False)
+
+    def __post_init__(self) -> None:
+        cost = presets.preset(self.preset) if isinstance(self.preset, str) else self.preset
+        object.__setattr__(self, "cost", cost)
+        if self.steps < 1:
+            raise InvalidOption(f"steps is {self.steps}; the least is 1 step")
+        if not 64 <= self.size <= 512 or self.size % 4:
+            raise InvalidOption(f"size is {self.size} px; it must be a multiple of 4 from 64 to 512 px")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise InvalidOption(f"learning rate is {self.learning_rate}; it is a finite number above 0")
+        if self.amount is not None and not 0 < self.amount <= 1:
+            raise InvalidOption(f"amount is {self.amount}; it must be above 0, and 1 at most")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Mean costs over the photographs that were kept apart.
+
+    Args:
+        cost: J, all weights applied.
+        content_cost: Its content part, weighted.
+    """
+
+    cost: float
+    content_cost: float
+
+
+@dataclass(frozen=True)
+class TuneProgress:
+    """Where a tuning is.
+
+    Args:
+        step: Steps done.
+        steps: Steps at most.
+        before: Quality of the untuned style.
+        now: Quality at the last look.
+    """
+
+    step: int
+    steps: int
+    before: Quality
+    now: Quality
+
+
+@dataclass(frozen=True)
+class TunedStyle:
+    """A tuned style, and how it was made.
+
+    Args:
+        vector: Style vector [D] that the predictor gives for the picture.
+        tuning: What is added to the P norm parameters, the amount applied.
+        amount: Point on the line from predicted (0) to tuned (1).
+        before, after: Quality of the untuned and of the tuned style.
+        steps: Steps done.
+        stopped: Why the descent ended before its last step; empty where it did not.
+        seconds: CPU seconds, all threads together.
+        facts: What a style file says about the tuning.
+        style: The style picture.
+        pictures: Content, untuned and tuned picture for each photograph that was kept apart.
+    """
+
+    vector: NDArray[np.float32]
+    tuning: NDArray[np.float32]
+    amount: float
+    before: Quality
+    after: Quality
+    steps: int
+    stopped: str
+    seconds: float
+    facts: Mapping[str, Any]
+    style: Image.Image
+    pictures: Sequence[tuple[Image.Image, Image.Image, Image.Image]]
+    _network: Network
+
+    def file(self, origin: str = "") -> bytes:
+        """Return the style file, which `styles import` and `serve --styles` take.
+
+        Its thumbnail is the style on a photograph.
+
+        Args:
+            origin: Where the style comes from, in words; "" for the name of the picture's file.
+        """
+        from stylewire_server.styles import thumbnails
+        from stylewire_server.styles.file import KeptStyle, dump, tuned_origin
+        from stylewire_server.styles.vectors import Edition
+
+        vector = np.concatenate([self.vector, self.tuning])
+        preview = np.asarray(self.pictures[0][2].convert("RGB"))
+        return dump(
+            KeptStyle(
+                name="",
+                vector=vector,
+                thumbnail=thumbnails.join([thumbnails.shrink(preview)], [1.0]),
+                origin_sha256=tuned_origin(self.facts["picture_sha256"], vector),
+                edition=Edition(self._network.edition, self._network.sha256),
+                create_time=datetime.now(UTC),
+                tuned=True,
+                origin=origin or self.facts["picture"],
+                tuning=self.facts,
+            )
+        )
+
+    def sheet(self) -> Image.Image:
+        """Return the style, and photographs before and after the tuning, as one picture."""
+        ratio, content = self.after.cost / self.before.cost, self.after.content_cost / self.before.content_cost
+        sheet = Sheet(
+            f"{self.facts['picture']}: untuned and tuned",
+            f"amount {self.amount:g}; on photographs that were kept apart: cost x {ratio:.2f}, content cost x "
+            f"{content:.2f}; {self.steps} steps",
+        )
+        sheet.row([Tile(images.fit(self.style, STYLE_SIDE), "style")])
+        for content_picture, before, after in self.pictures:
+            sheet.row([Tile(content_picture, "content"), Tile(before, "untuned"), Tile(after, "tuned")])
+        return sheet.render()
+
+
+def example_photographs() -> list[Path]:
+    """Return the photographs that come with the package."""
+    import stylewire_server
+
+    folder = Path(stylewire_server.__file__).parent / "web" / "examples"
+    return sorted(folder.glob("*.jpg"))
+
+
+def tune(
+    style: Picture,
+    *,
+    photographs: Sequence[Picture] = (),
+    settings: TuneSettings | None = None,
+    callback: Callable[[TuneProgress], None] = lambda progress: None,
+) -> TunedStyle:
+    """Tune a style to one picture.
+
+    Args:
+        style: The style picture.
+        photographs: At least two; the first of every three is kept apart, to measure on. Without any, those that come
+            with the package.
+        settings: How.
+        callback: Is told the progress; it may raise `StopRun`, which ends the descent and keeps the best so far.
+
+    Raises:
+        NotBetter: J on the photographs that were kept apart did not fall.
+        BaselineError: InvalidImage, InvalidOption or WeightsError.
+        stylewire_server.models.network.WeightsError: The network cannot be read.
+    """
+    settings = settings or TuneSettings()
+    began = time.process_time()
+    chosen = list(photographs) or example_photographs()
+    if len(chosen) < 2:
+        raise InvalidOption(f"photographs are {len(chosen)}; at least 2 are needed, one of them to measure on")
+    run = _Run(images.load(style, "style"), chosen, settings)
+    tuning, steps, stopped = run.descend(callback)
+    amount, after = run.choose_amount(tuning)
+    if after.cost >= run.before.cost:
+        raise NotBetter(
+            f"the cost on photographs kept apart was {run.before.cost:.6g} and is {after.cost:.6g} after {steps} steps; "
+            "the style stays as the network predicts it"
+        )
+    tuning = (amount * tuning).astype(np.float32)
+    facts = {
+        "picture": _name(style),
+        "picture_sha256": hashlib.sha256(np.asarray(images.load(style, "style")).tobytes()).hexdigest(),
+        "photographs": [_name(each) for each in run.trained_on],
+        "kept_apart": [_name(each) for each in run.kept_apart],
+        "preset": settings.cost.name,
+        "vgg": run.vgg,
+        "steps": steps,
+        "size": settings.size,
+        "seed": settings.seed,
+        "amount": amount,
+        "cost_before": run.before.cost,
+        "cost_after": after.cost,
+        "content_cost_before": run.before.content_cost,
+        "content_cost_after": after.content_cost,
+    }
+    return TunedStyle(
+        vector=run.vector,
+        tuning=tuning,
+        amount=amount,
+        before=run.before,
+        after=after,
+        steps=steps,
+        stopped=stopped,
+        seconds=time.process_time() - began,
+        facts=facts,
+        style=run.style,
+        pictures=run.pictures(tuning),
+        _network=run.network,
+    )
+
+
+def _name(picture: Picture) -> str:
+    return Path(picture).name if isinstance(picture, str | Path) else "unnamed"
+
+
+@dataclass(frozen=True)
+class _Crop:
+    """A content picture that was through the contraction, and what its stylised pictures are compared with."""
+
+    contracted: Any
+    targets: Targets
+
+
+class _Run:
+    """What one tuning works with."""
+
+    def __init__(self, style: Image.Image, photographs: Sequence[Picture], settings: TuneSettings) -> None:
+        import tensorflow as tf
+        from stylewire_server.models.select import open_network
+        from stylewire_server.settings import CacheSettings
+
+        self.settings = settings
+        self.style = style
+        self.kept_apart = [each for index, each in enumerate(photographs) if index % 3 == 0]
+        self.trained_on = [each for index, each in enumerate(photographs) if index % 3]
+        self.network = open_network(settings.model, CacheSettings().cache)
+        self.transformer = Transformer(read_weights(self.network))
+        self.engine = _engine(self.network)
+        square = images.to_pixels(images.resize(style, STYLE_SIDE, STYLE_SIDE))
+        self.vector = self.engine.predict(square)[0]
+        self._start = self.transformer.norm_parameters(self.vector)
+
+        loaded = weights.load(settings.cost.network, settings.weights)
+        self.vgg = f"{settings.cost.network} from {loaded.source}"
+        bfloat16 = precision.resolve(settings.precision) == "bf16"
+        self._program = program(loaded, settings.cost, bfloat16=bfloat16, masked=(False,))
+        self._paint, self._gradient = _compiled(self.transformer)
+        style_pixels = images.to_pixels(images.fit(style, STYLE_SIDE))
+        features = self._program.network(tf.constant(style_pixels))
+        normalizer = settings.cost.gram_normalizer
+        self._grams = {layer: costs.gram_matrix(features[layer], normalizer) for layer in settings.cost.style_layers}
+        self._apart = [_square(images.load(each, _name(each))) for each in self.kept_apart]
+        self._apart = [images.resize(each, STYLE_SIDE, STYLE_SIDE) for each in self._apart]
+        self._evaluated = [self._crop(images.to_pixels(each)) for each in self._apart]
+        self.before = self.quality(np.zeros_like(self._start))
+
+    def _crop(self, content: Pixels) -> _Crop:
+        import tensorflow as tf
+
+        features = self._program.network(tf.constant(content))
+        targets = Targets(
+            {layer: tf.cast(features[layer], tf.float32) for layer in self.settings.cost.content_layers},
+            [self._grams],
+            [tf.constant(1.0)],
+            [tf.constant(np.empty((1, 0, 0, 1), np.float32))],
+        )
+        return _Crop(self.transformer.contract(tf.constant(content)), targets)
+
+    def quality(self, tuning: NDArray[np.float32]) -> Quality:
+        """Return the mean costs over the photographs that are kept apart."""
+        found = []
+        contents = len(self.settings.cost.content_layers)
+        for crop in self._evaluated:
+            picture = self._paint(crop.contracted, self._start + tuning)
+            terms = self._program.value(picture, crop.targets).numpy()
+            weighted = [factor * term for factor, term in zip(self._program.factors, terms, strict=True) if factor]
+            found.append((float(sum(weighted)), float(sum(weighted[:contents]))))
+        return Quality(*(float(value) for value in np.mean(found, axis=0)))
+
+    def descend(self, callback: Callable[[TuneProgress], None]) -> tuple[NDArray[np.float32], int, str]:
+        """Return the best tuning [P] at amount 1, the steps done, and why the descent ended early, if it did."""
+        settings = self.settings
+        rng = np.random.default_rng(settings.seed)
+        loaded = [images.load(each, _name(each)) for each in self.trained_on]
+        crops: list[_Crop] = []
+        adam = _Adam(np.zeros_like(self._start))
+        mean = np.zeros_like(self._start)
+        best, best_quality, waited = mean, self.before, 0
+        step = 0
+        try:
+            callback(TuneProgress(0, settings.steps, self.before, self.before))
+            for step in range(1, settings.steps + 1):
+                if len(crops) < _CROPS:
+                    crops.append(self._crop(_random_crop(loaded[len(crops) % len(loaded)], settings.size, rng)))
+                crop = crops[(step - 1) % len(crops)] if len(crops) == _CROPS else crops[-1]
+                parameters = self._start + adam.values
+                picture = self._paint(crop.contracted, parameters)
+                _, slope = self._program.step(picture, crop.targets)
+                gradient = self._gradient(crop.contracted, parameters, slope).numpy()
+                adam.step(gradient, settings.learning_rate * _rate(step, settings.steps))
+                mean = _AVERAGE * mean + (1 - _AVERAGE) * adam.values
+                if step % EVALUATION_STEPS and step != settings.steps:
+                    continue
+                # The mean starts at zero; this takes the start out of it.
+                average = (mean / (1 - _AVERAGE**step)).astype(np.float32)
+                now = self.quality(average)
+                waited = 0 if now.cost < best_quality.cost * (1 - _LEAST_GAIN) else waited + 1
+                if now.cost < best_quality.cost:
+                    best, best_quality = average, now
+                callback(TuneProgress(step, settings.steps, self.before, now))
+                if waited == _PATIENCE:
+                    return best, step, "no further gain"
+        except StopRun as reason:
+            return best, step, str(reason) or "stopped"
+        return best, step, ""
+
+    def choose_amount(self, tuning: NDArray[np.float32]) -> tuple[float, Quality]:
+        """Return the amount that was asked for, or the furthest that leaves the content recognisable."""
+        if self.settings.amount is not None:
+            return self.settings.amount, self.quality(np.float32(self.settings.amount) * tuning)
+        for amount in AMOUNTS:
+            found = self.quality(np.float32(amount) * tuning)
+            if found.content_cost <= CONTENT_LIMIT * self.before.content_cost:
+                break
+        return amount, found
+
+    def pictures(self, tuning: NDArray[np.float32]) -> list[tuple[Image.Image, Image.Image, Image.Image]]:
+        """Return content, untuned and tuned picture at 256 px for each photograph that is kept apart."""
+        found = []
+        for content in self._apart:
+            pixels = images.to_pixels(content)
+            made = (
+                images.to_image(self.engine.transform(pixels, style[np.newaxis]))
+                for style in (self.vector, np.concatenate([self.vector, tuning]))
+            )
+            found.append((content, *made))
+        return found  # type: ignore[return-value]
+
+
+class _Adam:
+    """Adam (Kingma and Ba 2015, algorithm 1), with a second-moment decay for short runs."""
+
+    def __init__(self, values: NDArray[np.float32], decay: tuple[float, float] = (0.9, 0.99)) -> None:
+        self.values = values
+        self._decay = decay
+        self._first, self._second = np.zeros_like(values), np.zeros_like(values)
+        self._count = 0
+
+    def step(self, gradient: NDArray[np.float32], rate: float) -> None:
+        self._count += 1
+        first, second = self._decay
+        self._first = first * self._first + (1 - first) * gradient
+        self._second = second * self._second + (1 - second) * np.square(gradient)
+        mean = self._first / (1 - first**self._count)
+        spread = np.sqrt(self._second / (1 - second**self._count))
+        self.values = (self.values - rate * mean / (spread + 1e-8)).astype(np.float32)
+
+
+def _rate(step: int, steps: int) -> float:
+    """Return the share of the learning rate for a step: a linear warm-up, then a cosine down to a tenth."""
+    warm = min(1.0, step / _WARM_UP)
+    return warm * (_FINAL_RATE + (1 - _FINAL_RATE) * (1 + math.cos(math.pi * step / steps)) / 2)
+
+
+def _compiled(transformer: Transformer) -> tuple[Any, Any]:
+    """Return the transformer as compiled functions: the picture, and the gradient over the norm parameters."""
+    import tensorflow as tf
+
+    contracted = tf.TensorSpec((1, None, None, None), tf.float32)
+    parameters, picture = tf.TensorSpec((transformer.parameters,), tf.float32), tf.TensorSpec((1, None, None, 3))
+
+    def gradient(contracted: Any, parameters: Any, slope: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(parameters)
+            made = transformer.paint(contracted, parameters)
+        return tape.gradient(made, parameters, slope)
+
+    return (
+        tf.function(transformer.paint, input_signature=[contracted, parameters], autograph=False),
+        tf.function(gradient, input_signature=[contracted, parameters, picture], autograph=False),
+    )
+
+
+def _engine(network: Network) -> OpenVinoEngine:
+    from stylewire_server.engine.openvino import OpenVinoEngine
+
+    return OpenVinoEngine(network, "f32")
+
+
+def _square(image: Image.Image) -> Image.Image:
+    return images.crop_to_shape(image, 1, 1)
+
+
+def _random_crop(image: Image.Image, side: int, rng: np.random.Generator) -> Pixels:
+    """Return a square part of a photograph at a random scale, mirrored or not."""
+    scale = max(STYLE_SIDE * rng.uniform(*_SCALES), side) / min(image.size)
+    width, height = (max(side, round(length * scale)) for length in image.size)
+    resized = images.resize(image, width, height)
+    left, top = rng.integers(width - side + 1), rng.integers(height - side + 1)
+    crop = images.to_pixels(resized.crop((int(left), int(top), int(left) + side, int(top) + side)))
+    return np.ascontiguousarray(crop[:, :, ::-1]) if rng.random() < 0.5 else crop
