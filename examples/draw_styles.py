@@ -197,7 +197,7 @@ def ink(rng: np.random.Generator) -> Image.Image:
 
 
 def halftone(rng: np.random.Generator) -> Image.Image:
-    """Comic print: dots of cyan, magenta and yellow on turned grids, of sizes that follow soft shapes, black outlines."""
+    """Comic print: dots of cyan, magenta and yellow on turned grids, with black outlines."""
     y, x = np.mgrid[:CANVAS, :CANVAS]
     pixels = np.full((CANVAS, CANVAS, 3), (250, 244, 230), float)
     pitch = 22
@@ -229,7 +229,10 @@ def watercolour(rng: np.random.Generator) -> Image.Image:
         angles = np.linspace(0, 2 * np.pi, 80)
         shape = 1 + sum(rng.uniform(0, 0.22) * np.sin(k * angles + rng.uniform(0, 6)) for k in (2, 3, 5, 9))
         mask = Image.new("L", (CANVAS, CANVAS), 0)
-        outline = [(middle[0] + radius * s * np.cos(a), middle[1] + radius * s * np.sin(a)) for a, s in zip(angles, shape)]
+        outline = [
+            (middle[0] + radius * s * np.cos(a), middle[1] + radius * s * np.sin(a))
+            for a, s in zip(angles, shape, strict=True)
+        ]
         ImageDraw.Draw(mask).polygon(outline, fill=255)
         wash = np.asarray(mask.filter(ImageFilter.GaussianBlur(4)), float) / 255
         inner = np.asarray(mask.filter(ImageFilter.GaussianBlur(26)), float) / 255
@@ -277,7 +280,9 @@ def linocut(rng: np.random.Generator) -> Image.Image:
     pen = ImageDraw.Draw(mask)
     for _ in range(10):
         (x, y), r = rng.random(2) * CANVAS, rng.uniform(70, 190)
-        pen.polygon([(x + r * rng.uniform(0.7, 1.2) * np.cos(a), y + r * np.sin(a)) for a in np.arange(0, 6.3, 0.5)], 255)
+        pen.polygon(
+            [(x + r * rng.uniform(0.7, 1.2) * np.cos(a), y + r * np.sin(a)) for a in np.arange(0, 6.3, 0.5)], 255
+        )
     canvas.paste(other, mask=mask)
     return canvas
 
@@ -340,7 +345,21 @@ def neon(rng: np.random.Generator) -> Image.Image:
     return Image.fromarray((np.array([12, 10, 34]) + light).clip(0, 255).astype(np.uint8))
 
 
-DRAWN = (waves, embers, shards, meadow, mosaic, ink, halftone, watercolour, woodcut, pointillism, charcoal, neon, linocut)
+DRAWN = (
+    waves,
+    embers,
+    shards,
+    meadow,
+    mosaic,
+    ink,
+    halftone,
+    watercolour,
+    woodcut,
+    pointillism,
+    charcoal,
+    neon,
+    linocut,
+)
 
 
 def main(names: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .errors import BaselineError, Diverged, InvalidImage, InvalidOption, StopRun, WeightsError
+from .errors import BaselineError, Diverged, InvalidImage, InvalidOption, NotBetter, StopRun, WeightsError
 
 if TYPE_CHECKING:
     from .objective.objective import Costs
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .scoring import Score, score
     from .settings import Settings
     from .transfer import Progress, Result, stylize
+    from .tuning.tuner import TunedStyle, TuneProgress, TuneSettings, tune
 
 __all__ = [
     "PRESETS",
@@ -30,15 +31,20 @@ __all__ = [
     "Diverged",
     "InvalidImage",
     "InvalidOption",
+    "NotBetter",
     "Preset",
     "Progress",
     "Result",
     "Score",
     "Settings",
     "StopRun",
+    "TuneProgress",
+    "TuneSettings",
+    "TunedStyle",
     "WeightsError",
     "score",
     "stylize",
+    "tune",
 ]
 
 # Loaded on first use: numpy, Pillow and what hangs on them stay out of a bare import.
@@ -53,6 +59,10 @@ _HOMES = {
     "Progress": "transfer",
     "Result": "transfer",
     "stylize": "transfer",
+    "TuneProgress": "tuning.tuner",
+    "TuneSettings": "tuning.tuner",
+    "TunedStyle": "tuning.tuner",
+    "tune": "tuning.tuner",
 }
 
 

@@ -21,5 +21,9 @@ class Diverged(BaselineError):
     """The cost became NaN, infinite or far larger than where it started."""
 
 
+class NotBetter(BaselineError):
+    """The cost on photographs that were kept apart did not fall, so there is no tuned style to keep."""
+
+
 class StopRun(Exception):
     """Raised by a progress callback to end a run early; the best picture so far is returned."""

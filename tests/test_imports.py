@@ -42,9 +42,9 @@ BESIDE = {("styles", "imaging"), ("styles", "engine"), ("http", "rpc")}
 BASELINE_LAYERS = [
     {"__main__"},
     {"cli"},
-    {"comparison", "activations", "tune"},
+    {"comparison", "activations"},
     {"__init__", "runs"},
-    {"transfer", "scoring"},
+    {"transfer", "scoring", "tuning"},
     {"settings"},
     {"optimize", "feedforward", "canvas"},
     {"objective"},

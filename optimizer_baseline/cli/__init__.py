@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ..errors import BaselineError, InvalidOption
-from . import activations, compare, score, stylize
+from . import activations, compare, score, stylize, tune
 from .options import FAILURE, INTERRUPTED, USAGE
 
 
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"stylewire {version('stylewire')}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for module in (stylize, score, compare, activations):
+    for module in (stylize, score, tune, compare, activations):
         module.register(commands)
     return top
 

@@ -142,7 +142,7 @@ def _stylize(given: Mapping[str, Any]) -> int:
         folder = RunFolder(given["run"])
         folder.create(_remember(given))
 
-    with _bar("quiet" in given) as show, _interruptible() as interrupted:
+    with _bar("quiet" in given) as show, interruptible() as interrupted:
         latest: list[Progress] = []
 
         def on_iteration(progress: Progress) -> None:
@@ -247,7 +247,7 @@ def _bar(quiet: bool) -> Iterator[Callable[[Progress], None]]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
+def interruptible() -> Iterator[threading.Event]:
     """An event that the first Ctrl-C sets; the second one interrupts at once."""
     event = threading.Event()
 

@@ -59,7 +59,7 @@ def _tune(arguments: argparse.Namespace) -> int:
     from stylewire_server.models.network import WeightsError as NetworkError
 
     from ..errors import WeightsError
-    from ..tune.tuner import TuneProgress, TuneSettings, tune
+    from ..tuning.tuner import TuneProgress, TuneSettings, tune
 
     out: Path = arguments.out
     sheet: Path = arguments.sheet or out.with_suffix(".png")

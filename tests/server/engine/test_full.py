@@ -74,6 +74,30 @@ def test_bytes_in_bytes_out(engines: dict, pairs: list, name: str) -> None:
     assert np.abs(made - exact).max() <= 0.51
 
 
+def test_a_tuning_is_the_same_in_both_engines_and_when_tuning(
+    engines: dict, converted: Path, pairs: list, psnr: Psnr
+) -> None:
+    import tensorflow as tf
+
+    from optimizer_baseline.tuning.transformer import Transformer, read_weights
+
+    transformer = Transformer(read_weights(full(converted)))
+    content = pairs[0].content[:, :64, :48]
+    vector = engines["openvino"].predict(pairs[0].style)
+    assert {engine.norm_parameters for engine in engines.values()} == {transformer.parameters} == {10438}
+    untuned = {name: engine.transform(content, vector) for name, engine in engines.items()}
+    zeros = np.zeros((1, transformer.parameters), np.float32)
+    tuning = np.random.default_rng(3).normal(0, 0.05, zeros.shape).astype(np.float32)
+    for name, engine in engines.items():
+        np.testing.assert_array_equal(engine.transform(content, np.hstack([vector, zeros])), untuned[name])
+    made = {name: engine.transform(content, np.hstack([vector, tuning])) for name, engine in engines.items()}
+    assert psnr(made["openvino"], untuned["openvino"]) < 40
+    assert psnr(made["openvino"], made["tensorflow"]) >= 80
+    parameters = tf.constant(transformer.norm_parameters(vector[0]) + tuning[0])
+    painted = transformer.paint(transformer.contract(tf.constant(content)), parameters).numpy()
+    assert psnr(made["openvino"], painted) >= 50
+
+
 def test_batches_are_their_pictures(engines: dict, pairs: list, psnr: Psnr) -> None:
     styles = np.concatenate([pair.style for pair in pairs[:2]])
     contents = np.concatenate([pair.content[:, :40, :44] for pair in pairs[:2]])

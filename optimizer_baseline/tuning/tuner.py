@@ -24,9 +24,9 @@ from PIL import Image
 
 from .. import images
 from ..canvas import Sheet, Tile
-from ..errors import BaselineError, InvalidOption, StopRun
+from ..errors import InvalidOption, NotBetter, StopRun
 from ..images import Picture, Pixels
-from ..objective import costs, presets
+from ..objective import presets
 from ..objective.presets import Preset
 from ..objective.program import Targets, program
 from ..vgg import precision, weights
@@ -66,10 +66,6 @@ _WARM_UP, _FINAL_RATE = 5, 0.1
 
 _AVERAGE = 0.9
 """Decay of the running mean of the numbers. It takes out the noise of single crops."""
-
-
-class NotBetter(BaselineError):
-    """The cost on photographs that were kept apart did not fall, so there is nothing to keep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,8 +253,8 @@ def tune(
     amount, after = run.choose_amount(tuning)
     if after.cost >= run.before.cost:
         raise NotBetter(
-            f"the cost on photographs kept apart was {run.before.cost:.6g} and is {after.cost:.6g} after {steps} steps; "
-            "the style stays as the network predicts it"
+            f"the cost on photographs kept apart was {run.before.cost:.6g} and is {after.cost:.6g} after {steps} "
+            "steps; the style stays as the network predicts it"
         )
     tuning = (amount * tuning).astype(np.float32)
     facts = {
@@ -309,7 +305,6 @@ class _Run:
     """What one tuning works with."""
 
     def __init__(self, style: Image.Image, photographs: Sequence[Picture], settings: TuneSettings) -> None:
-        import tensorflow as tf
         from stylewire_server.models.select import open_network
         from stylewire_server.settings import CacheSettings
 
@@ -329,10 +324,7 @@ class _Run:
         bfloat16 = precision.resolve(settings.precision) == "bf16"
         self._program = program(loaded, settings.cost, bfloat16=bfloat16, masked=(False,))
         self._paint, self._gradient = _compiled(self.transformer)
-        style_pixels = images.to_pixels(images.fit(style, STYLE_SIDE))
-        features = self._program.network(tf.constant(style_pixels))
-        normalizer = settings.cost.gram_normalizer
-        self._grams = {layer: costs.gram_matrix(features[layer], normalizer) for layer in settings.cost.style_layers}
+        self._grams = self._program.grams(images.to_pixels(images.fit(style, STYLE_SIDE)))
         self._apart = [_square(images.load(each, _name(each))) for each in self.kept_apart]
         self._apart = [images.resize(each, STYLE_SIDE, STYLE_SIDE) for each in self._apart]
         self._evaluated = [self._crop(images.to_pixels(each)) for each in self._apart]
@@ -341,9 +333,8 @@ class _Run:
     def _crop(self, content: Pixels) -> _Crop:
         import tensorflow as tf
 
-        features = self._program.network(tf.constant(content))
         targets = Targets(
-            {layer: tf.cast(features[layer], tf.float32) for layer in self.settings.cost.content_layers},
+            self._program.content(content),
             [self._grams],
             [tf.constant(1.0)],
             [tf.constant(np.empty((1, 0, 0, 1), np.float32))],
@@ -368,11 +359,11 @@ class _Run:
         loaded = [images.load(each, _name(each)) for each in self.trained_on]
         crops: list[_Crop] = []
         adam = _Adam(np.zeros_like(self._start))
-        mean = np.zeros_like(self._start)
-        best, best_quality, waited = mean, self.before, 0
-        step = 0
+        mean: NDArray[Any] = np.zeros_like(self._start)
+        best, best_quality, waited = np.zeros_like(self._start), self.before, 0
+        step, now = 0, self.before
         try:
-            callback(TuneProgress(0, settings.steps, self.before, self.before))
+            callback(TuneProgress(0, settings.steps, self.before, now))
             for step in range(1, settings.steps + 1):
                 if len(crops) < _CROPS:
                     crops.append(self._crop(_random_crop(loaded[len(crops) % len(loaded)], settings.size, rng)))
@@ -384,6 +375,7 @@ class _Run:
                 adam.step(gradient, settings.learning_rate * _rate(step, settings.steps))
                 mean = _AVERAGE * mean + (1 - _AVERAGE) * adam.values
                 if step % EVALUATION_STEPS and step != settings.steps:
+                    callback(TuneProgress(step, settings.steps, self.before, now))
                     continue
                 # The mean starts at zero; this takes the start out of it.
                 average = (mean / (1 - _AVERAGE**step)).astype(np.float32)
@@ -427,7 +419,8 @@ class _Adam:
     def __init__(self, values: NDArray[np.float32], decay: tuple[float, float] = (0.9, 0.99)) -> None:
         self.values = values
         self._decay = decay
-        self._first, self._second = np.zeros_like(values), np.zeros_like(values)
+        self._first: NDArray[Any] = np.zeros_like(values)
+        self._second: NDArray[Any] = np.zeros_like(values)
         self._count = 0
 
     def step(self, gradient: NDArray[np.float32], rate: float) -> None:

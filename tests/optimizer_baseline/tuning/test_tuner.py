@@ -1,0 +1,116 @@
+"""Tuning a style: the differentiable transformer is the served one, and what is written is what was found."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from stylewire_server.engine.openvino import OpenVinoEngine
+from stylewire_server.models.lite import lite
+from stylewire_server.styles.file import parse
+
+from optimizer_baseline import InvalidOption, NotBetter, StopRun, TuneProgress, TuneSettings, tune
+from optimizer_baseline.cli import main
+
+tf = pytest.importorskip("tensorflow")
+
+SHORT = {"weights": "random:1", "steps": 8, "size": 64}
+"""Untrained VGG weights and few steps: J falls all the same."""
+
+
+@pytest.fixture(scope="module")
+def engine() -> OpenVinoEngine:
+    return OpenVinoEngine(lite(), "f32")
+
+
+def pixels(path: Path, size: tuple[int, int] = (256, 256)) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB").resize(size, Image.Resampling.LANCZOS), np.float32)[np.newaxis] / 255
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+def test_the_transformer_is_the_served_one(engine, photo: Path, style_picture: Path, tuned: bool) -> None:
+    from optimizer_baseline.tuning.transformer import Transformer, read_weights
+
+    transformer = Transformer(read_weights(lite()))
+    assert (transformer.style_dimension, transformer.parameters) == (100, 694)
+    content = pixels(photo, (204, 160))
+    vector = engine.predict(pixels(style_picture))[0]
+    tuning = np.float32(tuned) * np.random.default_rng(0).normal(0, 0.1, 694).astype(np.float32)
+    parameters = transformer.norm_parameters(vector) + tuning
+    made = transformer.paint(transformer.contract(tf.constant(content)), tf.constant(parameters)).numpy()
+    served = engine.transform(content, np.concatenate([vector, tuning])[np.newaxis])
+    assert -10 * np.log10(np.mean(np.square(made - served))) >= 90
+
+
+def test_a_style_is_tuned_and_its_file_is_what_was_found(engine, style_picture: Path) -> None:
+    told: list[TuneProgress] = []
+    tuned = tune(style_picture, settings=TuneSettings(**SHORT), callback=told.append)
+    assert tuned.after.cost < tuned.before.cost
+    assert [each.step for each in told] == list(range(9))
+    style = parse("wave", tuned.file("The Wave, by hand"))
+    assert (style.tuned, style.origin, style.edition.name) == (True, "The Wave, by hand", "lite")
+    np.testing.assert_array_equal(style.vector, np.concatenate([tuned.vector, tuned.tuning]))
+    np.testing.assert_allclose(style.vector[:100], engine.predict(pixels(style_picture))[0], atol=0.05)
+    assert style.tuning is not None
+    assert style.tuning["photographs"] == ["chelsea.jpg", "coffee.jpg"]
+    assert style.tuning["kept_apart"] == ["astronaut.jpg"]
+    assert style.tuning["cost_after"] == tuned.after.cost
+    content, _, after = tuned.pictures[0]
+    again = engine.transform(np.asarray(content, np.float32)[np.newaxis] / 255, style.vector[np.newaxis])
+    assert np.abs(again[0] * 255 - np.asarray(after, float)).max() <= 1
+
+
+def test_an_amount_is_a_point_on_the_line(style_picture: Path) -> None:
+    whole, half = (tune(style_picture, settings=TuneSettings(**SHORT, amount=amount)) for amount in (1.0, 0.5))
+    np.testing.assert_allclose(half.tuning, whole.tuning / 2, atol=1e-5)
+    assert whole.after.cost < half.after.cost < half.before.cost
+
+
+def test_a_stop_keeps_the_best_so_far_and_a_style_that_is_no_better_is_refused(style_picture: Path) -> None:
+    def stop_at(step: int):
+        def callback(progress: TuneProgress) -> None:
+            if progress.step == step:
+                raise StopRun("enough")
+
+        return callback
+
+    with pytest.raises(NotBetter, match="the cost on photographs kept apart was"):
+        tune(style_picture, settings=TuneSettings(**SHORT), callback=stop_at(1))
+    stopped = tune(style_picture, settings=TuneSettings(**SHORT | {"steps": 40}), callback=stop_at(16))
+    assert (stopped.steps, stopped.stopped) == (16, "enough")
+    assert stopped.after.cost < stopped.before.cost
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 0}, "steps is 0; the least is 1 step"),
+        ({"size": 66}, "size is 66 px; it must be a multiple of 4 from 64 to 512 px"),
+        ({"amount": 1.5}, "amount is 1.5; it must be above 0, and 1 at most"),
+        ({"learning_rate": float("nan")}, "learning rate is nan"),
+        ({"preset": "none"}, "unknown preset 'none'"),
+    ],
+)
+def test_bad_settings_are_refused(change: dict, message: str) -> None:
+    with pytest.raises(InvalidOption, match=message):
+        TuneSettings(**change)
+
+
+def test_one_photograph_is_too_few(photo: Path, style_picture: Path) -> None:
+    with pytest.raises(InvalidOption, match="photographs are 1; at least 2"):
+        tune(style_picture, photographs=[photo], settings=TuneSettings(**SHORT))
+
+
+def test_the_command_writes_file_and_sheet(
+    style_picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "wave.style"
+    options = ["--weights", "random:1", "--steps", "3", "--size", "64", "--amount", "0.5", "--quiet"]
+    assert main(["tune", str(style_picture), "-o", str(out), *options]) == 0
+    assert parse("wave", out.read_bytes()).tuned
+    assert "amount 0.5, 3 steps" in capsys.readouterr().err
+    with Image.open(out.with_suffix(".png")) as sheet:
+        assert sheet.width > 3 * 256
+    assert main(["tune", str(style_picture), "-o", str(tmp_path / "wave.jpg"), *options]) == 2
+    assert "does not end in .style" in capsys.readouterr().err
