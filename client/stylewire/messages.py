@@ -17,7 +17,7 @@ from .options import DEFAULT_SIZE, Options, options_message
 from .pictures import ImageLike, image_message, picture_size
 from .v1 import stylizer_pb2 as pb
 
-STYLE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+STYLE_NAME = re.compile(r"(?:gallery/)?[a-z0-9][a-z0-9-]{0,62}")
 """What the name of a style looks like, as the contract says."""
 
 _ANSWER_FORMATS = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp", "AVIF": "avif"}

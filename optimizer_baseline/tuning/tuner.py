@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -216,10 +217,8 @@ class TunedStyle:
 
 def example_photographs() -> list[Path]:
     """Return the photographs that come with the package."""
-    import stylewire_server
-
-    folder = Path(stylewire_server.__file__).parent / "web" / "examples"
-    return sorted(folder.glob("*.jpg"))
+    folder = files("stylewire_server") / "web" / "examples"
+    return sorted(Path(str(each)) for each in folder.iterdir() if each.name.endswith(".jpg"))
 
 
 def tune(

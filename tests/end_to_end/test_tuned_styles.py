@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 import pytest
 from stylewire import Client
+from stylewire.cli.main import main
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 from stylewire_server.styles.file import KeptStyle, dump, parse
@@ -85,6 +86,23 @@ def test_a_taken_name_is_refused_and_overwritten_on_request(stub, plain) -> None
         take(stub, "plain", data)
     assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
     assert take(stub, "plain", data, overwrite=True).tuned
+
+
+def test_the_command_line_imports_and_exports(
+    server, stub, plain, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tuned(plain, np.linspace(-1, 1, P))
+    file, copy = tmp_path / "moved.style", tmp_path / "copy.style"
+    file.write_bytes(data)
+    target = ["--target", server.target]
+    assert main([*target, "styles", "import", str(file)]) == 0
+    assert "moved " in (line := capsys.readouterr().out)
+    assert "tuned, waves.jpg, tuned" in line
+    assert main([*target, "styles", "import", str(file)]) == 1
+    assert "'moved' exists" in capsys.readouterr().err
+    assert main([*target, "styles", "import", str(file), "--name", "other"]) == 0
+    assert main([*target, "styles", "export", "other", "-o", str(copy)]) == 0
+    assert copy.read_bytes() == data
 
 
 def with_facts(data: bytes, **changed: object) -> bytes:

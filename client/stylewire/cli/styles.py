@@ -33,6 +33,19 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_json_flag(show)
     show.set_defaults(run=_show)
 
+    take = actions.add_parser("import", help="keep a style file under a name")
+    take.add_argument("file", type=Path, help="a style file, as `stylewire-baseline tune` or `export` writes it")
+    take.add_argument("--name", help="1 to 63 of a-z, 0-9 and - (the file's own name, without its ending)")
+    take.add_argument("--overwrite", action="store_true", help="replace a style of that name")
+    add_json_flag(take)
+    take.set_defaults(run=_import)
+
+    give = actions.add_parser("export", help="write a style to a style file")
+    give.add_argument("name")
+    give.add_argument("-o", "--out", type=Path, help="the file (NAME.style)")
+    add_json_flag(give)
+    give.set_defaults(run=_export)
+
     remove = actions.add_parser("remove", help="delete styles")
     remove.add_argument("names", nargs="+", metavar="NAME")
     add_json_flag(remove)
@@ -64,6 +77,20 @@ def _show(client: Client, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _import(client: Client, arguments: argparse.Namespace) -> int:
+    name = arguments.name or arguments.file.stem
+    style = client.styles.import_file(name, arguments.file.read_bytes(), overwrite=arguments.overwrite)
+    say(arguments, _line(style), _as_json(style))
+    return 0
+
+
+def _export(client: Client, arguments: argparse.Namespace) -> int:
+    out = arguments.out or Path(f"{arguments.name.rpartition('/')[2]}.style")
+    write_file(out, client.styles.export_file(arguments.name))
+    say(arguments, str(out), {"name": arguments.name, "file": str(out)})
+    return 0
+
+
 def _remove(client: Client, arguments: argparse.Namespace) -> int:
     for name in arguments.names:
         client.styles.delete(name)
@@ -83,4 +110,8 @@ def _as_json(style: Style) -> dict[str, Any]:
 
 
 def _line(style: Style) -> str:
-    return f"{style.name:<24} {style.model:<8} {style.create_time:%Y-%m-%d %H:%M:%S} UTC"
+    facts = [*(["built in"] if style.built_in else []), *(["tuned"] if style.tuned else []), style.origin]
+    line = (
+        f"{style.name:<24} {style.model:<8} {style.create_time:%Y-%m-%d %H:%M:%S} UTC  {', '.join(filter(None, facts))}"
+    )
+    return line.rstrip()
