@@ -55,11 +55,23 @@ class InvalidInput(ServiceError):
     Args:
         field: Path of the offending field in the request, as `styles[1].weight`.
         message: What is wrong with it, with value, limit and unit.
+        value, limit, unit: The same for programs, where one number is beyond one limit.
     """
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(
+        self,
+        field: str,
+        message: str,
+        *,
+        value: float | None = None,
+        limit: float | None = None,
+        unit: str = "",
+    ) -> None:
         super().__init__(message)
         self.field = field
+        self.value = value
+        self.limit = limit
+        self.unit = unit
 
 
 class StyleNotFound(ServiceError):

@@ -52,13 +52,27 @@ class Options:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.strength <= 1.0:
-            raise InvalidInput("options.strength", f"strength is {self.strength:.9g}; it must be from 0 to 1")
+            raise InvalidInput(
+                "options.strength",
+                f"strength is {self.strength:.9g}; it must be from 0 to 1",
+                value=self.strength,
+                limit=float(self.strength > 0),
+            )
         if not 1 <= self.quality <= 100:
-            raise InvalidInput("options.quality", f"quality is {self.quality}; it must be from 1 to 100")
+            raise InvalidInput(
+                "options.quality",
+                f"quality is {self.quality}; it must be from 1 to 100",
+                value=self.quality,
+                limit=100 if self.quality > 100 else 1,
+            )
         if self.size is not None:
             if not MIN_SIZE <= self.size <= MAX_SIZE:
                 raise InvalidInput(
-                    "options.size", f"size is {self.size} px; it must be from {MIN_SIZE} to {MAX_SIZE} px"
+                    "options.size",
+                    f"size is {self.size} px; it must be from {MIN_SIZE} to {MAX_SIZE} px",
+                    value=self.size,
+                    limit=MAX_SIZE if self.size > MAX_SIZE else MIN_SIZE,
+                    unit="px",
                 )
             if self.fit is Fit.NATIVE:
                 raise InvalidInput(
@@ -314,7 +328,13 @@ class Stylizer:
         if not blend:
             raise InvalidInput("styles", "styles is empty; give at least 1 style")
         if len(blend) > self._max_styles:
-            raise InvalidInput("styles", f"styles has {len(blend)} styles; the limit is {self._max_styles} styles")
+            raise InvalidInput(
+                "styles",
+                f"styles has {len(blend)} styles; the limit is {self._max_styles} styles",
+                value=len(blend),
+                limit=self._max_styles,
+                unit="styles",
+            )
 
     def _content(self, content: Source, options: Options, timings: Timings, budget: DecodeBudget) -> Picture:
         with timings.measure("decode"):

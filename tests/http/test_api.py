@@ -101,6 +101,21 @@ def test_a_field_that_is_not_valid_is_named(http, content, style, case: str) -> 
     assert answer.json["request_id"] == answer.headers["x-request-id"]
 
 
+def test_a_limit_is_told_to_programs_too(http, content, style, http_server) -> None:
+    facts = http.stylize(content, style, ("strength", "1.5")).json
+    assert (facts["value"], facts["limit"], "unit" in facts) == (1.5, 1, False)
+    facts = http.stylize(content, style, ("size", "5000"), ("fit", "keep")).json
+    assert (facts["value"], facts["limit"], facts["unit"]) == (5000, 4096, "px")
+    facts = http.stylize(content, *[("style", "waves")] * 17).json
+    assert (facts["value"], facts["limit"], facts["unit"]) == (17, 16, "styles")
+    facts = http.stylize(("content", bytes(16 * 2**20 + 1)), style).json
+    assert (facts["field"], facts["value"], facts["limit"], facts["unit"]) == ("content", 2**24 + 1, 2**24, "bytes")
+    out = io.BytesIO()
+    Image.new("RGB", (15, 40)).save(out, "PNG")
+    facts = http.stylize(("content", out.getvalue()), style).json
+    assert (facts["field"], facts["value"], facts["limit"], facts["unit"]) == ("content", 15, 16, "px")
+
+
 def test_a_picture_that_is_none(http, style) -> None:
     answer = http.stylize(("content", b"no picture at all"), style)
     assert (answer.status, answer.json["field"]) == (400, "content")

@@ -111,6 +111,9 @@ def _too_large(length: int, limits: Limits) -> Refusal:
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "content-length",
         f"the body has {length:,} bytes or more; the limit is {limits.body_bytes:,} bytes",
+        value=length,
+        limit=limits.body_bytes,
+        unit="bytes",
     )
 
 
@@ -150,7 +153,8 @@ async def styles(form: FormData, limits: Limits) -> list[WeightedStyle]:
     given = [each for each in form.getlist("style") if isinstance(each, UploadFile) or each.strip()]
     weights = _weights(form, len(given))
     if len(given) > limits.styles:
-        raise InvalidInput("styles", f"styles has {len(given)} styles; the limit is {limits.styles} styles")
+        message = f"styles has {len(given)} styles; the limit is {limits.styles} styles"
+        raise InvalidInput("styles", message, value=len(given), limit=limits.styles, unit="styles")
     return [
         await _style(source, weight, f"styles[{index}]")
         for index, (source, weight) in enumerate(zip(given, weights, strict=True))

@@ -3,6 +3,7 @@
 import math
 import re
 from http import HTTPStatus
+from typing import Any
 
 import grpc
 from starlette.responses import JSONResponse
@@ -21,10 +22,11 @@ class Refusal(InvalidInput):
         status: The HTTP status.
         field: The header or field that is to blame.
         message: What is wrong, with value, limit and unit.
+        facts: Value, limit and unit as in `InvalidInput`.
     """
 
-    def __init__(self, status: HTTPStatus, field: str, message: str) -> None:
-        super().__init__(field, message)
+    def __init__(self, status: HTTPStatus, field: str, message: str, **facts: Any) -> None:
+        super().__init__(field, message, **facts)
         self.status = status
 
 
@@ -33,7 +35,8 @@ def problem(error: ServiceError, request_id: str) -> JSONResponse:
     code, status = status_of(error)
     facts: dict[str, str | int | float] = {}
     if isinstance(error, InvalidInput):
-        facts = {"field": error.field}
+        given = {"field": error.field, "value": error.value, "limit": error.limit, "unit": error.unit}
+        facts = {name: value for name, value in given.items() if value not in (None, "")}
     if isinstance(error, Refusal):
         status = error.status
     retry_after = error.retry_after if isinstance(error, ResourceExhausted) else None

@@ -72,10 +72,15 @@ def check_size(size: Size, limits: ImageLimits, field: str) -> None:
     pixels = width * height
     if pixels > limits.max_decode_pixels:
         raise InvalidInput(
-            field, f"{field} is {width}x{height} px = {format_over_limit(pixels, limits.max_decode_pixels)}"
+            field,
+            f"{field} is {width}x{height} px = {format_over_limit(pixels, limits.max_decode_pixels)}",
+            value=pixels,
+            limit=limits.max_decode_pixels,
+            unit="px",
         )
     if min(size) < limits.min_side:
-        raise InvalidInput(field, f"{field} is {width}x{height} px; each side must be at least {limits.min_side} px")
+        message = f"{field} is {width}x{height} px; each side must be at least {limits.min_side} px"
+        raise InvalidInput(field, message, value=min(size), limit=limits.min_side, unit="px")
 
 
 def encoding_of(data: bytes) -> Encoding | None:
@@ -92,7 +97,8 @@ def open_file(data: bytes, limits: ImageLimits, field: str) -> PictureFile:
     if not data:
         raise InvalidInput(field, f"{field} is empty: 0 bytes")
     if len(data) > limits.max_encoded_bytes:
-        raise InvalidInput(field, f"{field} is {len(data):,} bytes; the limit is {limits.max_encoded_bytes:,} bytes")
+        message = f"{field} is {len(data):,} bytes; the limit is {limits.max_encoded_bytes:,} bytes"
+        raise InvalidInput(field, message, value=len(data), limit=limits.max_encoded_bytes, unit="bytes")
     for signature, encoding, read in _READERS:
         if signature.match(data):
             try:

@@ -86,6 +86,9 @@ def plan_for(size: Size, fit: Fit, limits: ImageLimits, field: str, side: int | 
             field,
             f"{field} is {width}x{height} px{brought} = {format_over_limit(pixels, limits.max_pixels)}; "
             f"{_advice(size, fit, limits)}",
+            value=pixels,
+            limit=limits.max_pixels,
+            unit="px",
         )
     return Plan(size, margin, target)
 
