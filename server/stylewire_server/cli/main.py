@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from . import fetch, health, quantize, serve, token
+from . import batch, fetch, health, quantize, serve, token
 from .flags import UsageError
 
 
@@ -30,6 +30,6 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stylewire-server", description="Neural style transfer as a service.")
     parser.add_argument("--version", action="version", version=f"stylewire {version('stylewire')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (serve, fetch, quantize, token, health):
+    for command in (serve, batch, fetch, quantize, token, health):
         command.register(commands)
     return parser

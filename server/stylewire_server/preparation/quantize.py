@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 
+from ..engine.base import with_tuning
 from ..engine.openvino import OpenVinoEngine
 from ..errors import InvalidInput
 from ..imaging.codec import SUFFIXES, load
@@ -172,6 +173,8 @@ def _read(path: Path, fit: Fit) -> np.ndarray:
 def quantised(nncf: Any, model: ov.Model, inputs: list[list[np.ndarray]], float_blocks: int) -> ov.Model:
     """The transformer with the convolutions of its residual blocks in int8, but for the first float_blocks."""
     chosen = set(residual_convolutions(model)[_BLOCK_CONVOLUTIONS * float_blocks :])
+    length = model.inputs[1].get_partial_shape()[1].get_length()
+    inputs = [[content, with_tuning(style, length)] for content, style in inputs]
     others = [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() not in {"Constant", "Result"}]
     return nncf.quantize(
         model,

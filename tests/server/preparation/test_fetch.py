@@ -101,7 +101,7 @@ def test_a_killed_fetch_leaves_nothing_half_made(saved_model: Path, tmp_path: Pa
     process = subprocess.Popen(
         [*FETCH, "--cache", cache, "--from", archive, "--allow-unverified"], stderr=subprocess.DEVNULL
     )
-    until(lambda: process.poll() is not None or list(cache.glob(f".fetch-*/{reached}")), reached, 120)
+    until(lambda: process.poll() is not None or list(cache.glob(f".fetch-*/{reached}")), reached, 280)
     assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.wait()

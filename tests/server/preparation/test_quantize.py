@@ -111,8 +111,13 @@ def test_int8_behind_a_server(
     assert BOUND_DB - 3 <= psnr(pictures["int8"], pictures["f32"]) < 60
 
 
-def test_a_missed_bound_writes_nothing(converted: Path, pictures: Path, tmp_path: Path) -> None:
+def test_a_missed_bound_writes_nothing(
+    converted: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("nncf", reason="nncf is not installed: pip install 'stylewire[int8]'")
+    # Two of the four variants, and calibration on two pairs: it is to fail.
+    monkeypatch.setattr("stylewire_server.preparation.quantize.FLOAT_BLOCKS", (0, 10))
+    monkeypatch.setattr("stylewire_server.preparation.quantize._CALIBRATION_PAIRS", 2)
     folder = copy_of(converted, tmp_path)
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     with pytest.raises(WeightsError, match=r"int8 is at \d+\.\d dB .* the bound is 100\.0 dB, so nothing was written"):

@@ -1,0 +1,101 @@
+"""`stylewire-server batch`: stylize many pictures on a Ray cluster, or on this machine."""
+
+import argparse
+import sys
+from typing import Any
+
+from ..imaging.codec import Encoding
+from ..imaging.fit import Fit
+from ..stylizer import Options
+from .flags import UsageError
+
+_FITS = {"crop": Fit.CROP_256, "squash": Fit.SQUASH_256, "keep": Fit.KEEP_256, "native": Fit.NATIVE}
+
+_ENCODINGS = {"jpeg": Encoding.JPEG, "png": Encoding.PNG, "webp": Encoding.WEBP}
+
+
+def register(commands: Any) -> None:
+    """Add the command to the subparsers of the command line."""
+    parser = commands.add_parser(
+        "batch",
+        help="stylize many pictures on Ray",
+        description="Stylize every picture of INPUT into OUTPUT, on a Ray cluster or on this machine. Pictures that "
+        "exist in OUTPUT are left as they are, so a job that was interrupted can be started again. OUTPUT gets "
+        "failures.parquet and manifest.json too. Needs stylewire[ray].",
+    )
+    parser.add_argument("input", metavar="INPUT", help="a folder, file, glob or parquet data set: a path or fsspec URL")
+    parser.add_argument("output", metavar="OUTPUT", help="a folder: a path or fsspec URL")
+    parser.add_argument(
+        "--style",
+        "-s",
+        action="append",
+        required=True,
+        metavar="STYLE[=WEIGHT]",
+        help="a picture (path or fsspec URL) or the name of a named style; several are blended",
+    )
+    parser.add_argument("--address", metavar="HOST", help="a Ray cluster: auto or HOST:PORT (default: start Ray here)")
+    parser.add_argument("--cores", type=int, default=1, metavar="N", help="cores for each actor (default: %(default)s)")
+    parser.add_argument("--strength", type=float, default=1.0, metavar="S", help="0 to 1 (default: %(default)g)")
+    parser.add_argument("--preserve-color", action="store_true", help="keep the colors of the pictures")
+    parser.add_argument("--fit", choices=sorted(_FITS), default="crop", help="(default: %(default)s)")
+    parser.add_argument("--size", type=int, metavar="PX", help="side at which the network works (default: 256)")
+    parser.add_argument("--encoding", choices=sorted(_ENCODINGS), help="of the results (default: as the pictures)")
+    parser.add_argument("--quality", type=int, default=90, metavar="N", help="of JPEG and WebP (default: %(default)s)")
+    for flag, metavar, text in (
+        ("--model", "MODEL", "auto, full, lite, or a folder (default: auto)"),
+        ("--precision", "PRECISION", "auto, f32, bf16 or int8 (default: auto)"),
+        ("--data-dir", "DIR", "where named styles are kept"),
+        ("--cache", "DIR", "folder of the full model"),
+    ):
+        parser.add_argument(flag, metavar=metavar, default=argparse.SUPPRESS, help=text)
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from ..errors import InvalidInput
+
+    if arguments.cores < 1:
+        raise UsageError(f"--cores {arguments.cores}: it must be at least 1")
+    try:
+        options = Options(
+            strength=arguments.strength,
+            preserve_color=arguments.preserve_color,
+            fit=_FITS[arguments.fit],
+            encoding=_ENCODINGS[arguments.encoding] if arguments.encoding else None,
+            quality=arguments.quality,
+            size=arguments.size,
+        )
+    except InvalidInput as error:
+        raise UsageError(str(error)) from None
+    try:
+        from ..ray.batch import BatchError, run_batch
+    except ModuleNotFoundError as error:
+        print(f"stylewire-server: batch needs {error.name}: pip install 'stylewire[server,ray]'", file=sys.stderr)
+        return 1
+    settings = {
+        name: value for name in ("model", "precision", "data_dir", "cache") if (value := vars(arguments).get(name))
+    }
+    try:
+        report = run_batch(
+            arguments.input,
+            arguments.output,
+            arguments.style,
+            options,
+            address=arguments.address,
+            cores=arguments.cores,
+            settings=settings,
+            bars=sys.stderr.isatty(),
+        )
+    except BatchError as error:
+        print(f"stylewire-server: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stylewire-server: interrupted; start the same command again to go on", file=sys.stderr)
+        return 130
+    print(
+        f"{report.pictures} pictures in {report.seconds:.1f} s ({report.pictures_per_second:.1f} a second), "
+        f"{report.skipped} were there already, {report.failed} failed",
+    )
+    if report.failed:
+        print("stylewire-server: failures.parquet in OUTPUT names the pictures that failed", file=sys.stderr)
+    return 1 if report.failed else 0

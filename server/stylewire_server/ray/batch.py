@@ -1,0 +1,375 @@
+"""A whole job: pictures from any place that fsspec reaches, stylized on Ray, into any other."""
+
+import json
+import logging
+import math
+import os
+import posixpath
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+import ray.data
+from fsspec.core import url_to_fs
+
+from ..errors import ServiceError
+from ..imaging.codec import Encoding
+from ..models.select import open_network
+from ..settings import ServeSettings
+from ..stylizer import Options
+from .stylize import BatchStyle, Stylize, read_styles
+
+MANIFEST, FAILURES = "manifest.json", "failures.parquet"
+"""Files that a job adds to its output."""
+
+_ENCODINGS = {
+    ".jpg": Encoding.JPEG,
+    ".jpeg": Encoding.JPEG,
+    ".jfif": Encoding.JPEG,
+    ".png": Encoding.PNG,
+    ".webp": Encoding.WEBP,
+}
+"""What a result is written as where no encoding is asked for: what its name says, else PNG."""
+
+_SUFFIXES = {Encoding.JPEG: ".jpg", Encoding.PNG: ".png", Encoding.WEBP: ".webp"}
+
+_BATCH = 16
+"""Pictures handed to an actor at one time: few enough that a lost actor costs little, at 10 ms a picture."""
+
+
+class BatchError(Exception):
+    """The job cannot run, or had to stop; the message is one line."""
+
+
+@dataclass
+class Report:
+    """What a job has done; `manifest.json` has the same.
+
+    Attributes:
+        pictures: Results written by this run.
+        skipped: Results that were there already.
+        failed: Pictures that could not be made; `failures.parquet` names them with the reasons.
+        seconds: From the first picture's start to the end.
+        pictures_per_second: pictures / seconds.
+        nodes: For each machine: its pictures, and CPU seconds of its actors.
+    """
+
+    pictures: int = 0
+    skipped: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    pictures_per_second: float = 0.0
+    nodes: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def run_batch(
+    source: str,
+    target: str,
+    styles: Sequence[str],
+    options: Options | None = None,
+    *,
+    address: str | None = None,
+    cores: int = 1,
+    settings: Mapping[str, Any] | None = None,
+    bars: bool = False,
+) -> Report:
+    """Stylize every picture of a place into another. What is in the target already is left as it is.
+
+    A picture that cannot be made is noted in `failures.parquet` of the target and does not end the job. Results are
+    written whole, so a job that was killed can simply be started again.
+
+    Args:
+        source: A folder, a file, a glob or a parquet data set, as a path or an fsspec URL. A data set has the column
+            `path`, which names the result, and may have `bytes`, the picture itself.
+        target: A folder, as a path or an fsspec URL.
+        styles: Pictures or named styles, as `Stylize` takes them.
+        options: How to stylize; None for the defaults.
+        address: A Ray cluster, "auto" or HOST:PORT; None starts Ray on this machine, unless it is running.
+        cores: Cores for each actor. One gives the most pictures a second.
+        settings: Flags of `stylewire-server serve` by name.
+        bars: Show Ray's progress bars.
+
+    Raises:
+        BatchError: Nothing can be read or written there, the model or a style cannot be used, or Ray failed.
+    """
+    options = options or Options()
+    try:
+        serve = ServeSettings(**(settings or {}))
+        # One name for all machines: "auto" could mean another model on each.
+        model = open_network(serve.model, serve.cache).edition if serve.model == "auto" else serve.model
+        given = read_styles(styles, serve.model_copy(update={"model": model}))
+        done = _existing(target)
+        planned = _is_parquet(source) or _list(source, target, options.encoding)
+    except (ServiceError, OSError, ValueError, ImportError) as error:
+        raise BatchError(_line(error)) from error
+    except Exception as error:
+        # fsspec's file systems raise errors of their own libraries, such as botocore's.
+        raise BatchError(f"{type(error).__name__}: {_line(error)}") from error
+    report = Report()
+    if isinstance(planned, dict):
+        rows = [{"source": url, "name": name} for name, url in planned.items() if name not in done]
+        report.skipped = len(planned) - len(rows)
+    else:
+        rows = None
+    failures: list[tuple[str, str]] = []
+    if rows is None or rows:
+        with _running_ray(address):
+            begun = time.monotonic()
+            work = _Work(target, options, frozenset(done) if rows is None else frozenset())
+            for outcome in _outcomes(rows, source, given, work, cores, {**(settings or {}), "model": model}, bars):
+                _count(outcome, report, failures)
+            report.seconds = time.monotonic() - begun
+    report.failed = len(failures)
+    report.pictures_per_second = report.pictures / report.seconds if report.seconds else 0.0
+    _write_summary(target, report, failures)
+    return report
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What each actor has to know beside the styles."""
+
+    target: str
+    options: Options
+    done: frozenset[str]
+
+
+class _Actor(Stylize):
+    """Reads, stylizes and writes; returns a small row for each picture."""
+
+    def __init__(self, work: _Work, styles: Sequence[BatchStyle], threads: int, settings: Mapping[str, Any]) -> None:
+        super().__init__(styles, work.options, threads=threads, settings=settings)
+        self._work = work
+        self._node = ray.util.get_node_ip_address() + " " + ray.get_runtime_context().get_node_id()[:8]
+        self._write = _writer(work.target)
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        outcomes = [self._one({key: values[row] for key, values in batch.items()}) for row in range(_length(batch))]
+        return {key: np.array([outcome[key] for outcome in outcomes], object) for key in outcomes[0]}
+
+    def _one(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        begun = time.process_time()
+        path = str(row.get("source") or row.get("path") or "")
+        error, skipped = None, False
+        try:
+            name = str(row["name"]) if "name" in row else _name_of_row(path, self._work.options.encoding)
+            skipped = name in self._work.done
+            if not skipped:
+                content = row.get("bytes")
+                if content is None:
+                    with fsspec.open(path, "rb") as file:
+                        content = file.read()
+                encoding = self._work.options.encoding or _ENCODINGS[posixpath.splitext(name)[1].lower()]
+                made = self.stylize(bytes(content), replace(self._work.options, encoding=encoding))
+                self._write(name, made.data)
+        except ServiceError as problem:
+            error = str(problem)
+        except MemoryError:
+            raise
+        except Exception as problem:
+            # Storage raises errors of many libraries. Whatever it is, it is this picture's alone.
+            error = f"{type(problem).__name__}: {_line(problem)}"
+        return {
+            "path": path,
+            "error": error,
+            "skipped": skipped,
+            "node": self._node,
+            "cpu_seconds": time.process_time() - begun,
+        }
+
+
+def _outcomes(
+    rows: list[dict[str, str]] | None,
+    source: str,
+    styles: Sequence[BatchStyle],
+    work: _Work,
+    cores: int,
+    settings: Mapping[str, Any],
+    bars: bool,
+) -> Iterator[Mapping[str, Any]]:
+    """Yield what became of each picture, as it is done."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = bars
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    cluster = int(ray.cluster_resources().get("CPU", 1) // cores)
+    if cluster < 1:
+        raise BatchError(f"no machine of the cluster has {cores} cores for an actor")
+    if rows is None:
+        fs, path = url_to_fs(source)
+        # Without a core of their own, readers run beside the actors, which have all cores.
+        data = ray.data.read_parquet(path, filesystem=fs, num_cpus=0)
+        actors = cluster
+    else:
+        actors = min(cluster, math.ceil(len(rows) / _BATCH))
+        data = ray.data.from_items(rows, override_num_blocks=min(len(rows), max(4 * actors, len(rows) // 256)))
+    data = data.map_batches(
+        _Actor,
+        batch_size=_BATCH,
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
+        num_cpus=cores,
+        fn_constructor_kwargs={"work": work, "styles": styles, "threads": cores, "settings": settings},
+    )
+    try:
+        yield from data.iter_rows()
+    except ray.exceptions.RayError as error:
+        raise BatchError(f"Ray ended the job: {_line(_cause(error))}") from error
+
+
+def _count(outcome: Mapping[str, Any], report: Report, failures: list[tuple[str, str]]) -> None:
+    if outcome["skipped"]:
+        report.skipped += 1
+        return
+    if outcome["error"] is not None:
+        failures.append((outcome["path"], outcome["error"]))
+    else:
+        report.pictures += 1
+    node = report.nodes.setdefault(outcome["node"], {"pictures": 0, "cpu_seconds": 0.0})
+    node["pictures"] += outcome["error"] is None
+    node["cpu_seconds"] += outcome["cpu_seconds"]
+
+
+@contextmanager
+def _running_ray(address: str | None) -> Iterator[None]:
+    """Use the cluster at an address, or Ray on this machine, which ends with the block. A running Ray is kept.
+
+    Raises:
+        BatchError: There is no cluster.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    # Ray reports its use to its makers, unless it is told not to, and listens on every interface.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    local = {} if address else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    try:
+        ray.init(address=address or "local", log_to_driver=False, logging_level="warning", **local)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise BatchError(f"no Ray cluster at {address}: {_line(error)}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _is_parquet(source: str) -> bool:
+    """Whether a source is a parquet data set."""
+    if re.search(r"\.parquet/?$", source):
+        return True
+    fs, root = url_to_fs(source)
+    if not fs.isdir(root):
+        return False
+    names = [posixpath.basename(path) for path in fs.ls(root, detail=False)]
+    visible = [name for name in names if not name.startswith((".", "_"))]
+    return bool(visible) and all(name.endswith(".parquet") for name in visible)
+
+
+def _list(source: str, target: str, encoding: Encoding | None) -> dict[str, str]:
+    """Return the URLs of the pictures by the names of their results, which are unique.
+
+    Raises:
+        OSError: There is nothing.
+    """
+    fs, root = url_to_fs(source)
+    if any(sign in root for sign in "*?["):
+        paths = [path for path in fs.glob(root) if fs.isfile(path)]
+        base = re.split(r"[*?\[]", root)[0].rpartition("/")[0]
+    elif fs.isdir(root):
+        paths, base = fs.find(root), root.rstrip("/")
+    else:
+        fs.info(root)
+        paths, base = [root], root.rpartition("/")[0]
+    own, below = url_to_fs(target)
+    inside = below.rstrip("/") + "/" if type(own) is type(fs) else None
+    found = [
+        (path.removeprefix(base).lstrip("/"), path)
+        for path in sorted(paths)
+        if not (inside and inside != base + "/" and path.startswith(inside))
+        and not posixpath.basename(path).startswith(".")
+    ]
+    if not found:
+        raise FileNotFoundError(f"{source} holds no files")
+    wanted = Counter(_result_name(name, encoding) for name, _ in found)
+    results = {}
+    for name, path in found:
+        result = _result_name(name, encoding)
+        # cat.jpg and cat.png as JPEG would both be cat.jpg.
+        result = result if wanted[result] == 1 else name + posixpath.splitext(result)[1]
+        results[result] = fs.unstrip_protocol(path)
+    return results
+
+
+def _result_name(name: str, encoding: Encoding | None) -> str:
+    stem, suffix = posixpath.splitext(name)
+    if encoding is not None:
+        return stem + _SUFFIXES[encoding]
+    return name if suffix.lower() in _ENCODINGS else f"{name}.png"
+
+
+def _name_of_row(path: str, encoding: Encoding | None) -> str:
+    """Return the name of a result for a row of a data set; it stays below the target."""
+    name = posixpath.normpath(path.partition("://")[2] or path).lstrip("/")
+    if not path or name.startswith("..") or name == ".":
+        raise ValueError(f"{path!r} is not the path of a picture; a row has it in the column path")
+    return _result_name(name, encoding)
+
+
+def _existing(target: str) -> set[str]:
+    """Return the files below a folder that may not exist yet."""
+    fs, root = url_to_fs(target)
+    root = root.rstrip("/")
+    return {path.removeprefix(root).lstrip("/") for path in fs.find(root)} if fs.exists(root) else set()
+
+
+def _writer(target: str) -> Callable[[str, bytes], None]:
+    """Return what writes a file below a folder, whole or not at all."""
+    fs, root = url_to_fs(target)
+
+    def write(name: str, data: bytes) -> None:
+        path = f"{root.rstrip('/')}/{name}"
+        if "file" not in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol):
+            # An object appears when it is complete.
+            fs.pipe_file(path, data)
+            return
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(path).with_name(f".{uuid4().hex}.tmp")
+        temporary.write_bytes(data)
+        temporary.replace(path)
+
+    return write
+
+
+def _write_summary(target: str, report: Report, failures: Sequence[tuple[str, str]]) -> None:
+    write = _writer(target)
+    columns = {"path": [path for path, _ in failures], "error": [error for _, error in failures]}
+    table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    write(FAILURES, sink.getvalue().to_pybytes())
+    write(MANIFEST, (json.dumps({"schema": "stylewire-batch/1", **asdict(report)}, indent=2) + "\n").encode())
+
+
+def _length(batch: Mapping[str, np.ndarray]) -> int:
+    return len(next(iter(batch.values())))
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return the error in a worker that made Ray fail."""
+    inner = getattr(error, "cause", None) or error.__cause__
+    return _cause(inner) if isinstance(inner, BaseException) else error
+
+
+def _line(error: BaseException) -> str:
+    """Return an error's message as one line."""
+    text = " ".join(str(error).split())
+    return text or type(error).__name__
