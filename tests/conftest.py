@@ -5,6 +5,7 @@ import fcntl
 import io
 import os
 import re
+import socket
 import tempfile
 import threading
 import urllib.request
@@ -45,6 +46,18 @@ def one_process() -> None:
 def start_server() -> Callable[..., ServerProcess]:
     """Starts a server process with those flags; the caller stops it."""
     return ServerProcess
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Finds a port of 127.0.0.1 that nobody has, for a server that is restarted at the same one."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()[1]
+
+    return find
 
 
 @pytest.fixture(scope="session")
