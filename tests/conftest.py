@@ -6,11 +6,12 @@ import io
 import os
 import re
 import socket
+import struct
 import tempfile
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +303,81 @@ def authority(tmp_path: Path) -> Authority:
 def another_authority(tmp_path: Path) -> Authority:
     """One that nobody has been told to trust."""
     return Authority(tmp_path / "another")
+
+
+class Wire:
+    """An HTTP/2 client of a server's port, frame by frame (RFC 9113). It does nothing that a test does not ask for."""
+
+    def __init__(self, port: int, window: int = 65_535) -> None:
+        """Take `window` bytes of each answer unless more are granted."""
+        self._socket = socket.create_connection(("127.0.0.1", port), 10)
+        self._socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        self._send(0x4, 0, 0, struct.pack(">HI", 0x4, window))
+
+    def _send(self, kind: int, flags: int, stream: int, body: bytes) -> None:
+        self._socket.sendall(struct.pack(">I", len(body))[1:] + struct.pack(">BBI", kind, flags, stream) + body)
+
+    def head(self, stream: int, method: str, timeout: str = "", **metadata: str) -> None:
+        """Begin a call; timeout as gRPC writes it."""
+        fields = {
+            ":method": "POST",
+            ":scheme": "http",
+            ":path": method,
+            ":authority": "localhost",
+            "te": "trailers",
+            "content-type": "application/grpc",
+            **({"grpc-timeout": timeout} if timeout else {}),
+            **metadata,
+        }
+        # Literals without indexing (RFC 7541, 6.2.2).
+        parts = [b"\0" + bytes([len(k)]) + k.encode() + bytes([len(v)]) + v.encode() for k, v in fields.items()]
+        self._send(0x1, 0x4, stream, b"".join(parts))
+
+    def message(self, stream: int, body: bytes, share: float = 1.0) -> None:
+        """Send a call's only message of up to a frame's 16 kB, or that share of it."""
+        whole = b"\0" + struct.pack(">I", len(body)) + body
+        self._send(0x0, int(share == 1.0), stream, whole[: int(share * len(whole))])
+
+    def begin_message(self, stream: int, length: int, sent: int) -> None:
+        """Announce a message of that length, and send the first bytes of it in frames of 16 kB."""
+        whole = b"\0" + struct.pack(">I", length) + bytes(sent)
+        for at in range(0, len(whole), 16_384):
+            self._send(0x0, 0, stream, whole[at : at + 16_384])
+
+    def received(self, seconds: float = 0.5) -> list[tuple[int, int, bytes]]:
+        """Return the frames that come in that time: type, stream, content."""
+        data = b""
+        self._socket.settimeout(seconds)
+        with suppress(TimeoutError):
+            while part := self._socket.recv(65_536):
+                data += part
+        frames = []
+        while len(data) >= 9:
+            length = int.from_bytes(data[:3])
+            frames.append((data[3], int.from_bytes(data[5:9]), data[9 : 9 + length]))
+            data = data[9 + length :]
+        return frames
+
+    def grant(self, stream: int, size: int) -> None:
+        """Let the server send so many bytes more, and read what comes as long as there is any."""
+        for number in (0, stream):
+            self._send(0x8, 0, number, struct.pack(">I", size))
+        self._socket.settimeout(0.5)
+        with suppress(TimeoutError):
+            while self._socket.recv(65_536):
+                pass
+
+    def cancel(self, stream: int) -> None:
+        """End a call early (RFC 9113, 7: CANCEL)."""
+        self._send(0x3, 0, stream, struct.pack(">I", 8))
+
+    def vanish(self) -> None:
+        """End the connection as a host does that has crashed."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
+
+@pytest.fixture(scope="session")
+def open_wire() -> Callable[..., Wire]:
+    """Open a connection to a local port whose frames the test writes."""
+    return Wire

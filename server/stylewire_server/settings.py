@@ -43,7 +43,7 @@ class CacheSettings(BaseSettings):
 class ServeSettings(CacheSettings):
     """Serve until SIGTERM or SIGINT. Each flag can be given as an environment variable, as STYLEWIRE_PORT=50051."""
 
-    host: Annotated[str, Field(description="address to bind")] = "127.0.0.1"
+    host: Annotated[str, Field(description="address to bind, or a socket as unix:/run/stylewire.sock")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="port to bind; 0 picks a free one")] = 50051
     model: Annotated[str, Field(description="auto (full if fetched, else lite), full, lite, or a folder")] = "auto"
     engine: Annotated[Literal["openvino", "tensorflow"], Field(description="what computes")] = "openvino"
@@ -158,6 +158,11 @@ class ServeSettings(CacheSettings):
             raise ValueError(
                 f"--picture-memory {self.picture_memory}: it must be 0, or at least {_LEAST_PICTURE_MEMORY} bytes"
             )
+        if self.host.startswith("unix:"):
+            if self.processes > 1:
+                raise ValueError(f"--processes {self.processes}: several processes cannot share a unix socket")
+            if self.http_port is not None:
+                raise ValueError("--http-port needs an address as --host, not a unix socket")
         last = (self.metrics_port or 0) + self.effective_processes - 1
         if self.metrics_port and last > 65535:
             raise ValueError(f"--metrics-port {self.metrics_port}: the last process would need port {last}")
@@ -206,7 +211,7 @@ class ServeSettings(CacheSettings):
     @property
     def effective_processes(self) -> int:
         """Processes, with 0 resolved: one for every 8 cores that compute, at least 1."""
-        if self.processes or sys.platform != "linux":
+        if self.processes or sys.platform != "linux" or self.host.startswith("unix:"):
             return self.processes or 1
         return max(1, (self.threads or _allowed_cores()) // _CORES_PER_PROCESS)
 

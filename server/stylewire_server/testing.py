@@ -87,7 +87,8 @@ class ServerProcess:
         self.banner = self._await_banner()
         self.target = self.banner.split()[2]
         self.url = next((part.removeprefix("http=") for part in self.banner.split() if part.startswith("http=")), "")
-        self.port = int(self.target.rpartition(":")[2]) if ":" in self.target else 0
+        port = self.target.rpartition(":")[2]
+        self.port = int(port) if port.isdecimal() else 0
 
     @property
     def proc(self) -> Path:

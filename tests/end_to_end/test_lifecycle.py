@@ -49,7 +49,7 @@ def test_signals_end_it_with_code_zero(start_server, number: int) -> None:
 def test_draining_finishes_calls_in_flight_and_refuses_new_ones(
     start_server, calls_begun, photo: Path, style_picture: Path
 ) -> None:
-    running = start_server("--model", "lite", "--streams", "1", "--metrics-port", "0")
+    running = start_server("--model", "lite", "--streams", "1", "--metrics-port", "0", "--grace", "100")
     metrics = next(line.split()[-1] for line in running.log if "metrics on http" in line)
     message = request(photo, style_picture)
     no_retries = [("grpc.enable_retries", 0)]

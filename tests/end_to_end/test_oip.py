@@ -228,7 +228,7 @@ def broken(content: np.ndarray, style: np.ndarray) -> dict[str, tuple[oip.ModelI
         "channels": (first(shape=[1, 98, 70, 4]), bad, "[N,H,W,3]"),
         "negative shape": (first(shape=[1, -1, 70, 3]), bad, "from 1 up"),
         "zero shape": (first(shape=[0, 98, 70, 3]), bad, "from 1 up"),
-        "overflow": (first(shape=[2**40, 2**40, 2**40, 3]), bad, "values"),
+        "overflow": (first(shape=[2**40, 2**40, 2**40, 3]), bad, "the limit is 256 pictures"),
         "too few values": (first(shape=[1, 70, 99, 3]), bad, "20580 values"),
         "half a value": (
             changed(lambda r: r.raw_input_contents.__setitem__(0, r.raw_input_contents[0][:-1])),

@@ -44,6 +44,35 @@ class Vitals:
         }
 
 
+class Meter:
+    """CPU seconds and peak memory of a process."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self._proc = Path("/proc", str(pid))
+
+    def start(self) -> None:
+        """Begin a measurement: the peak of memory is what is used now (proc(5), clear_refs)."""
+        (self._proc / "clear_refs").write_text("5")
+        self._cpu, self._memory = self.cpu(), self._process.memory_info().rss
+
+    def cpu(self) -> float:
+        """Return the CPU seconds so far."""
+        times = self._process.cpu_times()
+        return times.user + times.system
+
+    def spent(self) -> tuple[float, int]:
+        """Return the CPU seconds and the growth of the peak since `start`."""
+        (peak,) = [line.split() for line in (self._proc / "status").read_text().splitlines() if "VmHWM" in line]
+        return self.cpu() - self._cpu, int(peak[1]) * 1024 - self._memory
+
+
+@pytest.fixture(scope="session")
+def meter_of() -> Callable[[int], Meter]:
+    """Measures what the process of that id spends."""
+    return Meter
+
+
 @pytest.fixture(scope="session")
 def vitals() -> Callable[[int], Vitals]:
     """Looks at the process of that id."""

@@ -4,10 +4,9 @@ CPU seconds and bytes are bounded, never wall time. What gRPC needs to receive a
 """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Any
 
 import grpc
-import psutil
 import pytest
 from stylewire.oip import open_inference_pb2 as oip
 from stylewire.v1 import stylizer_pb2 as pb
@@ -28,29 +27,6 @@ MODEL, STREAM = "/stylewire.v1.Stylizer/GetModel", "/stylewire.v1.Stylizer/Styli
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 
-class Meter:
-    """CPU seconds and peak memory of a process."""
-
-    def __init__(self, pid: int) -> None:
-        self._process = psutil.Process(pid)
-        self._proc = Path("/proc", str(pid))
-
-    def start(self) -> None:
-        """Begin a measurement: the peak of memory is what is used now (proc(5), clear_refs)."""
-        (self._proc / "clear_refs").write_text("5")
-        self._cpu, self._memory = self.cpu(), self._process.memory_info().rss
-
-    def cpu(self) -> float:
-        """Return the CPU seconds so far."""
-        times = self._process.cpu_times()
-        return times.user + times.system
-
-    def spent(self) -> tuple[float, int]:
-        """Return the CPU seconds and the growth of the peak since `start`."""
-        (peak,) = [line.split() for line in (self._proc / "status").read_text().splitlines() if "VmHWM" in line]
-        return self.cpu() - self._cpu, int(peak[1]) * 1024 - self._memory
-
-
 @pytest.fixture(scope="module")
 def hostile_server(start_server) -> Iterator[ServerProcess]:
     running = start_server("--model", "lite", "--streams", "2", "--log-level", "warning")
@@ -60,8 +36,8 @@ def hostile_server(start_server) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-def meter(hostile_server: ServerProcess) -> Meter:
-    return Meter(hostile_server.process.pid)
+def meter(hostile_server: ServerProcess, meter_of: Callable[[int], Any]) -> Any:
+    return meter_of(hostile_server.process.pid)
 
 
 def field(number: int, content: bytes) -> bytes:
@@ -124,7 +100,7 @@ def refusal(target: str, method: str, message: bytes) -> grpc.RpcError:
 
 
 @pytest.mark.parametrize("name", list(MESSAGES))
-def test_what_a_message_holds_is_counted_before_it_is_parsed(hostile_server, meter: Meter, name: str) -> None:
+def test_what_a_message_holds_is_counted_before_it_is_parsed(hostile_server, meter: Any, name: str) -> None:
     method, make, said = MESSAGES[name]
     message = make()
     meter.start()
@@ -138,7 +114,7 @@ def test_what_a_message_holds_is_counted_before_it_is_parsed(hostile_server, met
     print(f"{name}: {cpu * 1e3:.0f} ms, {growth / MIB:.0f} MiB")
 
 
-def test_compressed_requests_are_refused(hostile_server, meter: Meter, job: pb.StylizeRequest) -> None:
+def test_compressed_requests_are_refused(hostile_server, meter: Any, job: pb.StylizeRequest) -> None:
     meter.start()
     with grpc.insecure_channel(hostile_server.target) as channel:
         for compression in (grpc.Compression.Gzip, grpc.Compression.Deflate):

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..runtime.address import is_local
 from .flags import UsageError
 
 
 @dataclass(frozen=True)
 class Health:
-    """What a server says of itself.
+    """The answer of a server to a health check.
 
     Attributes:
         serving: Whether it takes calls.
@@ -25,22 +26,30 @@ class Health:
 def check(
     target: str, service: str, timeout: float, ca: Path | None, certificate: Path | None, key: Path | None
 ) -> Health:
-    """The health of a service at HOST:PORT; empty for the whole server. Raises OSError where a file cannot be read.
+    """Return the health of a service.
+
+    A target on this machine is asked directly, whatever proxy the environment names.
 
     Args:
+        target: HOST:PORT, or unix:PATH.
+        service: Its name; empty for the whole server.
         timeout: Seconds.
         ca: Certificates to trust, PEM; None for a plain connection.
         certificate, key: The probe's own, PEM, for a server that asks for one.
+
+    Raises:
+        OSError: A file cannot be read.
     """
     # gRPC takes a quarter of a second to import; the other commands do not need it.
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
     read = [None if path is None else path.read_bytes() for path in (ca, key, certificate)]
+    options = [("grpc.enable_http_proxy", 0)] if is_local(target) else []
     channel = (
-        grpc.insecure_channel(target)
+        grpc.insecure_channel(target, options)
         if ca is None
-        else grpc.secure_channel(target, grpc.ssl_channel_credentials(*read))
+        else grpc.secure_channel(target, grpc.ssl_channel_credentials(*read), options)
     )
     with channel:
         try:
@@ -60,7 +69,9 @@ def register(commands: Any) -> None:
         help="ask a server whether it serves",
         description="Exits with 0 if the server takes calls, with 1 if it does not, or does not answer.",
     )
-    parser.add_argument("--target", default="localhost:50051", metavar="HOST:PORT", help="(default: %(default)s)")
+    parser.add_argument(
+        "--target", default="localhost:50051", metavar="HOST:PORT", help="or unix:PATH (default: %(default)s)"
+    )
     parser.add_argument("--service", default="", help="as stylewire.v1.Stylizer (default: the whole server)")
     parser.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="(default: %(default)g)")
     parser.add_argument(

@@ -7,6 +7,8 @@ calls in `interceptor.py`.
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 from wsgiref.simple_server import WSGIServer
@@ -49,6 +51,20 @@ def abandon(task: "asyncio.Task[Any]") -> None:
     task.cancel()
     if parent is not None and (found := parent()) is not None:
         found.cancel()
+
+
+@asynccontextmanager
+async def read_of(requests: AsyncIterator[Any]) -> AsyncIterator[AsyncIterator[Any]]:
+    """Yield the messages of a call, and break the reference cycle between gRPC's reader of them and the call.
+
+    Lacking: `_MessageReceiver` (aio/server.pyx.pxi) refers to its own generator, so a call whose messages were not read
+    to their end lives until the garbage collector runs, and `abandon` would free nothing. Remove this when it does not.
+    """
+    messages = aiter(requests)
+    try:
+        yield messages
+    finally:
+        await messages.aclose()  # type: ignore[attr-defined]
 
 
 def is_about_this_server(record: logging.LogRecord) -> bool:

@@ -18,7 +18,7 @@ from ..admission.memory import CallMemory, Reservation
 from ..admission.open_calls import OpenCallLimit
 from ..errors import DeadlinePassed, InvalidInput, MethodNotServed, ServiceError
 from ..telemetry.calls import REQUEST_ID, Call, request_id
-from .grpc_workarounds import HealthAnswers, abandon
+from .grpc_workarounds import HealthAnswers, abandon, read_of
 from .status import code_of, trailing_metadata
 from .wire_scan import MessageBounds
 
@@ -153,7 +153,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async with _message_deadline():
             holder = exchange.call.caller
             exchange.reservation = await self._memory.reserve(holder, self._max_message_bytes, exchange.end)
-            request = await anext(aiter(requests), None)
+            async with read_of(requests) as messages:
+                request = await anext(messages, None)
         exchange.reservation.resize(read.size)
         if request is None:
             # A message that was cut off or too large looks like none, and gRPC ends the call itself a moment later.
@@ -310,14 +311,15 @@ async def _counted(requests: AsyncIterator, read: _Reader, reservation: Reservat
     Raises:
         DeadlinePassed: The first one has not come in time.
     """
-    async with _message_deadline():
-        request = await anext(aiter(requests), None)
     sizes: deque[int] = deque(maxlen=_MESSAGES_OF_A_STREAM)
-    while request is not None:
-        sizes.append(read.size)
-        reservation.resize(sum(sizes))
-        yield request
-        request = await anext(aiter(requests), None)
+    async with read_of(requests) as messages:
+        async with _message_deadline():
+            request = await anext(messages, None)
+        while request is not None:
+            sizes.append(read.size)
+            reservation.resize(sum(sizes))
+            yield request
+            request = await anext(messages, None)
     if sizes:
         # A caller that has gone looks like one that has nothing more to send.
         await asyncio.sleep(_STREAM_CUT_OFF_SECONDS)

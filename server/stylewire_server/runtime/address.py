@@ -1,4 +1,4 @@
-"""Where the server listens, and behind which lock."""
+"""The address at which the server listens, and whether it needs TLS."""
 
 import errno
 import ipaddress
@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..settings import ServeSettings
@@ -22,17 +23,25 @@ _NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 """How a machine answers that has IPv4 alone, or IPv6 alone."""
 
 
+UNIX = "unix:"
+
+_UNIX_PATH_BYTES = 107
+"""Longest path of a unix socket (unix(7))."""
+
+
 class BindError(Exception):
     """The address cannot be bound, or must not be."""
 
 
 def bind(server: "grpc.aio.Server", settings: ServeSettings, tls: "TlsFiles | None") -> int:
-    """Binds the address of the settings, and returns the port.
+    """Bind the address of the settings, and return the port; 1 for a unix socket, as gRPC has it.
 
     Raises:
         BindError: It is taken, or not this machine's, or open to others without TLS.
     """
     address = shown(settings.host, settings.port)
+    if is_unix(settings.host):
+        _check_unix(settings.host)
     if tls is None and not is_loopback(settings.host):
         if not settings.insecure:
             raise BindError(
@@ -100,9 +109,41 @@ def sockets(host: str, port: int, share_port: bool) -> list[socket.socket]:
     return bound
 
 
+def is_unix(host: str) -> bool:
+    """Whether a host is the path of a unix socket: `unix:/run/stylewire.sock`."""
+    return host.startswith(UNIX)
+
+
+def is_local(target: str) -> bool:
+    """Whether a target for gRPC, HOST:PORT or unix:PATH, is on this machine, so that no proxy can reach it."""
+    host = target.removeprefix("dns:///").removeprefix("ipv4:").removeprefix("ipv6:").rpartition(":")[0]
+    return target.startswith(("unix:", "unix-abstract:")) or is_loopback(host.strip("[]"))
+
+
+def _check_unix(host: str) -> None:
+    """Check that the path of a unix socket can be bound. gRPC would take the place of a server that listens there.
+
+    Raises:
+        BindError: It is too long, or another server listens there.
+    """
+    path = host.removeprefix(UNIX)
+    size = len(path.encode())
+    if size > _UNIX_PATH_BYTES:
+        raise BindError(f"cannot bind {host}: the path has {size} bytes; the limit is {_UNIX_PATH_BYTES} bytes")
+    if not Path(path).parent.is_dir():
+        raise BindError(f"cannot bind {host}: its folder does not exist")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            # No such file, or one that a server has left behind: gRPC replaces it.
+            return
+    raise BindError(f"cannot bind {host}: another server listens there")
+
+
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address. A name other than localhost may resolve to anything."""
-    if host == "localhost":
+    """Whether only this machine can reach an address. A name other than localhost may resolve to anything."""
+    if host == "localhost" or is_unix(host):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -143,7 +184,9 @@ def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[A
 
 
 def shown(host: str, port: int) -> str:
-    """HOST:PORT as clients write it."""
+    """Return HOST:PORT as clients write it; a unix socket has no port."""
+    if is_unix(host):
+        return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

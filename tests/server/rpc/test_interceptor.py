@@ -2,12 +2,11 @@
 
 import asyncio
 import io
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -273,63 +272,14 @@ def test_a_call_too_many_takes_none_either(serving: Serving, never: Callable[[],
         until(lambda: serving.open() == (0, 0))
 
 
-class Wire:
-    """A client of the server's port, frame by frame: what grpcio would do for it when it ends, it leaves (RFC 9113)."""
-
-    def __init__(self, port: int, window: int = 65_535) -> None:
-        """Takes `window` bytes of each answer unless more are granted."""
-        self._socket = socket.create_connection(("127.0.0.1", port), 10)
-        self._socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        self._send(0x4, 0, 0, struct.pack(">HI", 0x4, window))
-
-    def _send(self, kind: int, flags: int, stream: int, body: bytes) -> None:
-        self._socket.sendall(struct.pack(">I", len(body))[1:] + struct.pack(">BBI", kind, flags, stream) + body)
-
-    def head(self, stream: int, method: str, timeout: str = "") -> None:
-        """Begins a call; timeout as gRPC writes it."""
-        fields = {
-            ":method": "POST",
-            ":scheme": "http",
-            ":path": method,
-            ":authority": "localhost",
-            "te": "trailers",
-            "content-type": "application/grpc",
-            **({"grpc-timeout": timeout} if timeout else {}),
-        }
-        # Literals without indexing (RFC 7541, 6.2.2).
-        parts = [b"\0" + bytes([len(k)]) + k.encode() + bytes([len(v)]) + v.encode() for k, v in fields.items()]
-        self._send(0x1, 0x4, stream, b"".join(parts))
-
-    def message(self, stream: int, body: bytes, share: float = 1.0) -> None:
-        """Sends a call's only message, or that share of it, of up to a frame's 16 kB."""
-        whole = b"\0" + struct.pack(">I", len(body)) + body
-        self._send(0x0, int(share == 1.0), stream, whole[: int(share * len(whole))])
-
-    def grant(self, stream: int, size: int) -> None:
-        """Lets the server send so many bytes more, and reads what comes as long as there is any."""
-        for number in (0, stream):
-            self._send(0x8, 0, number, struct.pack(">I", size))
-        self._socket.settimeout(0.5)
-        with suppress(TimeoutError):
-            while self._socket.recv(65_536):
-                pass
-
-    def cancel(self, stream: int) -> None:
-        """Ends a call early (RFC 9113, 7: CANCEL)."""
-        self._send(0x3, 0, stream, struct.pack(">I", 8))
-
-    def vanish(self) -> None:
-        """As a host does that has crashed."""
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._socket.close()
-
-
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("method", [STYLIZE, STREAM])
-def test_places_come_back_after_a_client_that_vanishes(serving: Serving, method: str, share: float) -> None:
+def test_places_come_back_after_a_client_that_vanishes(
+    serving: Serving, open_wire: Callable[..., Any], method: str, share: float
+) -> None:
     body = next(frames(0)) if method == STREAM else request(1024)
     for _ in range(3):
-        wire = Wire(serving.port)
+        wire = open_wire(serving.port)
         for stream in (1, 3):
             wire.head(stream, method)
             if share:
@@ -341,9 +291,9 @@ def test_places_come_back_after_a_client_that_vanishes(serving: Serving, method:
         assert stylizer_pb2_grpc.StylizerStub(channel).Stylize(request(), timeout=60).width == 256
 
 
-def test_an_answer_holds_its_place_until_it_is_sent(serving: Serving) -> None:
+def test_an_answer_holds_its_place_until_it_is_sent(serving: Serving, open_wire: Callable[..., Any]) -> None:
     """The 3 MB of it, of which a client that grants no window takes 64 kB (RFC 9113, 6.9.2)."""
-    wire, raw = Wire(serving.port), request(1024)
+    wire, raw = open_wire(serving.port), request(1024)
     raw.options.encoding = pb.ENCODING_RAW_PIXELS
     wire.head(1, STYLIZE)
     wire.message(1, raw.SerializeToString())
@@ -356,9 +306,9 @@ def test_an_answer_holds_its_place_until_it_is_sent(serving: Serving) -> None:
 
 
 @pytest.mark.parametrize("sent", [False, True])
-def test_a_deadline_that_passes_counts_as_one(serving: Serving, sent: bool) -> None:
+def test_a_deadline_that_passes_counts_as_one(serving: Serving, open_wire: Callable[..., Any], sent: bool) -> None:
     """While the message is awaited, and at work; the client, whose clock may end a call first, stays silent."""
-    wire = Wire(serving.port)
+    wire = open_wire(serving.port)
     wire.head(1, STYLIZE, "50m")
     if sent:
         wire.message(1, request(2048).SerializeToString())
@@ -368,8 +318,10 @@ def test_a_deadline_that_passes_counts_as_one(serving: Serving, sent: bool) -> N
 
 
 @pytest.mark.parametrize("timeout", ["", "60S"])
-def test_a_client_that_vanishes_before_its_deadline_counts_as_one_that_cancels(serving: Serving, timeout: str) -> None:
-    wire = Wire(serving.port)
+def test_a_client_that_vanishes_before_its_deadline_counts_as_one_that_cancels(
+    serving: Serving, open_wire: Callable[..., Any], timeout: str
+) -> None:
+    wire = open_wire(serving.port)
     wire.head(1, STYLIZE, timeout)
     wire.message(1, request(2048).SerializeToString())
     until(lambda: serving.calls.taken == 1)
@@ -408,8 +360,8 @@ def test_probes_have_places_of_their_own(serving: Serving, never: Callable[[], I
     assert set(serving.ended.codes) <= {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED}
 
 
-def test_a_probe_that_does_not_read_holds_up_nobody(serving: Serving) -> None:
-    wire = Wire(serving.port, window=0)
+def test_a_probe_that_does_not_read_holds_up_nobody(serving: Serving, open_wire: Callable[..., Any]) -> None:
+    wire = open_wire(serving.port, window=0)
     wire.head(1, WATCH)
     wire.message(1, b"")
     until(lambda: serving.probes.taken == 1)
@@ -450,8 +402,8 @@ def test_a_message_too_large_counts_as_none_that_was_read(serving: Serving, meth
         until(lambda: serving.ended.codes == [grpc.StatusCode.CANCELLED])
 
 
-def test_a_cancel_while_the_message_comes_counts_as_one(serving: Serving) -> None:
-    wire = Wire(serving.port)
+def test_a_cancel_while_the_message_comes_counts_as_one(serving: Serving, open_wire: Callable[..., Any]) -> None:
+    wire = open_wire(serving.port)
     wire.head(1, STYLIZE)
     wire.message(1, request(512).SerializeToString(), 0.5)
     until(lambda: serving.calls.taken == 1)

@@ -1,11 +1,15 @@
 """Which addresses may be served without TLS, and who may have a port."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from stylewire_server.runtime.address import BindError, is_loopback, reserve
+from stylewire import Client
+from stylewire_server.runtime.address import BindError, is_local, is_loopback, reserve
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
@@ -96,3 +100,60 @@ def test_a_port_is_free_again_while_old_connections_linger() -> None:
         assert caller.recv(1) == b""
     with reserve("127.0.0.1", port) as again:
         assert again == port
+
+
+@pytest.mark.parametrize(
+    ("target", "local"),
+    [
+        ("localhost:50051", True),
+        ("127.0.0.1:50051", True),
+        ("[::1]:50051", True),
+        ("ipv4:127.0.0.1:50051", True),
+        ("dns:///localhost:50051", True),
+        ("unix:/run/stylewire.sock", True),
+        ("example.org:50051", False),
+        ("10.0.0.1:50051", False),
+    ],
+)
+def test_which_targets_need_no_proxy(target: str, local: bool) -> None:
+    assert is_local(target) is local
+
+
+def health(target: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "stylewire_server", "health", "--target", target]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **env})
+
+
+def test_a_unix_socket_serves_and_is_replaced_after_a_kill(start_server, tmp_path: Path, photo: Path) -> None:
+    target = f"unix:{tmp_path}/stylewire.sock"
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        running = start_server("--model", "lite", "--host", target)
+        assert running.target == target
+        with Client(target, timeout=60) as client:
+            assert client.stylize(photo, photo).size == (256, 256)
+        proxies = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9")
+        assert health(target, **proxies).stdout == "SERVING\n"
+        second = serve("--model", "lite", "--host", target)
+        assert second.returncode == 1
+        assert "another server listens there" in second.stderr
+        assert running.stop(number) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+
+
+def test_health_of_a_loopback_address_uses_no_proxy(server) -> None:
+    done = health(server.target, http_proxy="http://127.0.0.1:9", grpc_proxy="http://127.0.0.1:9")
+    assert (done.returncode, done.stdout) == (0, "SERVING\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--host", "unix:/" + 120 * "x"], "the limit is 107 bytes"),
+        (["--host", "unix:/no/such/folder/socket"], "its folder does not exist"),
+        (["--host", "unix:/tmp/x", "--processes", "2"], "several processes cannot share a unix socket"),
+        (["--host", "unix:/tmp/x", "--http-port", "0"], "--http-port needs an address"),
+    ],
+)
+def test_a_unix_socket_that_cannot_be_had_is_refused(flags: list[str], message: str) -> None:
+    done = serve(*flags)
+    assert done.returncode in {1, 2}
+    assert message in done.stderr

@@ -3,16 +3,16 @@
 import socket
 
 import pytest
+from stylewire_server.rpc import grpc_workarounds
 from stylewire_server.rpc.grpc_workarounds import harden_metrics_server
 from stylewire_server.scheduler import Scheduler
-from stylewire_server.telemetry import metrics
 from stylewire_server.telemetry.metrics import Metrics
 
 
 def test_a_request_that_does_not_come_holds_no_thread(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(metrics, "_REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(grpc_workarounds, "_METRICS_SECONDS", 0.2)
     scheduler = Scheduler(1, 1)
     listener = Metrics().listen("127.0.0.1", 0, harden_metrics_server)
     try:
