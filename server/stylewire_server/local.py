@@ -12,6 +12,7 @@ import grpc
 from google.protobuf import empty_pb2
 from stylewire.v1 import stylizer_pb2 as pb
 
+from .engine.base import Checkpoint
 from .engine.factory import start
 from .errors import DeadlinePassed, InvalidInput, ServiceError
 from .models.select import open_network
@@ -19,7 +20,7 @@ from .rpc import messages
 from .rpc.status import code_of, trailing_metadata
 from .runtime.loading import describe, make_stylizer
 from .settings import ServeSettings
-from .stylizer import Checkpoint, Timings
+from .stylizer import Timings
 
 
 class LocalError(grpc.RpcError):
@@ -65,7 +66,7 @@ class LocalChannel(grpc.Channel):
             settings.threads,
             1,
             picture_memory=settings.effective_picture_memory,
-            kept=settings.compiled or settings.cache / "compiled",
+            kept=settings.cache / "compiled",
         )
         self._stylizer = make_stylizer(network, engine, settings)
         self._model = describe(network, engine, settings)

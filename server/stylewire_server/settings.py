@@ -51,9 +51,6 @@ class ServeSettings(CacheSettings):
         Literal["auto", "f32", "bf16", "int8"],
         Field(description="of the transformer; auto: bf16 where the CPU has it; int8: once `quantize` has made it"),
     ] = "auto"
-    compiled: Annotated[
-        Path | None, Field(description="folder that keeps compiled graphs, for a sooner start; none are kept without")
-    ] = None
     threads: Annotated[Count, Field(description="cores to compute on; 0 for all")] = 0
     streams: Annotated[
         Count,

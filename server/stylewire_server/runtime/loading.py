@@ -41,7 +41,6 @@ def open_engine(settings: ServeSettings, crashed: Callable[[], None]) -> tuple[N
         settings.effective_streams,
         picture_memory=settings.effective_picture_memory,
         adaptive=not settings.streams,
-        kept=settings.compiled,
     )
     _try(engine)
     return network, WatchedEngine(engine, _try, crashed)
