@@ -150,7 +150,9 @@ def _lbfgs(descent: Descent, start: Pixels, iterations: int) -> bool:
         costs, gradient = descent.evaluate(flat.reshape(shape).astype(np.float32))
         latest[:] = [costs]
         if not scale:
-            scale = FIRST_STEP_RMS * gradient.size**0.5 / max(float(np.linalg.norm(gradient)), 1e-30)
+            # In 64 bits: the squares of a gradient of 1e20 are beyond 32.
+            length = float(np.linalg.norm(gradient.astype(np.float64)))
+            scale = FIRST_STEP_RMS * gradient.size**0.5 / max(length, 1e-30)
         return costs.total_cost * scale, gradient.ravel().astype(np.float64) * scale
 
     def finished(flat: NDArray[np.float64]) -> None:
@@ -188,7 +190,10 @@ def _adam(descent: Descent, start: Pixels, iterations: int, rate: float) -> bool
     mean = np.zeros_like(pixels)
     square = np.zeros_like(pixels)
     _, gradient = descent.evaluate(pixels)
+    # The steps don't depend on the gradient's unit, and the squares of a gradient of 1e20 are beyond 32 bits.
+    unit = np.float32(max(float(np.abs(gradient).max()), 1e-30))
     for t in range(1, iterations + 1):
+        gradient = gradient / unit
         mean += (1 - beta1) * (gradient - mean)
         square += (1 - beta2) * (gradient * gradient - square)
         # Their epsilon, relative to the gradient: costs of presets differ by ten orders of magnitude.
@@ -209,7 +214,7 @@ def _gradient_descent(descent: Descent, start: Pixels, iterations: int, rate: fl
     length = rate / max(float(np.abs(gradient).max()), 1e-30)
     for _ in range(iterations):
         while True:
-            trial = np.clip(pixels - np.float32(length) * gradient, 0.0, 1.0).astype(np.float32)
+            trial = np.clip(pixels - length * gradient.astype(np.float64), 0.0, 1.0).astype(np.float32)
             if np.array_equal(trial, pixels):
                 return True  # No step of a representable size lowers the cost.
             trial_costs, trial_gradient = descent.evaluate(trial)

@@ -156,6 +156,20 @@ def test_nan_stops_with_the_best_so_far(content, style):
     assert result.costs.total_cost == min(p.costs.total_cost for p in result.history)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "gradient-descent"])
+def test_a_huge_weight_changes_the_unit_and_not_the_run(content, style, optimizer):
+    """A cost of 1e30 times another one has the same pictures on its way down."""
+    options = QUICK | {"optimizer": optimizer, "iterations": 5}
+    runs = []
+    for weight in (1.0, 1e30):
+        cost = preset("johnson2016").replace(content_weight=0.0, variation_weight=0.0, style_weight=weight)
+        runs.append(stylize(content, style, **options | {"preset": cost}))
+    costs = [[step.costs.total_cost for step in run.history] for run in runs]
+    assert costs[1][-1] < 0.9 * costs[1][0]
+    np.testing.assert_allclose(np.array(costs[1]) / 1e30, costs[0], rtol=0.05)
+
+
 def test_a_line_search_may_try_what_it_likes(real_pair):
     # Nothing but total variation is far from its least at the start, and the first step tried is far from the content.
     cost = preset("johnson2016").replace(style_weight=0.0)
