@@ -1,15 +1,22 @@
 """A video through the command line and StylizeStream."""
 
 import hashlib
+import signal
+import struct
+import subprocess
+import sys
+import time
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 from stylewire.__main__ import main
+from stylewire.cli.steady import Steady
 
 RATE = Fraction(30000, 1001)
 COUNT = 75
@@ -96,3 +103,176 @@ def test_a_video_is_not_written_onto_itself(server: Any, film: Path, style_pictu
     before = film.read_bytes()
     assert main(["--target", server.target, "video", str(film), "-o", str(film), "-s", str(style_picture)]) == 2
     assert film.read_bytes() == before
+
+
+def write_film(path: Path, frames: list[np.ndarray], times: list[int], base: Fraction, **options: Any) -> None:
+    """Write frames at those ticks, with a tone as FLAC sound where `sound` is given, and subtitles."""
+    sound, subtitles = options.pop("sound", False), options.pop("subtitles", None)
+    pix_fmt = options.pop("pix_fmt", "yuv420p")
+    with av.open(str(path), "w") as target:
+        video = target.add_stream(options.pop("codec", "libx264"), rate=25)
+        height, width = frames[0].shape[:2]
+        video.width, video.height, video.pix_fmt = width, height, pix_fmt
+        video.time_base = video.codec_context.time_base = base
+        tone = target.add_stream("aac", rate=48000) if sound else None
+        words = None
+        if subtitles is not None:
+            with av.open(str(subtitles)) as text:
+                words = target.add_stream_from_template(text.streams.subtitles[0])
+                for packet in text.demux(text.streams.subtitles[0]):
+                    if packet.dts is not None:
+                        packet.stream = words
+                        target.mux(packet)
+        for pixels, pts in zip(frames, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=pix_fmt)
+            frame.pts, frame.time_base = pts, base
+            target.mux(video.encode(frame))
+        target.mux(video.encode(None))
+        if tone is not None:
+            for start in range(0, 48000, 1024):
+                wave = np.sin(np.arange(start, start + 1024) / 20).astype(np.float32)[None] * 0.2
+                sounded = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+                sounded.sample_rate, sounded.pts = 48000, start
+                target.mux(tone.encode(sounded))
+            target.mux(tone.encode(None))
+
+
+def still(photo: Path, width: int, height: int) -> np.ndarray:
+    with Image.open(photo) as image:
+        return np.asarray(image.convert("RGB").resize((width, height)))
+
+
+def ticks(path: Path) -> list[Fraction]:
+    """The exact time of every frame in seconds."""
+    with av.open(str(path)) as source:
+        return [frame.pts * frame.time_base for frame in source.decode(video=0)]
+
+
+def packets(path: Path, kind: str) -> list[bytes]:
+    with av.open(str(path)) as source:
+        return [bytes(packet) for packet in source.demux(source.streams.get(**{kind: 0})) if packet.size]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_variable_frame_rate_keeps_every_tick(
+    server: Any, photo: Path, style_picture: Path, tmp_path: Path, suffix: str
+) -> None:
+    steps = [0, 1, 2, 5, 9, 10, 14, 15, 29, 30, 60, 61]
+    base = Fraction(1, 15360) if suffix == ".mp4" else Fraction(1, 1000)
+    path, out = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    times = [step * (617 if suffix == ".mp4" else 40) for step in steps]
+    write_film(path, [still(photo, 96, 64)] * len(steps), times, base, sound=True)
+    assert main(["--target", server.target, "video", str(path), "-o", str(out), "-s", str(style_picture)]) == 0
+    assert ticks(out) == ticks(path)
+    assert packets(out, "audio") == packets(path, "audio")
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p10le", "yuv444p"])
+def test_deep_colors_odd_sides_and_a_size(
+    server: Any, photo: Path, style_picture: Path, tmp_path: Path, pix_fmt: str
+) -> None:
+    path, out = tmp_path / "in.mkv", tmp_path / "out.mp4"
+    odd = (97, 65) if pix_fmt == "yuv444p" else (96, 64)
+    write_film(path, [still(photo, *odd)] * 4, [0, 40, 80, 120], Fraction(1, 1000), pix_fmt=pix_fmt)
+    command = ["--target", server.target, "video", str(path), "-o", str(out), "-s", str(style_picture)]
+    assert main(command) == 0
+    assert facts_of_pictures(out) == ((96, 64), 4)
+    larger = tmp_path / "large.mp4"
+    write_film(larger, [still(photo, 320, 200)] * 2, [0, 40], Fraction(1, 1000))
+    assert main([*command[:3], str(larger), "-o", str(out), "-s", str(style_picture), "--size", "100"]) == 0
+    assert facts_of_pictures(out) == ((160, 100), 2)
+
+
+def facts_of_pictures(path: Path) -> tuple[tuple[int, int], int]:
+    with av.open(str(path)) as source:
+        frames = list(source.decode(video=0))
+    return (frames[0].width, frames[0].height), len(frames)
+
+
+def test_a_turned_video_comes_out_upright(server: Any, photo: Path, style_picture: Path, tmp_path: Path) -> None:
+    """A quarter turn, noted in the track header as phones do (ISO/IEC 14496-12, 8.3.2)."""
+    path, out = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    write_film(path, [still(photo, 96, 64)] * 3, [0, 512, 1024], Fraction(1, 15360))
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 44
+    one = 1 << 16
+    data[at : at + 36] = struct.pack(">9i", 0, one, 0, -one, 0, 0, 64 * one, 0, 1 << 30)
+    path.write_bytes(data)
+    with av.open(str(path)) as source:
+        assert next(source.decode(video=0)).rotation in {90, -90, 270}
+    assert main(["--target", server.target, "video", str(path), "-o", str(out), "-s", str(style_picture)]) == 0
+    assert facts_of_pictures(out) == ((64, 96), 3)
+    with av.open(str(out)) as source:
+        assert next(source.decode(video=0)).rotation == 0
+
+
+def test_subtitles_are_kept(server: Any, photo: Path, style_picture: Path, tmp_path: Path) -> None:
+    text = tmp_path / "in.srt"
+    text.write_text("1\n00:00:00,000 --> 00:00:00,080\nHello\n\n2\n00:00:00,080 --> 00:00:00,160\nWorld\n")
+    path, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    write_film(path, [still(photo, 96, 64)] * 5, [0, 40, 80, 120, 160], Fraction(1, 1000), subtitles=text, sound=True)
+    assert main(["--target", server.target, "video", str(path), "-o", str(out), "-s", str(style_picture)]) == 0
+    assert packets(out, "subtitles") == packets(path, "subtitles") == [b"Hello", b"World"]
+    assert packets(out, "audio") == packets(path, "audio")
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_animations_go_in_and_out(server: Any, photo: Path, style_picture: Path, tmp_path: Path, suffix: str) -> None:
+    path, out, film = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}", tmp_path / "out.mp4"
+    pictures = [Image.fromarray(np.roll(still(photo, 96, 64), 8 * step, 1)) for step in range(5)]
+    durations = [50, 120, 70, 200, 90]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+    assert main(["--target", server.target, "video", str(path), "-o", str(out), "-s", str(style_picture)]) == 0
+    with Image.open(out) as image:
+        assert (image.size, image.n_frames) == ((96, 64), 5)
+        found = []
+        for frame in ImageSequence.Iterator(image):
+            frame.load()
+            found.append(frame.info["duration"])
+        assert found == durations
+    assert main(["--target", server.target, "video", str(path), "-o", str(film), "-s", str(style_picture)]) == 0
+    assert [float(time) for time in ticks(film)] == [0, 0.05, 0.17, 0.24, 0.44]
+    assert main(["--target", server.target, "video", str(film), "-o", str(out), "-s", str(style_picture)]) == 0
+    with Image.open(out) as image:
+        assert image.n_frames == 5
+
+
+def test_an_interrupt_keeps_a_playable_file(server: Any, photo: Path, style_picture: Path, tmp_path: Path) -> None:
+    path, out = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    write_film(path, [still(photo, 640, 480)] * 600, [512 * n for n in range(600)], Fraction(1, 15360), sound=True)
+    command = [sys.executable, "-m", "stylewire", "--target", server.target, "video", str(path), "-o", str(out)]
+    process = subprocess.Popen([*command, "-s", str(style_picture)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    part, end = tmp_path / f".out.{process.pid}.part.mp4", time.monotonic() + 60
+    while (not part.exists() or part.stat().st_size < 50_000) and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, complaints = process.communicate(timeout=60)
+    assert process.returncode == 130, complaints
+    assert b"and the rest is missing: interrupted" in said
+    (width, height), count = facts_of_pictures(out)
+    assert (width, height) == (640, 480)
+    assert 0 < count < 600
+    assert f"{count} frames" in said.decode()
+    assert packets(out, "audio")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
+
+
+def test_steady_takes_flicker_from_what_stands_still(client: Any, photo: Path, style_picture: Path) -> None:
+    """A still scene with a camera's noise, and a square that moves: still regions flicker less than half as much."""
+    rng = np.random.default_rng(7)
+    scene = still(photo, 192, 128).astype(int)
+    steady, plain, calm, contents = Steady(0.7), [], [], []
+    for step in range(8):
+        frame = np.clip(scene + rng.normal(0, 3, scene.shape), 0, 255).astype(np.uint8)
+        frame[40:60, 10 + 12 * step : 30 + 12 * step] = (255, 0, 0)
+        contents.append(frame)
+    for frame, picture in zip(contents, client.stylize_stream(contents, style_picture, fit="native"), strict=True):
+        plain.append(np.asarray(picture, float))
+        calm.append(np.asarray(steady.blend(frame, picture), float))
+
+    def flicker(frames: list[np.ndarray]) -> float:
+        return float(np.mean([np.abs(after - before)[80:].mean() for before, after in pairwise(frames)]))
+
+    assert flicker(calm) < 0.5 * flicker(plain)
+    # What moves is not smeared: where the square has just come to, the picture is the plain one.
+    assert np.abs(calm[-1] - plain[-1])[45:55, 104:112].mean() < 3

@@ -1,0 +1,60 @@
+"""Less flicker: each stylized frame is blended with the one before it, where the content allows."""
+
+import numpy as np
+from PIL import Image
+
+_TOLERANCE = 12.0
+"""Levels of 255 by which a content may differ from the frame before it and still count as the same; noise is below."""
+
+
+class Steady:
+    """Blends each picture with the result before it, where the content is the same there.
+
+    A still region of the content shows the same strokes from frame to frame. The content before is moved along by
+    optical flow (Farneback) where OpenCV is installed, so that this holds for moving regions too.
+
+    Args:
+        strength: 0 to below 1; the share of the result before it in a region that did not change.
+    """
+
+    def __init__(self, strength: float) -> None:
+        self._strength = strength
+        self._content: np.ndarray | None = None
+        self._result: np.ndarray | None = None
+        try:
+            import cv2
+        except ImportError:
+            cv2 = None
+        self._cv2 = cv2
+
+    def blend(self, content: np.ndarray, picture: Image.Image) -> Image.Image:
+        """Return the picture of a content, uint8 [H, W, 3], blended with the result before it."""
+        small = Image.fromarray(content).resize(picture.size, Image.Resampling.BOX)
+        now, result = np.asarray(small, np.float32), np.asarray(picture, np.float32)
+        if self._content is not None and self._result is not None and self._content.shape == now.shape:
+            before, kept = self._moved(now)
+            change = np.abs(now - before).mean(2, keepdims=True) / _TOLERANCE
+            share = self._strength * np.exp(-np.square(change))
+            result = share * kept + (1 - share) * result
+        self._content, self._result = now, result
+        return Image.fromarray(np.rint(result).astype(np.uint8))
+
+    def _moved(self, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the content and the result before, moved to where the content is now."""
+        assert self._content is not None
+        assert self._result is not None
+        if self._cv2 is None:
+            return self._content, self._result
+        cv2 = self._cv2
+        gray = [cv2.cvtColor(each.astype(np.uint8), cv2.COLOR_RGB2GRAY) for each in (now, self._content)]
+        flow = cv2.calcOpticalFlowFarneback(*gray, None, 0.5, 4, 21, 3, 7, 1.5, 0)
+        height, width = flow.shape[:2]
+        there = np.stack(np.meshgrid(np.arange(width), np.arange(height)), 2).astype(np.float32) + flow
+        outside = (there < 0).any(2) | (there[..., 0] > width - 1) | (there[..., 1] > height - 1)
+        moved = [
+            cv2.remap(each, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for each in (self._content, self._result)
+        ]
+        # What comes into view has no frame before it.
+        moved[0][outside] = 1e3
+        return moved[0], moved[1]
