@@ -65,7 +65,7 @@ _SCALES = (0.8, 1.4)
 _WARM_UP, _FINAL_RATE = 5, 0.1
 """Steps of growing learning rate, and the share of it that is left at the end."""
 
-_AVERAGE = 0.9
+_AVERAGE = 0.8
 """Decay of the running mean of the numbers. It takes out the noise of single crops."""
 
 
@@ -95,7 +95,7 @@ class TuneSettings:
     precision: str = "auto"
     steps: int = 40
     size: int = 160
-    learning_rate: float = 0.08
+    learning_rate: float = 0.18
     amount: float | None = None
     seed: int = 0
     cost: Preset = field(init=False)
