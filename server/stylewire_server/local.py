@@ -149,11 +149,11 @@ class LocalChannel(grpc.Channel):
         setup, timings = next(requests).setup, Timings()
         with _Statuses():
             options = messages.options(setup.options)
-            vector = self._stylizer.style_vector(messages.weighted_styles(setup.styles), timings)
+            passes = self._stylizer.find_passes(messages.weighted_styles(setup.styles), timings)
         for number, request in enumerate(requests):
             with _Statuses(number):
                 content = messages.source(request.content, "content")
-                result = self._stylizer.stylize_in(vector, content, options, timings, checkpoint)
+                result = self._stylizer.stylize_in(passes, content, options, timings, checkpoint)
             yield messages.response(result, self._model.edition, 0.0)
             timings = Timings(style_cached=True)
 

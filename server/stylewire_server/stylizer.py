@@ -1,7 +1,7 @@
 """The domain: content + styles + options -> picture. It knows no gRPC."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,8 @@ from .errors import InvalidInput, StyleExists, StyleMismatch
 from .imaging import codec
 from .imaging.codec import Encoding, Picture
 from .imaging.color import preserve_color
-from .imaging.fit import MAX_SIZE, MIN_SIZE, Fit, squash
+from .imaging.fit import MAX_SIZE, MIN_SIZE, Fit, resize_pixels, resize_to_square
+from .imaging.guided import enlarge
 from .imaging.limits import DecodeBudget, ImageLimits
 from .styles import thumbnails, vectors
 from .styles.file import MAX_BYTES, DamagedFile, KeptStyle, dump, parse
@@ -37,7 +38,9 @@ class Options:
         fit: How the content reaches the network.
         size: Side in pixels at which the network works, 64 to 4096; None for 256. Not with `Fit.NATIVE`.
         encoding: Of the result; None for the content's own.
-        quality: 1..100 for JPEG and WebP.
+        quality: 1..100 for JPEG, WebP and AVIF.
+        full_size: Compute at `size`, and return the content's own size with its contours.
+        keep_metadata: Copy the content's ICC profile and EXIF data to the result.
 
     Raises:
         InvalidInput: A value is out of its range.
@@ -49,6 +52,8 @@ class Options:
     encoding: Encoding | None = None
     quality: int = QUALITY
     size: int | None = None
+    full_size: bool = False
+    keep_metadata: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.strength <= 1.0:
@@ -90,6 +95,7 @@ class WeightedStyle:
         source: Its picture, or the name of a kept style.
         weight: Its share, above 0.
         field: Its name in the request, for messages.
+        mask: Where it applies, a gray picture of any size that covers the content; None for everywhere.
 
     Raises:
         InvalidInput: The weight is not a finite number above 0.
@@ -98,6 +104,7 @@ class WeightedStyle:
     source: Source | str
     weight: float = 1.0
     field: str = "style"
+    mask: Source | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.weight) and self.weight > 0):
@@ -140,12 +147,35 @@ class Stylized:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """One style of a blend, found: its vector [D], the fingerprint of its origin, and whether it was there already."""
+class _Found:
+    """A style of a blend: its vector [D] or [D+P], the fingerprint of its origin, and whether it was there already."""
 
     vector: np.ndarray
     origin: str
     cached: bool
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass of the content through the network.
+
+    Args:
+        vector: The style, [D] or [D+P].
+        weight: Its share where several passes meet.
+        mask: Where it applies; None for everywhere.
+        field: Name of the mask in the request.
+    """
+
+    vector: np.ndarray
+    weight: float = 1.0
+    mask: Source | None = None
+    field: str = "mask"
+
+
+def count_passes(blend: Sequence[WeightedStyle]) -> int:
+    """Return how many passes a blend takes: one for each masked style, and one for all others together."""
+    masked = sum(style.mask is not None for style in blend)
+    return masked + (masked < len(blend))
 
 
 class Stylizer:
@@ -188,33 +218,34 @@ class Stylizer:
         self._check_number(blend)
         timings = Timings()
         budget = DecodeBudget(self._limits)
-        picture = self._content(content, options, timings, budget)
+        picture = self._load(content, options, count_passes(blend), timings, budget)
         checkpoint()
-        vector = self._mix(blend, self._find(blend, timings, checkpoint, budget))
-        return self._render(picture, vector, options, timings, checkpoint)
+        passes = self._passes(blend, self._find(blend, timings, checkpoint, budget))
+        return self._render(picture, passes, options, timings, checkpoint, budget)
 
-    def style_vector(
+    def find_passes(
         self, blend: Sequence[WeightedStyle], timings: Timings, checkpoint: Checkpoint = lambda: None
-    ) -> np.ndarray:
-        """The style vector [D] of a blend, for `stylize_in`; raises as `stylize`."""
+    ) -> list[Pass]:
+        """Return the passes of a blend, for `stylize_in`; raises as `stylize`."""
         self._check_number(blend)
-        return self._mix(blend, self._find(blend, timings, checkpoint, DecodeBudget(self._limits)))
+        return self._passes(blend, self._find(blend, timings, checkpoint, DecodeBudget(self._limits)))
 
     def stylize_in(
         self,
-        vector: np.ndarray,
+        passes: Sequence[Pass],
         content: Source,
         options: Options,
         timings: Timings,
         checkpoint: Checkpoint = lambda: None,
     ) -> Stylized:
-        """Content in the style of a vector [D] from `style_vector`.
+        """Return the content stylised by passes from `find_passes`.
 
         Raises:
-            InvalidInput: The content cannot be used.
+            InvalidInput: The content or a mask cannot be used.
         """
-        picture = self._content(content, options, timings, DecodeBudget(self._limits))
-        return self._render(picture, vector, options, timings, checkpoint)
+        budget = DecodeBudget(self._limits)
+        picture = self._load(content, options, len(passes), timings, budget)
+        return self._render(picture, passes, options, timings, checkpoint, budget)
 
     def create_style(
         self,
@@ -231,12 +262,15 @@ class Stylizer:
         """
         check_new_name(name)
         self._check_number(blend)
+        for part in blend:
+            if part.mask is not None:
+                raise InvalidInput(f"{part.field}.mask", "a named style has no mask; give the mask with each picture")
         if not overwrite and name in self.store:
             # Before any work is spent; `put` decides between two callers that get past this.
             raise StyleExists(f"style {name!r} exists; delete it first, or overwrite it")
         found = self._find(blend, Timings(), checkpoint, DecodeBudget(self._limits))
         weights = [style.weight for style in blend]
-        vector = self._mix(blend, found)
+        vector = vectors.blend([part.vector for part in found], weights)
         style = KeptStyle(
             name=name,
             vector=vector,
@@ -336,52 +370,111 @@ class Stylizer:
                 unit="styles",
             )
 
-    def _content(self, content: Source, options: Options, timings: Timings, budget: DecodeBudget) -> Picture:
+    def _load(self, content: Source, options: Options, passes: int, timings: Timings, budget: DecodeBudget) -> Picture:
         with timings.measure("decode"):
-            picture = codec.load(content, options.fit, self._limits, "content", options.size, budget)
+            picture = codec.load(
+                content,
+                options.fit,
+                self._limits,
+                "content",
+                options.size,
+                budget,
+                passes=passes,
+                full_size=options.full_size,
+            )
         height, width = picture.pixels.shape[:2]
         codec.check_encoding((width, height), options.encoding or picture.encoding)
         return picture
 
     def _render(
-        self, picture: Picture, vector: np.ndarray, options: Options, timings: Timings, checkpoint: Checkpoint
+        self,
+        picture: Picture,
+        passes: Sequence[Pass],
+        options: Options,
+        timings: Timings,
+        checkpoint: Checkpoint,
+        budget: DecodeBudget,
     ) -> Stylized:
+        content = picture.pixels
+        if options.full_size:
+            with timings.measure("decode"):
+                content = resize_pixels(content, picture.plan.target)
+        own = None
         if options.strength < 1.0:
             with timings.measure("predict"):
-                own = self._predict(squash(picture.pixels))
-            vector = vectors.dose(own, vector, options.strength)
-        checkpoint()
-        with timings.measure("transform"):
-            result = self._engine.transform(picture.pixels[np.newaxis], vector[np.newaxis], checkpoint)[0]
+                own = self._predict(resize_to_square(content))
+
+        def transform(each: Pass) -> np.ndarray:
+            vector = each.vector if own is None else vectors.interpolate(own, each.vector, options.strength)
+            checkpoint()
+            with timings.measure("transform"):
+                return self._engine.transform(content[np.newaxis], vector[np.newaxis], checkpoint)[0]
+
+        if len(passes) == 1 and passes[0].mask is None:
+            result = transform(passes[0])
+        else:
+            with timings.measure("decode"):
+                shares = self._shares(passes, picture, budget)
+            result = _crossfade(content, map(transform, passes), shares)
         checkpoint()
         with timings.measure("encode"):
+            if options.full_size:
+                result = enlarge(result, content, picture.pixels, checkpoint)
             if options.preserve_color:
                 result = preserve_color(result, picture.pixels)
             encoding = options.encoding or picture.encoding
-            data = codec.encode(result, encoding, options.quality)
+            data = codec.encode(result, encoding, options.quality, picture.metadata if options.keep_metadata else None)
         height, width = result.shape[:2]
         return Stylized(data, encoding, width, height, timings)
 
+    def _shares(self, passes: Sequence[Pass], picture: Picture, budget: DecodeBudget) -> list[np.ndarray]:
+        """Return the share of each pass in every pixel, float32 [H,W] or, without a mask, a number.
+
+        The shares are in proportion to weight times mask. Where the masks sum to less than 1, the shares do too.
+        """
+        masks = [
+            np.ones((1, 1), np.float32)
+            if each.mask is None
+            else codec.load_mask(each.mask, picture.plan, self._limits, each.field, budget)
+            for each in passes
+        ]
+        weighted = [np.float32(each.weight) * mask for each, mask in zip(passes, masks, strict=True)]
+        scale = np.minimum(sum(masks), 1) / np.maximum(sum(weighted), np.float32(1e-6))
+        return [share * scale for share in weighted]
+
     def _find(
         self, blend: Sequence[WeightedStyle], timings: Timings, checkpoint: Checkpoint, budget: DecodeBudget
-    ) -> list[_Part]:
+    ) -> list[_Found]:
         found = []
         for style in blend:
             checkpoint()
-            found.append(self._part(style, timings, budget))
+            found.append(self._find_one(style, timings, budget))
         checkpoint()
         timings.style_cached = all(part.cached for part in found)
         return found
 
     @staticmethod
-    def _mix(blend: Sequence[WeightedStyle], found: Sequence[_Part]) -> np.ndarray:
-        return vectors.blend([part.vector for part in found], [style.weight for style in blend])
+    def _passes(blend: Sequence[WeightedStyle], found: Sequence[_Found]) -> list[Pass]:
+        pairs = list(zip(blend, found, strict=True))
+        passes = [
+            Pass(part.vector, style.weight, style.mask, f"{style.field}.mask")
+            for style, part in pairs
+            if style.mask is not None
+        ]
+        everywhere = [(part.vector, style.weight) for style, part in pairs if style.mask is None]
+        if everywhere:
+            parts, weights = zip(*everywhere, strict=True)
+            passes.append(Pass(vectors.blend(parts, weights), sum(weights)))
+        return passes
 
-    def _part(self, style: WeightedStyle, timings: Timings, budget: DecodeBudget) -> _Part:
+    def _find_one(self, style: WeightedStyle, timings: Timings, budget: DecodeBudget) -> _Found:
         source = style.source
         if isinstance(source, str):
-            kept = self._kept(source, style.field)
-            return _Part(kept.vector, kept.origin_sha256, cached=True)
+            kept = self.store.get(source, f"{style.field}.name")
+            self._check_own(kept)
+            if kept.vector.size != self._length(kept):
+                raise damaged(source, f"its vector has {kept.vector.size} numbers")
+            return _Found(kept.vector, kept.origin_sha256, cached=True)
 
         def compute() -> np.ndarray:
             with timings.measure("decode"):
@@ -391,20 +484,13 @@ class Stylizer:
 
         origin = vectors.fingerprint(source)
         vector, cached = self.cache.get(f"{self._edition.name} {self._edition.weights_sha256} {origin}", compute)
-        return _Part(vector, origin, cached)
-
-    def _kept(self, name: str, field: str) -> KeptStyle:
-        style = self.store.get(name, f"{field}.name")
-        self._check_own(style)
-        if style.vector.size != self._length(style):
-            raise damaged(name, f"its vector has {style.vector.size} numbers")
-        return style
+        return _Found(vector, origin, cached)
 
     def _check_own(self, style: KeptStyle) -> None:
         if not self.is_own(style):
             made, own = style.edition, self._edition
             raise StyleMismatch(
-                f"style {style.name!r} was made by model {_told(made)}, and this server runs {_told(own)}; "
+                f"style {style.name!r} was made by model {_describe(made)}, and this server runs {_describe(own)}; "
                 "create it again"
             )
 
@@ -414,20 +500,28 @@ class Stylizer:
 
     def _thumbnail(self, style: WeightedStyle, checkpoint: Checkpoint) -> np.ndarray:
         checkpoint()
-        if isinstance(style.source, str):
-            return self._kept_thumbnail(style.source)
-        return thumbnails.shrink(codec.load(style.source, Fit.CROP_256, self._limits, style.field).pixels)
-
-    def _kept_thumbnail(self, name: str) -> np.ndarray:
+        if not isinstance(style.source, str):
+            return thumbnails.shrink(codec.load(style.source, Fit.CROP_256, self._limits, style.field).pixels)
         try:
-            return thumbnails.load(self.store.get(name).thumbnail)
+            return thumbnails.load(self.store.get(style.source).thumbnail)
         except Exception as error:
             # As Pillow raises many kinds of errors.
-            raise damaged(name, f"its thumbnail does not read: {error}") from None
+            raise damaged(style.source, f"its thumbnail does not read: {error}") from None
 
     def _predict(self, style: np.ndarray) -> np.ndarray:
         return self._engine.predict(style[np.newaxis])[0]
 
 
-def _told(edition: Edition) -> str:
+def _crossfade(content: np.ndarray, pictures: Iterable[np.ndarray], shares: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the sum of pictures [H,W,3], each times its share [H,W]; what is missing to 1 comes from the content."""
+    rest = np.ones((1, 1), np.float32)
+    total = np.zeros(content.shape, np.float32)
+    for picture, share in zip(pictures, shares, strict=True):
+        total += picture * share[..., np.newaxis]
+        rest = rest - share
+    total += content * np.maximum(rest, 0)[..., np.newaxis]
+    return np.rint(total).astype(np.uint8) if content.dtype == np.uint8 else total
+
+
+def _describe(edition: Edition) -> str:
     return f"{edition.name} ({edition.weights_sha256[:12]})"

@@ -159,8 +159,8 @@ def test_timings_tell_the_stages_apart(fresh: Callable[[], Stylizer], photo: Pat
     assert first.predict_ms > 0
     assert second.predict_ms == 0
     assert min(second.decode_ms, second.transform_ms, second.encode_ms) > 0
-    dosed = stylizer.stylize(photo.read_bytes(), style, Options(strength=0.5)).timings
-    assert dosed.predict_ms > 0
+    weaker = stylizer.stylize(photo.read_bytes(), style, Options(strength=0.5)).timings
+    assert weaker.predict_ms > 0
 
 
 def test_the_checkpoint_stops_the_work(stylizer: Stylizer, photo: Path, style_picture: Path) -> None:
@@ -194,3 +194,119 @@ def test_weight_is_checked(weight: float) -> None:
     with pytest.raises(InvalidInput, match="above 0") as caught:
         WeightedStyle(b"", weight, "styles[2]")
     assert caught.value.field == "styles[2].weight"
+
+
+def halves(height: int, width: int) -> np.ndarray:
+    """A mask that is white in its left half."""
+    mask = np.zeros((height, width, 3), np.uint8)
+    mask[:, : width // 2] = 255
+    return mask
+
+
+def test_masks_put_each_style_in_its_place(
+    stylizer: Stylizer, photo: Path, style_picture: Path, other_style_picture: Path
+) -> None:
+    options = Options(size=300, encoding=Encoding.RAW_PIXELS)
+    content, first, second = photo.read_bytes(), style_picture.read_bytes(), other_style_picture.read_bytes()
+    left = halves(40, 60)
+    one = pixels(stylizer.stylize(content, [WeightedStyle(first)], options))
+    other = pixels(stylizer.stylize(content, [WeightedStyle(second)], options))
+    both = pixels(
+        stylizer.stylize(content, [WeightedStyle(first, mask=left), WeightedStyle(second, mask=255 - left)], options)
+    )
+    np.testing.assert_array_equal(both[:, :120], one[:, :120])
+    np.testing.assert_array_equal(both[:, -120:], other[:, -120:])
+    # The edge of a mask is soft: no jump where the styles meet.
+    middle = np.abs(np.diff(both[:, 140:160].astype(int), axis=1)).mean((0, 2))
+    assert middle.max() < 3 * np.abs(np.diff(one.astype(int), axis=1)).mean()
+    # Between them the picture is a mean of both.
+    mean = (one[:, 148:152].astype(float) + other[:, 148:152]) / 2
+    assert np.abs(both[:, 148:152] - mean).mean() < 12
+    assert np.abs(one[:, 148:152] - mean).mean() > 20
+
+
+def test_a_mask_follows_the_contents_crop(stylizer: Stylizer, photo: Path, style_picture: Path) -> None:
+    """Where no mask is white, the content itself shows; a mask covers the whole content, whatever part is used."""
+    content = np.zeros((100, 300, 3), np.uint8)
+    content[..., 0] = 200
+    mask = np.zeros((50, 150, 3), np.uint8)
+    mask[:, :60] = 255
+    style = [WeightedStyle(style_picture.read_bytes(), mask=mask)]
+    result = pixels(stylizer.stylize(content, style, Options(size=100, encoding=Encoding.RAW_PIXELS)))
+    # The centre square is columns 100 to 200 of the content, and the mask is white up to 120.
+    np.testing.assert_array_equal(result[:, 28:], content[:, 128:200])
+    assert np.abs(result[:, :16].astype(int) - content[:, 100:116]).mean() > 10
+
+
+def test_weights_count_where_masks_meet(
+    stylizer: Stylizer, photo: Path, style_picture: Path, other_style_picture: Path
+) -> None:
+    content, first, second = photo.read_bytes(), style_picture.read_bytes(), other_style_picture.read_bytes()
+    white = np.full((16, 16, 3), 255, np.uint8)
+    one, other = (
+        pixels(stylizer.stylize(content, [WeightedStyle(each)], RAW)).astype(float) for each in (first, second)
+    )
+    found = pixels(stylizer.stylize(content, [WeightedStyle(first, 3.0, mask=white), WeightedStyle(second, 1.0)], RAW))
+    np.testing.assert_allclose(found, 0.75 * one + 0.25 * other, atol=0.51)
+
+
+def test_masks_count_as_passes_against_the_pixel_limit(fresh: Callable[[], Stylizer], style_picture: Path) -> None:
+    stylizer = fresh()
+    stylizer._limits = ImageLimits(max_pixels=90_000)
+    content, mask = np.zeros((300, 300, 3), np.uint8), halves(16, 16)
+    style = style_picture.read_bytes()
+    native = Options(fit=Fit.NATIVE, encoding=Encoding.RAW_PIXELS)
+    assert stylizer.stylize(content, [WeightedStyle(style)], native).width == 300
+    with pytest.raises(
+        InvalidInput, match=r"300x300 px = 0.09.* Mpx; the limit is 0.045.* Mpx for each of 2 passes, one for each mask"
+    ):
+        stylizer.stylize(content, [WeightedStyle(style, mask=mask), WeightedStyle(style)], native)
+
+
+def test_a_broken_mask_is_named(stylizer: Stylizer, photo: Path, style_picture: Path) -> None:
+    style = WeightedStyle(style_picture.read_bytes(), 1.0, "styles[0]", b"not a picture")
+    with pytest.raises(InvalidInput, match=r"styles\[0\]\.mask is not a ") as caught:
+        stylizer.stylize(photo.read_bytes(), [style], RAW)
+    assert caught.value.field == "styles[0].mask"
+    with pytest.raises(InvalidInput, match="a named style has no mask"):
+        stylizer.create_style("wave", [style], overwrite=False)
+
+
+@pytest.mark.parametrize("fit", [Fit.CROP_256, Fit.SQUASH_256, Fit.KEEP_256])
+def test_full_size_has_the_contents_size_and_contours(
+    stylizer: Stylizer, photo: Path, style_picture: Path, fit: Fit
+) -> None:
+    with Image.open(photo.with_name("coffee.jpg")) as image:
+        content = np.asarray(image.convert("RGB").resize((900, 600), Image.Resampling.LANCZOS))
+    style = [WeightedStyle(style_picture.read_bytes())]
+    small = stylizer.stylize(content, style, Options(fit=fit, size=200, encoding=Encoding.RAW_PIXELS))
+    large = stylizer.stylize(content, style, Options(fit=fit, size=200, full_size=True, encoding=Encoding.RAW_PIXELS))
+    shown = content[:, 150:750] if fit is Fit.CROP_256 else content
+    assert (large.height, large.width) == shown.shape[:2]
+    # The strokes are those of the small picture,
+    again = Image.fromarray(pixels(large)).resize((small.width, small.height), Image.Resampling.BOX)
+    error = np.mean(np.square(np.asarray(again, np.float64) - pixels(small)))
+    assert 10 * np.log10(255**2 / error) > 18
+    # and the contours those of the content: more of its edges than plain enlargement has.
+    plain = np.asarray(Image.fromarray(pixels(small)).resize((large.width, large.height), Image.Resampling.BICUBIC))
+
+    def likeness(picture: np.ndarray) -> float:
+        one, other = (np.abs(np.diff(each.astype(float).mean(-1), axis=1)).ravel() for each in (picture, shown))
+        return float(np.corrcoef(one, other)[0, 1])
+
+    assert likeness(pixels(large)) > likeness(plain) + 0.05
+
+
+def test_metadata_are_kept_on_request(stylizer: Stylizer, photo: Path, style_picture: Path) -> None:
+    out = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    exif[0x0112] = 6
+    with Image.open(photo) as image:
+        image.save(out, "JPEG", exif=exif)
+    style = [WeightedStyle(style_picture.read_bytes())]
+    for keep in (True, False):
+        result = stylizer.stylize(out.getvalue(), style, Options(keep_metadata=keep))
+        found = Image.open(io.BytesIO(result.data)).getexif()
+        assert found.get(0x010F) == ("Maker" if keep else None)
+        assert found.get(0x0112, 1) == 1

@@ -30,7 +30,7 @@ from ..rpc.loaded import Loaded
 from ..scheduler import Scheduler, Ticket
 from ..settings import ServeSettings
 from ..styles.file import KeptStyle
-from ..stylizer import Stylized, WeightedStyle
+from ..stylizer import Stylized, WeightedStyle, count_passes
 from ..telemetry.calls import Call
 from . import forms
 from .guard import Admission, Perimeter, unless_gone, unserved
@@ -91,7 +91,8 @@ class Api:
         def work(ticket: Ticket) -> tuple[Stylized, float]:
             return stylizer.stylize(content, styles, options, ticket.check), ticket.queue_ms
 
-        job = self._scheduler.run(work, call.caller, call.deadline, messages.kind(content, options))
+        kind = messages.kind(content, options, count_passes(styles))
+        job = self._scheduler.run(work, call.caller, call.deadline, kind)
         result, queue_ms = await unless_gone(request, job)
         headers = {
             "Server-Timing": _server_timing(result, queue_ms),

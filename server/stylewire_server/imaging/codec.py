@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from ..errors import InvalidInput
 from . import png
@@ -13,10 +13,10 @@ from .color import from_srgb
 from .decode import check_size, decode, open_file, usable
 from .exif import EXIF_PREFIX, orientation, upright
 from .file import Encoding, PictureFile
-from .fit import Fit, Size, flip, plan_for, resize, resize_floats
+from .fit import Fit, Plan, Size, flip, plan_for, resize, resize_floats
 from .limits import WHOLE_COST, DecodeBudget, ImageLimits, format_over_limit
 
-__all__ = ["SUFFIXES", "Encoding", "Metadata", "Picture", "check_encoding", "encode", "load", "sizes"]
+__all__ = ["SUFFIXES", "Encoding", "Metadata", "Picture", "check_encoding", "encode", "load", "load_mask", "sizes"]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 """Endings of the files that the server reads from a folder."""
@@ -51,11 +51,13 @@ class Picture:
     Args:
         pixels: [H,W,3], uint8 or, where they came as floats, float32.
         encoding: The encoding that they came in.
+        plan: How the picture became them, with the size that the network takes.
         metadata: What the file held beside them.
     """
 
     pixels: np.ndarray
     encoding: Encoding
+    plan: Plan
     metadata: Metadata = Metadata()
 
 
@@ -66,6 +68,9 @@ def load(
     field: str,
     side: int | None = None,
     budget: DecodeBudget | None = None,
+    *,
+    passes: int = 1,
+    full_size: bool = False,
 ) -> Picture:
     """Return a picture as the network takes it.
 
@@ -76,6 +81,8 @@ def load(
         field: Its name in the request, for messages.
         side: Pixels, as for `plan_for`.
         budget: What the call may still decode; None for no limit.
+        passes: How often the picture goes through the network, as for `plan_for`.
+        full_size: Keep the part's own size; the plan tells the size that the network takes.
 
     Raises:
         InvalidInput: It cannot be decoded, or is outside the limits.
@@ -83,19 +90,51 @@ def load(
     if isinstance(source, np.ndarray):
         size = (source.shape[1], source.shape[0])
         check_size(size, limits, field)
-        plan = plan_for(size, fit, limits, field, side)
+        plan = plan_for(size, fit, limits, field, side, passes)
+        wanted = plan.full if full_size else plan
         if source.dtype == np.float32:
             _check_levels(source, field)
-            return Picture(resize_floats(source, plan), Encoding.RAW_FLOATS)
-        if plan.target == size:
-            return Picture(source, Encoding.RAW_PIXELS)
-        return Picture(np.asarray(resize(Image.fromarray(source), plan)), Encoding.RAW_PIXELS)
+            return Picture(resize_floats(source, wanted), Encoding.RAW_FLOATS, plan)
+        if wanted.target == size:
+            return Picture(source, Encoding.RAW_PIXELS, plan)
+        return Picture(np.asarray(resize(Image.fromarray(source), wanted)), Encoding.RAW_PIXELS, plan)
     file = open_file(source, limits, field)
-    plan = plan_for(_upright_size(file), fit, limits, field, side)
+    plan = plan_for(_upright_size(file), fit, limits, field, side, passes)
     if budget is not None:
         budget.spend(_cost(file), field)
-    pixels = np.asarray(decode(file, plan, len(source), field))
-    return Picture(pixels, file.encoding, Metadata(file.profile, file.exif))
+    pixels = np.asarray(decode(file, plan.full if full_size else plan, len(source), field))
+    return Picture(pixels, file.encoding, plan, Metadata(file.profile, file.exif))
+
+
+MASK_SOFTNESS = 0.01
+"""Radius of the blur of a mask's edges, as a share of the picture's shorter side."""
+
+
+def load_mask(
+    source: bytes | np.ndarray, plan: Plan, limits: ImageLimits, field: str, budget: DecodeBudget
+) -> np.ndarray:
+    """Return the mask of a content, float32 [H,W] in 0..1, with soft edges.
+
+    Args:
+        source: A picture of any size, which covers the content; its gray levels count, white is 1.
+        plan: How the content reaches the network.
+        limits: What the mask may be.
+        field: Its name in the request, for messages.
+        budget: What the call may still decode.
+
+    Raises:
+        InvalidInput: It cannot be decoded, or is outside the limits.
+    """
+    if isinstance(source, np.ndarray):
+        size = (source.shape[1], source.shape[0])
+        check_size(size, limits, field)
+        image = resize(Image.fromarray(source).convert("L"), plan.of(size))
+    else:
+        file = open_file(source, limits, field)
+        budget.spend(_cost(file), field)
+        image = decode(file, plan.of(_upright_size(file)), len(source), field).convert("L")
+    soft = image.filter(ImageFilter.GaussianBlur(MASK_SOFTNESS * min(image.size)))
+    return np.asarray(soft, np.float32) / np.float32(255.0)
 
 
 def sizes(

@@ -43,6 +43,17 @@ class Plan:
         """The same for the picture turned by a quarter."""
         return Plan(flip(self.size), (self.margin[1], self.margin[0]), flip(self.target))
 
+    @property
+    def full(self) -> "Plan":
+        """The same part of the picture at its own size."""
+        own = [round(side - 2 * margin) for side, margin in zip(self.size, self.margin, strict=True)]
+        return Plan(self.size, self.margin, (own[0], own[1]))
+
+    def of(self, size: Size) -> "Plan":
+        """The same part of another picture, one of that size that covers the same scene."""
+        margin = [edge * new / old for edge, new, old in zip(self.margin, size, self.size, strict=True)]
+        return Plan(size, (margin[0], margin[1]), self.target)
+
     def least_size(self, size: Size) -> Size:
         """The whole picture's size at which the part that is used has just the target's size."""
         used = [side - 2 * margin for side, margin in zip(self.size, self.margin, strict=True)]
@@ -52,7 +63,7 @@ class Plan:
         )
 
 
-def plan_for(size: Size, fit: Fit, limits: ImageLimits, field: str, side: int | None = None) -> Plan:
+def plan_for(size: Size, fit: Fit, limits: ImageLimits, field: str, side: int | None = None, passes: int = 1) -> Plan:
     """Return what becomes of a picture of that size.
 
     Args:
@@ -62,6 +73,7 @@ def plan_for(size: Size, fit: Fit, limits: ImageLimits, field: str, side: int | 
         field: Its name in the request, for messages.
         side: Pixels of the square, or with `Fit.KEEP_256` of the shorter side; a picture is never enlarged to it.
             None is 256 px, to which a smaller picture is enlarged, because the network was trained at that side.
+        passes: How often the picture goes through the network, which counts against the limit.
 
     Raises:
         InvalidInput: More pixels would reach the network than the limit.
@@ -79,37 +91,43 @@ def plan_for(size: Size, fit: Fit, limits: ImageLimits, field: str, side: int | 
             target = (round(width * side / shorter), round(height * side / shorter))
         case Fit.NATIVE:
             target = size
-    pixels = target[0] * target[1]
-    if pixels > limits.max_pixels:
+    pixels, limit = target[0] * target[1], limits.max_pixels // passes
+    if pixels > limit:
         brought = "" if target == size else f", brought to {target[0]}x{target[1]} px by fit {fit} and size {side}"
+        each = f" for each of {passes} passes, one for each mask" if passes > 1 else ""
         raise InvalidInput(
             field,
-            f"{field} is {width}x{height} px{brought} = {format_over_limit(pixels, limits.max_pixels)}; "
-            f"{_advice(size, fit, limits)}",
+            f"{field} is {width}x{height} px{brought} = {format_over_limit(pixels, limit)}{each}; "
+            f"{_advice(size, fit, limit)}",
             value=pixels,
-            limit=limits.max_pixels,
+            limit=limit,
             unit="px",
         )
     return Plan(size, margin, target)
 
 
-def _advice(size: Size, fit: Fit, limits: ImageLimits) -> str:
+def _advice(size: Size, fit: Fit, limit: int) -> str:
     """Return what to ask for in place of a picture of too many pixels."""
     ratio = 1.0 if fit in {Fit.CROP_256, Fit.SQUASH_256} else max(size) / min(size)
-    most = math.isqrt(int(limits.max_pixels / ratio))
-    while round(most * ratio) * most > limits.max_pixels:
+    most = math.isqrt(int(limit / ratio))
+    while round(most * ratio) * most > limit:
         most -= 1
     if most < MIN_SIZE:
         return f"fit {Fit.CROP_256} uses its centre square alone"
     return f"use {'fit keep with ' if fit is Fit.NATIVE else ''}a size of at most {min(most, MAX_SIZE)} px"
 
 
-def squash(pixels: np.ndarray) -> np.ndarray:
-    """Pixels [H,W,3], uint8 or float32, brought to 256x256, as the style predictor takes them."""
-    if pixels.shape[:2] == (SIDE, SIDE):
+def resize_to_square(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels [H,W,3], uint8 or float32, at 256x256, as the style predictor takes them."""
+    return resize_pixels(pixels, (SIDE, SIDE))
+
+
+def resize_pixels(pixels: np.ndarray, target: Size) -> np.ndarray:
+    """Return pixels [H,W,3], uint8 or float32 in 0..1, at that size."""
+    height, width = pixels.shape[:2]
+    if (width, height) == target:
         return pixels
-    size = (pixels.shape[1], pixels.shape[0])
-    plan = Plan(size, (0, 0), (SIDE, SIDE))
+    plan = Plan((width, height), (0, 0), target)
     if pixels.dtype == np.float32:
         return resize_floats(pixels, plan)
     return np.asarray(resize(Image.fromarray(pixels), plan))

@@ -17,7 +17,7 @@ from ..styles.file import KeptStyle
 from ..styles.gallery import load_gallery
 from ..styles.storage import below, open_blobs
 from ..styles.store import GALLERY, StyleStore
-from ..stylizer import Options, Stylized, Stylizer, Timings, WeightedStyle
+from ..stylizer import Options, Pass, Stylized, Stylizer, Timings, WeightedStyle
 
 _NAME = re.compile(rf"(?:{GALLERY})?[a-z0-9][a-z0-9-]{{0,62}}")
 
@@ -101,7 +101,7 @@ class Stylize:
         self._stylizer = stylizer
         self._options = options or Options()
         self._column = column
-        self._vector = _vector(stylizer, read_styles(styles, serve))
+        self._passes = [Pass(_vector(stylizer, read_styles(styles, serve)))]
 
     def stylize(self, content: bytes, options: Options | None = None) -> Stylized:
         """Return one picture.
@@ -109,7 +109,7 @@ class Stylize:
         Raises:
             InvalidInput: The content cannot be used.
         """
-        return self._stylizer.stylize_in(self._vector, content, options or self._options, Timings())
+        return self._stylizer.stylize_in(self._passes, content, options or self._options, Timings())
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the batch with the columns `stylized` (bytes) and `error`; one of them is None in each row."""
@@ -134,5 +134,5 @@ def _vector(stylizer: Stylizer, styles: Sequence[BatchStyle]) -> np.ndarray:
                 raise StyleMismatch(f"style {style.source.name!r} was made by another network than this machine's")
             found.append(style.source.vector)
         else:
-            found.append(stylizer.style_vector([WeightedStyle(style.source)], Timings()))
+            found.append(stylizer.find_passes([WeightedStyle(style.source)], Timings())[0].vector)
     return vectors.blend(found, [style.weight for style in styles])

@@ -76,17 +76,20 @@ def options(message: pb.StylizeOptions) -> Options:
         encoding=_ENCODINGS[message.encoding],
         quality=message.quality or QUALITY,
         size=message.size or None,
+        full_size=message.full_size,
+        keep_metadata=message.keep_metadata,
     )
 
 
-def kind(content: Source, options: Options) -> Hashable:
+def kind(content: Source, options: Options, passes: int = 1) -> Hashable:
     """What jobs of about the same length have in common, for the scheduler.
 
     A picture that keeps its size takes as long as it is large. How many pixels a file has is not known before it is
     opened, and a stranger's file is not opened before the call is admitted; its length tells well enough.
     """
     length = content.size if isinstance(content, np.ndarray) else len(content)
-    return options.fit, (options.size or 0).bit_length(), options.strength < 1.0, length.bit_length()
+    work = options.fit, (options.size or 0).bit_length(), options.full_size, options.strength < 1.0, passes
+    return *work, length.bit_length()
 
 
 def response(result: Stylized, model: str, queue_ms: float) -> pb.StylizeResponse:
@@ -122,12 +125,14 @@ def style(kept: KeptStyle) -> pb.Style:
 
 def _weighted_style(style: pb.WeightedStyle, field: str) -> WeightedStyle:
     weight = style.weight if style.HasField("weight") else 1.0
-    if style.WhichOneof("source") == "name":
-        check_name(style.name, f"{field}.name")
-        return WeightedStyle(style.name, weight, field)
-    if style.WhichOneof("source") is None:
-        raise InvalidInput(field, f"{field} has neither an image nor a name")
-    return WeightedStyle(source(style.image, f"{field}.image"), weight, field)
+    mask = source(style.mask, f"{field}.mask") if style.HasField("mask") else None
+    match style.WhichOneof("source"):
+        case "name":
+            check_name(style.name, f"{field}.name")
+            return WeightedStyle(style.name, weight, field, mask)
+        case "image":
+            return WeightedStyle(source(style.image, f"{field}.image"), weight, field, mask)
+    raise InvalidInput(field, f"{field} has neither an image nor a name")
 
 
 def _pixels(pixels: pb.Pixels, field: str) -> np.ndarray:

@@ -1,15 +1,14 @@
 """StylizeStream: frames under one style and one set of options."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
-import numpy as np
 from stylewire.v1 import stylizer_pb2 as pb
 
 from ..errors import InvalidInput, QueueFull, ServiceError
 from ..scheduler import Scheduler, Ticket
-from ..stylizer import Options, Stylized, Stylizer, Timings
+from ..stylizer import Options, Pass, Stylized, Stylizer, Timings
 from . import messages
 
 T = TypeVar("T")
@@ -56,14 +55,14 @@ class Frames:
         try:
             styles = messages.weighted_styles(first.setup.styles)
             options = messages.options(first.setup.options)
-            vector = await self._run(lambda ticket: self._stylizer.style_vector(styles, setup), messages.STYLES)
+            passes = await self._run(lambda ticket: self._stylizer.find_passes(styles, setup), messages.STYLES)
         except InvalidInput as error:
             error.field = f"setup.{error.field}"
             raise
 
         async def work(index: int, request: pb.StylizeStreamRequest) -> pb.StylizeResponse:
             try:
-                return await self._stylize(request, vector, options, Timings(style_cached=True) if index else setup)
+                return await self._stylize(request, passes, options, Timings(style_cached=True) if index else setup)
             except ServiceError as error:
                 error.args = (f"frame {index}: {error}",)
                 raise
@@ -78,18 +77,18 @@ class Frames:
             self._frames.cancel()
 
     async def _stylize(
-        self, request: pb.StylizeStreamRequest, vector: np.ndarray, options: Options, timings: Timings
+        self, request: pb.StylizeStreamRequest, passes: Sequence[Pass], options: Options, timings: Timings
     ) -> pb.StylizeResponse:
         if request.WhichOneof("kind") == "setup":
             raise InvalidInput("setup", "setup came again; it is given once, in the first message")
         content = messages.source(request.content, "content")
 
         def work(ticket: Ticket) -> tuple[Stylized, float]:
-            return self._stylizer.stylize_in(vector, content, options, timings, ticket.check), ticket.queue_ms
+            return self._stylizer.stylize_in(passes, content, options, timings, ticket.check), ticket.queue_ms
 
         while True:
             try:
-                result, queue_ms = await self._run(work, messages.kind(content, options))
+                result, queue_ms = await self._run(work, messages.kind(content, options, len(passes)))
             except QueueFull as full:
                 await asyncio.sleep(full.retry_after)
             else:

@@ -10,7 +10,7 @@ from stylewire.v1 import stylizer_pb2_grpc
 
 from ..scheduler import Scheduler, Ticket
 from ..styles.file import KeptStyle
-from ..stylizer import Stylized
+from ..stylizer import Stylized, count_passes
 from ..telemetry.calls import current
 from . import messages
 from .interceptor import queued, stream
@@ -41,7 +41,7 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         def work(ticket: Ticket) -> tuple[Stylized, float]:
             return stylizer.stylize(content, styles, options, ticket.check), ticket.queue_ms
 
-        call, kind = current(), messages.kind(content, options)
+        call, kind = current(), messages.kind(content, options, count_passes(styles))
         result, queue_ms = await self._scheduler.run(work, call.caller, call.deadline, kind)
         return messages.response(result, model.edition, queue_ms)
 

@@ -39,7 +39,7 @@ def blend(vectors: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray
     return (share @ np.stack(_of_one_length(vectors)).astype(np.float64)).astype(np.float32)
 
 
-def dose(content: np.ndarray, style: np.ndarray, strength: float) -> np.ndarray:
+def interpolate(content: np.ndarray, style: np.ndarray, strength: float) -> np.ndarray:
     """Return a style at that strength 0..1, as long as the longer: 0 is the content's own style, 1 the style itself.
 
     Ghiasi et al. 2017 (Exploring the structure of a real-time, arbitrary neural artistic stylization network),

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, ImageFile
 from stylewire_server.errors import InvalidInput
 from stylewire_server.imaging import color
 from stylewire_server.imaging.codec import Encoding, encode, load, sizes
-from stylewire_server.imaging.fit import Fit, squash
+from stylewire_server.imaging.fit import Fit, resize_to_square
 from stylewire_server.imaging.limits import WHOLE_COST, ImageLimits
 
 LIMITS = ImageLimits()
@@ -336,10 +336,10 @@ def test_raw_pixels_pass_through_and_fit() -> None:
     assert load(picture, Fit.NATIVE, LIMITS, "content").encoding is Encoding.RAW_PIXELS
 
 
-def test_squash() -> None:
-    assert squash(gradient(100, 70)).shape == (256, 256, 3)
+def test_resize_to_square() -> None:
+    assert resize_to_square(gradient(100, 70)).shape == (256, 256, 3)
     square = gradient(256, 256)
-    assert squash(square) is square
+    assert resize_to_square(square) is square
 
 
 def png_header(width: int, height: int) -> bytes:

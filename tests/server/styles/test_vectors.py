@@ -1,7 +1,7 @@
 """Arithmetic on style vectors."""
 
 import numpy as np
-from stylewire_server.styles.vectors import blend, dose, fingerprint
+from stylewire_server.styles.vectors import blend, fingerprint, interpolate
 
 A, B = np.array([1.0, 0.0, 2.0], np.float32), np.array([0.0, 4.0, -2.0], np.float32)
 
@@ -19,17 +19,17 @@ def test_one_style_is_itself_at_any_weight() -> None:
     np.testing.assert_array_equal(blend([B], [0.3]), B)
 
 
-def test_dose_goes_from_content_to_style() -> None:
-    np.testing.assert_array_equal(dose(A, B, 0.0), A)
-    np.testing.assert_array_equal(dose(A, B, 1.0), B)
-    np.testing.assert_allclose(dose(A, B, 0.25), [0.75, 1.0, 1.0])
+def test_interpolate_goes_from_content_to_style() -> None:
+    np.testing.assert_array_equal(interpolate(A, B, 0.0), A)
+    np.testing.assert_array_equal(interpolate(A, B, 1.0), B)
+    np.testing.assert_allclose(interpolate(A, B, 0.25), [0.75, 1.0, 1.0])
 
 
 def test_a_tuning_takes_part_in_sums_and_is_zero_elsewhere() -> None:
     tuned = np.array([0.0, 4.0, -2.0, 8.0, -8.0], np.float32)
     np.testing.assert_allclose(blend([A, tuned], [3, 1]), [0.75, 1.0, 1.0, 2.0, -2.0])
-    np.testing.assert_allclose(dose(A, tuned, 0.25), [0.75, 1.0, 1.0, 2.0, -2.0])
-    np.testing.assert_allclose(dose(tuned, A, 0.25), [0.25, 3.0, -1.0, 6.0, -6.0])
+    np.testing.assert_allclose(interpolate(A, tuned, 0.25), [0.75, 1.0, 1.0, 2.0, -2.0])
+    np.testing.assert_allclose(interpolate(tuned, A, 0.25), [0.25, 3.0, -1.0, 6.0, -6.0])
 
 
 def test_fingerprint_tells_pictures_apart() -> None:
