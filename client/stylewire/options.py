@@ -113,7 +113,8 @@ class Choice:
 
     def add_flag(self, parser: argparse.ArgumentParser, flag: str, default: Any) -> None:
         """Add the flag to a command."""
-        parser.add_argument(flag, choices=tuple(self.values), default=default, help=self.help)
+        shown = f"{self.help} (default: {default})" if default else self.help
+        parser.add_argument(flag, choices=tuple(self.values), default=default, help=shown)
 
 
 class Options(TypedDict, total=False):

@@ -1,7 +1,6 @@
-"""`sheet` and `strip`: many results in one picture."""
+"""`sheet` and `strip`: many results in one picture, and the function that draws such pictures."""
 
 import argparse
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,13 +9,16 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from ..client import Client
 from ..messages import STYLE_NAME
 from ..options import add_option_flags, options_of
+from ..pictures import open_picture
 from .progress import Progress
 from .shared import (
+    add_json_flag,
     format_of,
     label_of,
     read_style,
     refuse_to_overwrite,
     save_picture,
+    say,
     style_files,
 )
 
@@ -25,17 +27,17 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _CELL_MIN, _CELL_MAX = 16, 2048
 
 _GAP, _LABEL = 6, 22
-"""Between cells, and above each row, in pixels."""
+"""Pixels between cells, and above each row for its labels."""
 
 Cell = tuple[str, Image.Image | None]
 """A label and a picture; None leaves the cell empty."""
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Adds the commands."""
-    sheet = commands.add_parser("sheet", help="a contact sheet of contents x styles")
+    """Add the commands."""
+    sheet = commands.add_parser("sheet", help="draw a contact sheet: contents in rows, styles in columns")
     sheet.add_argument("content", help="a picture to stylise; a row of the sheet")
-    sheet.add_argument("styles", nargs="+", metavar="STYLE", help="a picture, or the name of a kept style; a column")
+    sheet.add_argument("styles", nargs="+", metavar="STYLE", help="a picture, or the name of a named style; a column")
     sheet.add_argument(
         "--content", dest="more", action="append", default=[], metavar="CONTENT", help="one more row; may be repeated"
     )
@@ -43,9 +45,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_option_flags(sheet, fit="keep")
     sheet.set_defaults(run=_sheet)
 
-    strip = commands.add_parser("strip", help="one picture in one style at several strengths")
+    strip = commands.add_parser("strip", help="draw one picture in one style at several strengths")
     strip.add_argument("content", help="the picture to stylise")
-    strip.add_argument("style", help="a picture, or the name of a kept style")
+    strip.add_argument("style", help="a picture, or the name of a named style")
     strip.add_argument(
         "--strengths", type=float, nargs="+", default=list(STRENGTHS), metavar="S", help="0..1 (default: %(default)s)"
     )
@@ -56,6 +58,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, help="a .png, .jpg or .webp file")
+    add_json_flag(parser)
     parser.add_argument("--cell", type=_cell, default=192, metavar="PX", help="side of one cell (default: %(default)s)")
 
 
@@ -99,12 +102,18 @@ def _strip(client: Client, arguments: argparse.Namespace) -> int:
 def _save(rows: Sequence[Sequence[Cell]], arguments: argparse.Namespace) -> int:
     picture = draw_grid(rows, arguments.cell)
     save_picture(arguments.out, picture)
-    print(f"{arguments.out}: {picture.width}x{picture.height} px")
+    value = {"out": str(arguments.out), "width": picture.width, "height": picture.height}
+    say(arguments, f"{arguments.out}: {picture.width}x{picture.height} px", value)
     return 0
 
 
 def draw_grid(rows: Sequence[Sequence[Cell]], side: int) -> Image.Image:
-    """Cells in rows, each picture fitted into a square of that side in pixels, under its label."""
+    """Return one picture of many: cells in rows, each under its label.
+
+    Args:
+        rows: Labels and pictures.
+        side: Pixels of the square that each picture is fitted into.
+    """
     columns = max(len(row) for row in rows)
     heights = [side + (_LABEL if any(label for label, _ in row) else 0) for row in rows]
     size = (columns * (side + _GAP) + _GAP, sum(heights) + _GAP * (len(rows) + 1))
@@ -125,12 +134,13 @@ def draw_grid(rows: Sequence[Sequence[Cell]], side: int) -> Image.Image:
 
 
 def _look(client: Client, style: str | bytes) -> Image.Image:
-    """How a style looks: its picture, or the thumbnail that the server keeps."""
+    """Return how a style looks: its picture, or the thumbnail that the server keeps."""
     if isinstance(style, str) and STYLE_NAME.fullmatch(style):
         return client.styles.get(style).thumbnail
-    return _opened(io.BytesIO(style) if isinstance(style, bytes) else style)
+    return _opened(style)
 
 
-def _opened(source: str | io.BytesIO) -> Image.Image:
-    with Image.open(source) as image:
+def _opened(source: str | bytes) -> Image.Image:
+    data = source if isinstance(source, bytes) else Path(source).expanduser().read_bytes()
+    with open_picture(data) as image:
         return ImageOps.exif_transpose(image).convert("RGB")

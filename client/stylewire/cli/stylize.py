@@ -55,7 +55,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "-o", "--out", required=True, help=f"a file ({', '.join(FORMATS)}), a folder, or - for standard output"
     )
-    add_option_flags(parser)
+    add_option_flags(parser, fit="crop")
     parser.add_argument(
         "--format",
         choices=("jpg", "png", "webp", "avif"),

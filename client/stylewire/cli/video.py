@@ -35,7 +35,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         "video",
         help="stylize a video or an animation",
         description="Stylize every frame of a video, or of an animated GIF or WebP file. Times, sound and subtitles "
-        "stay as they are. Ctrl-C keeps what is done. Videos need PyAV: pip install 'stylewire[video]'.",
+        "stay as they are. Without --fit and --size, the pictures keep their size. Ctrl-C keeps what is done. Videos "
+        "need PyAV: pip install 'stylewire[video]'.",
     )
     parser.add_argument("content", type=Path, metavar="IN", help="a video, or an animated .gif or .webp file")
     parser.add_argument("-o", "--out", type=Path, required=True, help="a .mp4, .mkv, .gif or .webp file")
@@ -51,7 +52,6 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="reduce flicker: blend each frame with the one before it, 0 to 0.95 (0.7 where no value is given)",
     )
     add_json_flag(parser)
-    # Without a size, a video keeps its own.
     parser.set_defaults(run=run)
 
 
