@@ -1,5 +1,7 @@
 // The styles: two slots, a blend between them, and the gallery to fill them from.
 
+const FIRST = /(^|\/)waves$/; // the style to open with, where the server has it: it shows at a glance what a style does
+
 const get = (id) => document.getElementById(id);
 
 /** "gallery/starry-night" as "Starry night". */
@@ -59,7 +61,7 @@ export class Gallery {
   /** Add the server's styles. */
   addNamed(styles) {
     for (const style of styles) this.#add(style.name, style.name, label(style.name), style.thumbnail, style.origin);
-    if (!this.#chosen[0] && styles.length) this.#chosen[0] = styles[0].name;
+    if (!this.#chosen[0] && styles.length) this.#chosen[0] = (styles.find(({ name }) => FIRST.test(name)) ?? styles[0]).name;
     this.#showChosen();
   }
 
