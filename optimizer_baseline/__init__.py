@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from .scoring import Score, score
     from .settings import Settings
     from .transfer import Progress, Result, stylize
-    from .tuning.tuner import TunedStyle, TuneProgress, TuneSettings, tune
+    from .tuning.style import TunedStyle, TuneProgress, TuneSettings
+    from .tuning.tuner import tune
 
 __all__ = [
     "PRESETS",
@@ -59,9 +60,9 @@ _HOMES = {
     "Progress": "transfer",
     "Result": "transfer",
     "stylize": "transfer",
-    "TuneProgress": "tuning.tuner",
-    "TuneSettings": "tuning.tuner",
-    "TunedStyle": "tuning.tuner",
+    "TuneProgress": "tuning.style",
+    "TuneSettings": "tuning.style",
+    "TunedStyle": "tuning.style",
     "tune": "tuning.tuner",
 }
 

@@ -15,10 +15,10 @@ from ..vgg.precision import PRECISIONS
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
 
-def add_cost_options(command: argparse.ArgumentParser, precision: str = "auto") -> None:
-    """Adds them to `command`, without values for what is not given; `precision` is the one that it takes then."""
+def add_cost_options(command: argparse.ArgumentParser, precision: str = "auto", preset: str = DEFAULT_PRESET) -> None:
+    """Add the cost options to `command`. What is not given has no value; help names `precision` and `preset` then."""
     group = command.add_argument_group("cost")
-    group.add_argument("--preset", choices=tuple(presets.PRESETS), help=f"({DEFAULT_PRESET})")
+    group.add_argument("--preset", choices=tuple(presets.PRESETS), help=f"({preset})")
     group.add_argument("--network", choices=tuple(architecture.NETWORKS), help="in place of the preset's own")
     group.add_argument("--pooling", choices=architecture.POOLINGS, help="in place of the preset's own")
     group.add_argument("--content-layers", metavar="NAME[=W],…", help="e.g. relu4_2 or relu3_3=0.5,relu4_2=1")
@@ -37,8 +37,8 @@ def add_common_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--verbose", action="store_true", default=False, help="log what happens")
 
 
-def preset_of(given: Mapping[str, Any]) -> presets.Preset:
-    """The preset that was asked for, with the numbers that were asked for; None is not asked.
+def preset_of(given: Mapping[str, Any], default: str = DEFAULT_PRESET) -> presets.Preset:
+    """Return the preset that was asked for, else `default`, with the numbers that were asked for; None is not asked.
 
     Raises:
         InvalidOption: a weight that is no number, or what `Preset.replace` refuses.
@@ -51,7 +51,7 @@ def preset_of(given: Mapping[str, Any]) -> presets.Preset:
     for name in ("content_layers", "style_layers"):
         if (text := given.get(name)) is not None:
             changes[name] = _layer_weights(text)
-    return presets.preset(given.get("preset") or DEFAULT_PRESET).replace(**changes)
+    return presets.preset(given.get("preset") or default).replace(**changes)
 
 
 def _layer_weights(text: str) -> dict[str, float]:

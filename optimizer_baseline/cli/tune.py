@@ -14,6 +14,9 @@ from ..errors import InvalidOption, StopRun
 from .options import INTERRUPTED, add_common_options, add_cost_options, preset_of
 from .stylize import interruptible
 
+TUNING_PRESET = "magenta"
+"""The cost that the network was trained with."""
+
 _SUFFIX = ".style"
 
 
@@ -50,7 +53,7 @@ def register(commands: Any) -> None:
     one.add_argument("--origin", metavar="TEXT", help="where the style comes from (the picture's file name)")
     one.add_argument("--sheet", type=Path, metavar="FILE", help="pictures before and after (FILE with .png)")
     one.add_argument("--quiet", action="store_true", help="no progress bar")
-    add_cost_options(one)
+    add_cost_options(one, preset=TUNING_PRESET)
     add_common_options(one)
 
 
@@ -59,22 +62,21 @@ def _tune(arguments: argparse.Namespace) -> int:
     from stylewire_server.models.network import WeightsError as NetworkError
 
     from ..errors import WeightsError
-    from ..tuning.tuner import TuneProgress, TuneSettings, tune
+    from ..tuning.style import TuneProgress, TuneSettings
+    from ..tuning.tuner import tune
 
     out: Path = arguments.out
     sheet: Path = arguments.sheet or out.with_suffix(".png")
     if out.suffix != _SUFFIX:
         raise InvalidOption(f"{out} does not end in {_SUFFIX}, by which the server knows a style file")
-    if arguments.rescale:
-        raise InvalidOption("tune takes no --rescale; the default preset is defined on plain weights")
     for path in (out, sheet):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.samefile(arguments.style):
             raise InvalidOption(f"{path} is the style picture; write to another file")
     given = vars(arguments)
-    names = ("model", "weights", "precision", "steps", "size", "learning_rate", "amount", "seed")
+    names = ("model", "weights", "rescale", "precision", "steps", "size", "learning_rate", "amount", "seed")
     settings = TuneSettings(
-        preset=preset_of({**given, "preset": given.get("preset") or "magenta"}),
+        preset=preset_of(given, TUNING_PRESET),
         **{name: given[name] for name in names if given[name] is not None},
     )
     photographs = images.files([arguments.photos]) if arguments.photos else []

@@ -11,6 +11,7 @@ from stylewire_server.styles.file import parse
 
 from optimizer_baseline import InvalidOption, NotBetter, StopRun, TuneProgress, TuneSettings, tune
 from optimizer_baseline.cli import main
+from optimizer_baseline.tuning.tuner import likeness
 
 tf = pytest.importorskip("tensorflow")
 
@@ -114,3 +115,14 @@ def test_the_command_writes_file_and_sheet(
         assert sheet.width > 3 * 256
     assert main(["tune", str(style_picture), "-o", str(tmp_path / "wave.jpg"), *options]) == 2
     assert "does not end in .style" in capsys.readouterr().err
+
+
+def test_likeness_is_whole_for_the_content_and_falls_as_it_is_hidden(photo: Path) -> None:
+    content = pixels(photo)
+    noise = np.random.default_rng(0).random(content.shape, np.float32)
+    bars = np.broadcast_to((np.arange(256) // 16 % 2)[None, None, :, None], content.shape).astype(np.float32)
+    hidden = [likeness(content, (1 - share) * content + share * bars) for share in (0.0, 0.4, 0.8, 1.0)]
+    assert hidden[0] == pytest.approx(1)
+    assert hidden == sorted(hidden, reverse=True)
+    assert hidden[-1] < 0.3
+    assert likeness(content, 0.5 * content + 0.5 * noise) > 0.8
