@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -271,13 +272,18 @@ def _group_value(name: str) -> list[str]:
 
 
 def _allowed_memory() -> int:
-    """Return the bytes of the machine, or those of the process's control group where they are fewer."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else sys.maxsize
-    try:
-        return min(physical, int(_group_value("memory.max")[0]))
-    except (OSError, ValueError):
-        # No such control group, or "max": no limit.
-        return physical
+    """Return the bytes of the machine, of the control group or of the process's limit (RLIMIT_AS), the fewest."""
+    limits = [sys.maxsize]
+    if hasattr(os, "sysconf"):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with suppress(OSError, ValueError):
+        # There is no such control group, or its limit is "max".
+        limits.append(int(_group_value("memory.max")[0]))
+    with suppress(ImportError):
+        import resource
+
+        limits.append(resource.getrlimit(resource.RLIMIT_AS)[0])
+    return min(limit for limit in limits if limit > 0)
 
 
 def _allowed_cores() -> int:

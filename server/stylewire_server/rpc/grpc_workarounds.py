@@ -41,8 +41,8 @@ def abandon(task: "asyncio.Task[Any]") -> None:
     """Reset a call whose answer is not read, and free the answer. Its caller gets CANCELLED; its connection stays.
 
     gRPC runs a call in two tasks: one runs the handler, and the one that started it waits for the call's end. When
-    both have gone nothing refers to the call, and gRPC resets a call that nothing refers to (grpc_call_unref). The
-    call that was accepted last is freed when the next one comes in, because gRPC's accept loop refers to it until then.
+    both have gone nothing refers to the call, and gRPC resets a call that nothing refers to (grpc_call_unref).
+    gRPC's accept loop refers to the calls that it accepted first and last, so those two may live longer.
 
     Args:
         task: The one that runs the handler: `asyncio.current_task()` in the handler.
