@@ -1,4 +1,7 @@
-"""Less flicker: each stylized frame is blended with the one before it, where the content allows."""
+"""Less flicker: each stylized frame is blended with the one before it, moved along by optical flow.
+
+Without the flow, flat regions that move would smear; so OpenCV is needed (the extra `steady`).
+"""
 
 import numpy as np
 from PIL import Image
@@ -10,21 +13,22 @@ _TOLERANCE = 12.0
 class Steady:
     """Blends each picture with the result before it, where the content is the same there.
 
-    A still region of the content shows the same strokes from frame to frame. The content before is moved along by
-    optical flow (Farneback) where OpenCV is installed, so that this holds for moving regions too.
+    A region of the content keeps its strokes from frame to frame, whether it stands still or moves: the frame before
+    is moved along by optical flow (Farneback 2003, as OpenCV computes it).
 
     Args:
         strength: 0 to below 1; the share of the result before it in a region that did not change.
+
+    Raises:
+        ImportError: OpenCV is not installed.
     """
 
     def __init__(self, strength: float) -> None:
         self._strength = strength
         self._content: np.ndarray | None = None
         self._result: np.ndarray | None = None
-        try:
-            import cv2
-        except ImportError:
-            cv2 = None
+        import cv2
+
         self._cv2 = cv2
 
     def blend(self, content: np.ndarray, picture: Image.Image) -> Image.Image:
@@ -43,8 +47,6 @@ class Steady:
         """Return the content and the result before, moved to where the content is now."""
         assert self._content is not None
         assert self._result is not None
-        if self._cv2 is None:
-            return self._content, self._result
         cv2 = self._cv2
         gray = [cv2.cvtColor(each.astype(np.uint8), cv2.COLOR_RGB2GRAY) for each in (now, self._content)]
         flow = cv2.calcOpticalFlowFarneback(*gray, None, 0.5, 4, 21, 3, 7, 1.5, 0)

@@ -46,10 +46,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--steady",
         type=float,
         nargs="?",
-        const=0.7,
+        const=0.5,
         default=0.0,
         metavar="SHARE",
-        help="reduce flicker: blend each frame with the one before it, 0 to 0.95 (0.7 where no value is given)",
+        help="reduce flicker: blend each frame with the one before it, 0 to 0.95 (0.5 where no value is given); needs "
+        "OpenCV: pip install 'stylewire[steady]'",
     )
     add_json_flag(parser)
     parser.set_defaults(run=run)
@@ -65,6 +66,10 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
             import av  # noqa: F401
         except ImportError:
             raise UsageError("videos need PyAV: pip install 'stylewire[video]'") from None
+    try:
+        steady = Steady(arguments.steady) if arguments.steady else None
+    except ImportError:
+        raise UsageError("--steady needs OpenCV: pip install 'stylewire[steady]'") from None
     refuse_to_overwrite([out], [content, *style_files(arguments.styles)])
     blend = blend_of(arguments.styles)
     fit = arguments.fit or ("keep" if arguments.size else "native")
@@ -76,7 +81,7 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
         with ExitStack() as files, _errors_of_ffmpeg(content, out):
             source = open_source(content, files)
             target = open_target(temporary, out, source, content, files)
-            work = _Work(source, target, Steady(arguments.steady) if arguments.steady else None)
+            work = _Work(source, target, steady)
             work.run(client, blend, options)
         if not work.done:
             if work.failure is not None:
