@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from stylewire import Client
 from stylewire.v1 import stylizer_pb2 as pb
+from stylewire_server.http.forms import ENCODINGS
 
 OPENAPI = Path(__file__).resolve().parents[2] / "server" / "stylewire_server" / "http" / "openapi.json"
 
@@ -42,6 +43,35 @@ def test_the_picture_is_that_of_grpc(http, http_server, content, style) -> None:
 def test_the_size_is_that_of_the_shorter_side(http, content, style) -> None:
     answer = http.stylize(content, style, ("size", "320"), ("fit", "keep"))
     assert (answer.headers["image-width"], answer.headers["image-height"]) == ("320", "320")
+
+
+def test_the_full_size_is_computed_at_another(http, style_picture: Path) -> None:
+    with Image.open(Path(__file__).resolve().parents[2] / "examples" / "content" / "coffee.jpg") as image:
+        out = io.BytesIO()
+        image.resize((900, 600)).save(out, "JPEG", exif=Image.Exif(), icc_profile=image.info.get("icc_profile"))
+    fields = [("content", out.getvalue()), ("style", "waves"), ("fit", "keep"), ("size", "128"), ("encoding", "png")]
+    small, full = http.stylize(*fields), http.stylize(*fields, ("full_size", "true"))
+    assert (small.headers["image-width"], small.headers["image-height"]) == ("192", "128")
+    assert Image.open(io.BytesIO(full.body)).size == (900, 600)
+
+
+def test_a_mask_keeps_a_style_to_its_part(http, content) -> None:
+    def made(*fields: tuple[str, str | bytes]) -> np.ndarray:
+        answer = http.stylize(content, *fields, ("encoding", "png"))
+        assert answer.status == 200, answer.json
+        return np.asarray(Image.open(io.BytesIO(answer.body)), float)
+
+    halves = []
+    for left in (255, 0):
+        out = io.BytesIO()
+        Image.fromarray(np.repeat(np.uint8([[left] * 32 + [255 - left] * 32]), 64, 0)).save(out, "PNG")
+        halves.append(("mask", out.getvalue()))
+    both = made(("style", "waves"), ("style", "shards"), *halves)
+    waves, shards = made(("style", "waves")), made(("style", "shards"))
+    assert np.abs(both - waves)[:, :100].mean() < 2 < np.abs(both - waves)[:, 156:].mean()
+    assert np.abs(both - shards)[:, 156:].mean() < 2
+    one = made(("style", "waves"), ("style", "shards"), halves[0], ("mask", ""))
+    assert np.abs(one - both).mean() > 1
 
 
 def test_timings_are_in_the_header_of_browsers(http, content) -> None:
@@ -78,10 +108,17 @@ BAD = {
     "fit": ([("fit", "wide")], "options.fit", r"fit is 'wide'; it must be one of crop, squash, keep, native"),
     "size": ([("size", "20"), ("fit", "keep")], "options.size", r"size is 20 px; it must be from 64 to 4096 px"),
     "size of native": ([("size", "256"), ("fit", "native")], "options.size", r"size is 256 px and fit is native"),
-    "encoding": ([("encoding", "raw")], "options.encoding", r"encoding is 'raw'; it must be one of png, jpeg, webp"),
+    "encoding": (
+        [("encoding", "raw")],
+        "options.encoding",
+        r"encoding is 'raw'; it must be one of png, jpeg, webp, avif",
+    ),
     "colour": ([("preserve_color", "maybe")], "options.preserve_color", r"'maybe'; it must be true or false"),
     "weight": ([("weight", "-1")], "styles[0].weight", r"weight is -1; it must be a finite number above 0"),
     "weights": ([("weight", "1"), ("weight", "1")], "weight", r"2 weights are given for 1 styles"),
+    "masks": ([("mask", b"x"), ("mask", b"x")], "mask", r"2 masks are given for 1 styles"),
+    "mask": ([("mask", "left")], "styles[0].mask", r"styles\[0\]\.mask is a text; it must be a file, or empty"),
+    "no mask": ([("mask", b"xx")], "styles[0].mask", r"styles\[0\]\.mask is not a JPEG, PNG or WebP picture"),
     "misspelt": ([("strenght", "1")], "strenght", r"'strenght' is no field of this form; it has content, "),
     "name": ([("style", "No Name")], "styles[1].name", r"'No Name'; it must be 1 to 63 of"),
     "styles": ([("style", "waves")] * 16, "styles", r"styles has 17 styles; the limit is 16 styles"),
@@ -214,5 +251,6 @@ def test_the_document_describes_what_is_served(http, content, style) -> None:
             answer = http(method.upper(), path.replace("{name}", "no-such-style"))
             assert str(answer.status) in operations[method]["responses"], (method, path, answer.body)
     fields = document["paths"]["/v1/stylize"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert fields["properties"]["encoding"]["enum"] == list(ENCODINGS)
     listed = http.stylize(content, style, ("unknown", "1")).json["detail"]
     assert listed.partition("it has ")[2] == ", ".join(sorted(fields["properties"]))

@@ -42,7 +42,7 @@ Handler = Callable[[Request, Call], Awaitable[Response]]
 
 _EXPOSED = ("Server-Timing", "Image-Width", "Image-Height", "Model", "Retry-After", "X-Request-Id")
 
-_STYLIZE_FIELDS = frozenset({"content", "style", "weight"}) | forms.OPTION_FIELDS
+_STYLIZE_FIELDS = frozenset({"content", "style", "weight", "mask"}) | forms.OPTION_FIELDS
 
 _CREATE_FIELDS = frozenset({"name", "style", "weight", "overwrite"})
 

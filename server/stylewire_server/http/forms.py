@@ -26,7 +26,9 @@ _OPTION_FIELDS = 16
 
 _TRUE, _FALSE = frozenset({"true", "1", "on", "yes"}), frozenset({"false", "0", "off", "no", ""})
 
-OPTION_FIELDS = frozenset({"strength", "preserve_color", "fit", "size", "encoding", "quality"})
+OPTION_FIELDS = frozenset(
+    {"strength", "preserve_color", "fit", "size", "full_size", "encoding", "quality", "keep_metadata"}
+)
 
 ENCODINGS = {each.lower(): each for each in Encoding if each not in {Encoding.RAW_PIXELS, Encoding.RAW_FLOATS}}
 """Name of the form field -> encoding. Raw pixels have no media type, so HTTP has none."""
@@ -145,19 +147,19 @@ def _told(found: list[UploadFile | str]) -> str:
 
 
 async def styles(form: FormData, limits: Limits) -> list[WeightedStyle]:
-    """Return the styles of a form: each `style` is a file or the name of a style, each `weight` goes to one of them.
+    """Return the styles of a form: each `style` is a file or the name of a style; `weight` and `mask` go to one each.
 
     Raises:
-        InvalidInput: There are too many, or a weight or name is not valid.
+        InvalidInput: There are too many, or a weight, name or mask is not valid.
     """
     given = [each for each in form.getlist("style") if isinstance(each, UploadFile) or each.strip()]
-    weights = _weights(form, len(given))
+    weights, masks = _weights(form, len(given)), await _masks(form, len(given))
     if len(given) > limits.styles:
         message = f"styles has {len(given)} styles; the limit is {limits.styles} styles"
         raise InvalidInput("styles", message, value=len(given), limit=limits.styles, unit="styles")
     return [
-        await _style(source, weight, f"styles[{index}]")
-        for index, (source, weight) in enumerate(zip(given, weights, strict=True))
+        await _style(source, weight, mask, f"styles[{index}]")
+        for index, (source, weight, mask) in enumerate(zip(given, weights, masks, strict=True))
     ]
 
 
@@ -168,11 +170,27 @@ def _weights(form: FormData, count: int) -> list[float]:
     return found or [1.0] * count
 
 
-async def _style(source: UploadFile | str, weight: float, field: str) -> WeightedStyle:
+async def _masks(form: FormData, count: int) -> list[bytes | None]:
+    """Return the mask of each style; an empty text in place of a file is none."""
+    found = form.getlist("mask")
+    if found and len(found) != count:
+        raise InvalidInput("mask", f"{len(found)} masks are given for {count} styles; give one for each, or none")
+    masks: list[bytes | None] = []
+    for index, mask in enumerate(found):
+        if isinstance(mask, UploadFile):
+            masks.append(await mask.read())
+        elif mask.strip():
+            raise InvalidInput(f"styles[{index}].mask", f"styles[{index}].mask is a text; it must be a file, or empty")
+        else:
+            masks.append(None)
+    return masks or [None] * count
+
+
+async def _style(source: UploadFile | str, weight: float, mask: bytes | None, field: str) -> WeightedStyle:
     if isinstance(source, UploadFile):
-        return WeightedStyle(await source.read(), weight, field)
+        return WeightedStyle(await source.read(), weight, field, mask)
     check_name(source.strip(), f"{field}.name")
-    return WeightedStyle(source.strip(), weight, field)
+    return WeightedStyle(source.strip(), weight, field, mask)
 
 
 def options(form: FormData) -> Options:
@@ -187,6 +205,8 @@ def options(form: FormData) -> Options:
         preserve_color=flag(form, "preserve_color"),
         fit=Fit(_choice(form, "fit", [fit.value for fit in Fit])) if "fit" in form else given.fit,
         size=(_whole(form, "size") or None) if "size" in form else given.size,
+        full_size=flag(form, "full_size"),
+        keep_metadata=flag(form, "keep_metadata"),
         encoding=ENCODINGS[_choice(form, "encoding", ENCODINGS)] if "encoding" in form else given.encoding,
         quality=_whole(form, "quality") if "quality" in form else given.quality,
     )

@@ -180,7 +180,7 @@ get("download-full").addEventListener("click", async () => {
   const side = Number(get("size").value);
   const options = { ...settings(), encoding: "jpeg", quality: 95 };
   let content;
-  if (limits.full_size && side) {
+  if (side) {
     // Computed at the working size, answered at the photo's own.
     Object.assign(options, { fit: "keep", size: side, full_size: true });
     content = await picture.original(limits);
