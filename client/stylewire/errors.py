@@ -112,10 +112,9 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
         field = _field(_details(error)).removeprefix("setup.")
         about_image = field == "content" or (field.startswith("styles[") and not field.endswith("weight"))
         return (InvalidImage if about_image else InvalidRequest)(message, field)
+    if too_large := _too_large(message):
+        return InvalidRequest(too_large)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        # gRPC itself uses this status for a message above a size limit.
-        if "larger than max" in message:
-            return InvalidRequest(f"the message is too large: {message}")
         return ServerBusy(message, _retry_after(_details(error)))
     # gRPC itself cancels calls that arrive while a server closes.
     if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
@@ -125,6 +124,19 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
     if code in _KINDS:
         return _KINDS[code](message)
     return ServerError(f"{code.name}: {message}")
+
+
+def _too_large(message: str) -> str | None:
+    """Return what to say where gRPC, or a proxy, refused a message for its size; None for other reasons."""
+    if "larger than max" in message:
+        return f"the message is too large: {message}"
+    if "http2 header with status: 413" in message:
+        # gRPC's words for an HTTP answer; this server never gives it.
+        return (
+            "a proxy before the server refused the request as too large (HTTP 413); raise the proxy's limit "
+            "(client_max_body_size of nginx is 1 MB by default), or send smaller pictures"
+        )
+    return None
 
 
 def is_own_deadline(error: grpc.RpcError) -> bool:
