@@ -1,6 +1,7 @@
 """The domain, with the real lite network and real pictures."""
 
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -310,3 +311,48 @@ def test_metadata_are_kept_on_request(stylizer: Stylizer, photo: Path, style_pic
         found = Image.open(io.BytesIO(result.data)).getexif()
         assert found.get(0x010F) == ("Maker" if keep else None)
         assert found.get(0x0112, 1) == 1
+
+
+def giant(shade: int) -> bytes:
+    """A WebP file of 40 bytes that is 12.5 Mpx."""
+    out = io.BytesIO()
+    Image.new("RGB", (3540, 3540), (shade, 40, 60)).save(out, "WEBP", lossless=True, method=0)
+    return out.getvalue()
+
+
+def test_a_call_that_is_not_wanted_any_more_stops_before_its_next_style(stylizer: Stylizer, photo: Path) -> None:
+    blends = [[WeightedStyle(giant(shade)) for shade in range(first, first + 4)] for first in (0, 4)]
+    begin = time.thread_time()
+    stylizer.stylize(photo.read_bytes(), blends[0], RAW)
+    whole = time.thread_time() - begin
+    calls = 0
+
+    def checkpoint() -> None:
+        nonlocal calls
+        calls += 1
+        # After the content, before the first and the second style.
+        if calls == 3:
+            raise TimeoutError
+
+    begin = time.thread_time()
+    with pytest.raises(TimeoutError):
+        stylizer.stylize(photo.read_bytes(), blends[1], RAW, checkpoint)
+    assert time.thread_time() - begin < 0.6 * whole
+
+
+def test_the_pictures_of_a_call_share_a_budget(fresh: Callable[[], Stylizer], photo: Path) -> None:
+    """The content counts too, and a style whose vector is kept does not."""
+    stylizer = fresh()
+    stylizer._limits = ImageLimits(max_decode_pixels=300_000)
+    content = photo.read_bytes()
+
+    def style(shade: int) -> WeightedStyle:
+        out = io.BytesIO()
+        Image.new("RGB", (400, 400), (shade, 40, 60)).save(out, "PNG")
+        return WeightedStyle(out.getvalue(), field=f"styles[{shade}]")
+
+    stylizer.stylize(content, [style(0)], RAW)
+    stylizer.stylize(content, [style(0), style(1)], RAW)
+    with pytest.raises(InvalidInput, match=r"up to styles\[3\], have 1.5 Mpx; the limit is 1.2 Mpx") as caught:
+        stylizer.stylize(content, [style(2), style(3)], RAW)
+    assert caught.value.field == "styles[3]"
