@@ -89,6 +89,7 @@ def main():
         "weights": given.weights,
         "precision": given.precision,
         "size": SIZE,
+        "scales": 1,
     }
     coarse = {"scales": given.scales, "coarse_iterations": given.coarse_iterations}
     rows = []

@@ -1,16 +1,16 @@
-"""Seconds per value-and-gradient of J(G), this project's step against the same step in PyTorch.
+"""CPU seconds and memory of one value-and-gradient of J(G): this project's step and the same step in PyTorch.
 
-    python -m benchmarks baseline-step --torch-python torchenv/bin/python --out results.json
+    python -m benchmarks baseline-step --torch-python torchenv/bin/python --sizes 256 512 --out results.json
 
-One process per engine stays up; they take turns measuring, so that what else the machine does falls on all of them
-alike. The step is the gatys2016 preset: content conv4_2, style conv1_1 … conv5_1, average pooling, random weights (the
-same in all; the costs must agree). Ratios are medians of the ratios within a round.
+There is one process for each engine. They take turns measuring, so that other jobs on the machine affect all of them
+alike. CPU seconds are those of all threads. The step is the gatys2016 preset: content conv4_2, style conv1_1 …
+conv5_1, average pooling, random weights (the same in all; the costs must agree). Ratios are medians of the ratios
+within a round.
 """
 
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -24,7 +24,8 @@ import numpy as np
 STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT = "relu4_2"
 MEAN_BGR = (103.939, 116.779, 123.68)
-PAUSE_SECONDS = 0.3  # lets the other engines' threads stop spinning
+PAUSE_SECONDS = 0.3
+"""Pause before each measurement, in which the other engines' threads stop spinning."""
 
 
 def tensorflow_step(network, data, threads, bf16):
@@ -101,7 +102,7 @@ def torch_step(network, data, threads):
 
 
 def worker(engine, network, threads):
-    """Measures on demand: a number of steps on a line of input, their seconds on a line of output."""
+    """Measure on demand: a number of steps on a line of input, their CPU seconds on a line of output."""
     data = json.loads(os.environ["BASELINE_STEP_DATA"])
     step = (
         torch_step(network, data, threads)
@@ -111,9 +112,9 @@ def worker(engine, network, threads):
     for line in sys.stdin:
         seconds = []
         for _ in range(int(line)):
-            began = time.perf_counter()
+            began = time.process_time()
             cost = step()
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.process_time() - began)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
         print(json.dumps({"seconds": seconds, "cost": cost, "peak_mb": round(peak)}), flush=True)
 
@@ -126,7 +127,7 @@ class Engine:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
         )  # fmt: skip
         self.seconds, self.rounds = [], []
-        self.last = self.ask(3)
+        self.last = self.ask(1)
 
     def ask(self, steps):
         self.process.stdin.write(f"{steps}\n")
@@ -138,8 +139,6 @@ class Engine:
 
     def measure(self, steps):
         time.sleep(PAUSE_SECONDS)
-        # The first steps after a pause find their memory cold, and a descent takes hundreds in a row.
-        self.ask(3)
         self.last = self.ask(steps)
         self.seconds += self.last["seconds"]
         self.rounds.append(statistics.median(self.last["seconds"]))
@@ -149,14 +148,16 @@ class Engine:
         self.process.wait()
 
 
-def compare(network, given, folder):
+def compare(network, size, given, folder):
     from optimizer_baseline.vgg import weights
 
     data = {"weights": str(folder / f"{network}.npz"), "pictures": str(folder / "pictures.npy")}
     weights.save(weights.load(network, "random"), data["weights"])
-    pictures = np.random.default_rng(0).random((3, 1, given.size, given.size, 3), np.float32)
+    pictures = np.random.default_rng(0).random((3, 1, size, size, 3), np.float32)
     np.save(data["pictures"], pictures)
-    pythons = {"torch f32": given.torch_python, "stylewire f32": sys.executable, "stylewire bf16": sys.executable}
+    pythons = {"torch f32": given.torch_python, "stylewire f32": sys.executable}
+    if given.bf16:
+        pythons["stylewire bf16"] = sys.executable
     engines = {name: Engine(name, python, network, given.threads, data) for name, python in pythons.items()}
     for _ in range(given.rounds):
         for engine in engines.values():
@@ -164,14 +165,12 @@ def compare(network, given, folder):
     rows = []
     for name, engine in engines.items():
         ratios = [a / b for a, b in zip(engine.rounds, engines["torch f32"].rounds, strict=True)]
-        ordered = sorted(engine.seconds)
         rows.append({
             "network": network,
             "engine": name,
-            "size": given.size,
+            "size": size,
             "threads": given.threads,
-            "median_ms": round(1e3 * statistics.median(ordered), 1),
-            "p95_ms": round(1e3 * ordered[int(0.95 * (len(ordered) - 1))], 1),
+            "cpu_seconds": round(statistics.median(engine.seconds), 3),
             "ratio_to_torch": round(statistics.median(ratios), 3),
             "peak_mb": engine.last["peak_mb"],
             "cost": engine.last["cost"],
@@ -184,10 +183,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--torch-python", help="python of an environment with requirements-torch.txt")
     parser.add_argument("--network", choices=("vgg16", "vgg19"), help="only this one")
-    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256], help="sides of the square picture in px")
+    parser.add_argument("--no-bf16", dest="bf16", action="store_false", help="for a CPU that only emulates it")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--steps", type=int, default=20, help="measured steps per engine and round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=3, help="measured steps per engine and round")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -199,12 +199,14 @@ def main():
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for network in (given.network,) if given.network else ("vgg16", "vgg19"):
-            rows += compare(network, given, Path(folder))
-            for row in rows[-3:]:
-                print(json.dumps(row), flush=True)
+            for size in given.sizes:
+                found = compare(network, size, given, Path(folder))
+                print("\n".join(map(json.dumps, found)), flush=True)
+                rows += found
     if given.out:
-        machine = {"machine": platform.platform(), "python": platform.python_version(), "rows": rows}
-        given.out.write_text(json.dumps(machine, indent=1))
+        from optimizer_baseline.comparison.machine import describe, versions
+
+        given.out.write_text(json.dumps({"machine": describe(), "versions": versions(), "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -165,24 +165,57 @@ def to_image(pixels: NDArray[Any]) -> Image.Image:
     return Image.fromarray((np.clip(pixels[0], 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8))
 
 
-def fit(image: Image.Image, longer_side: int | None) -> Image.Image:
-    """`image` with its longer side at `longer_side` pixels and its shape kept; as it is for None.
+def fit(image: Image.Image, longer_side: int | None, limit: int | None = MAX_PIXELS) -> Image.Image:
+    """Return `image` with its longer side at `longer_side` pixels and its aspect ratio kept; as it is for None.
 
     Raises:
-        InvalidImage: the result would have more than 4 Mpx.
+        InvalidImage: The result would have more than `limit` pixels.
     """
-    width, height = image.size
-    if longer_side is not None:
-        if longer_side < 1:
-            raise InvalidOption(f"size is {longer_side} px; the least is 1 px")
-        factor = longer_side / max(width, height)
-        width, height = max(1, round(width * factor)), max(1, round(height * factor))
-    if width * height > MAX_PIXELS:
+    width, height = fitted_size(image.size, longer_side)
+    if limit is not None and width * height > limit:
         raise InvalidImage(
             f"picture of {width}x{height} px = {width * height / 1e6:.1f} Mpx is over the limit of "
-            f"{MAX_PIXELS / 1e6:.1f} Mpx; choose a smaller size"
+            f"{limit / 1e6:.1f} Mpx; choose a smaller size"
         )
     return resize(image, width, height)
+
+
+def fitted_size(size: tuple[int, int], longer_side: int | None) -> tuple[int, int]:
+    """Return (width, height) with the longer side at `longer_side` pixels; as it is for None."""
+    if longer_side is None:
+        return size
+    if longer_side < 1:
+        raise InvalidOption(f"size is {longer_side} px; the least is 1 px")
+    factor = longer_side / max(size)
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def save(pixels: Pixels, path: Path, bits: int = 8) -> None:
+    """Write pixels [1, H, W, 3] in 0..1 as a picture; its suffix says the format.
+
+    Args:
+        bits: In each of R, G and B: 8, or 16 for a PNG.
+
+    Raises:
+        InvalidOption: Another depth, or 16 bits in a format other than PNG.
+    """
+    check_bits(path, bits)
+    if bits == 8:
+        to_image(pixels).save(path, quality=95)
+        return
+    # Pillow writes no RGB of 16 bits.
+    import tensorflow as tf
+
+    levels = (np.clip(pixels[0].astype(np.float64), 0.0, 1.0) * 65535.0 + 0.5).astype(np.uint16)
+    path.write_bytes(tf.io.encode_png(levels).numpy())
+
+
+def check_bits(path: Path, bits: int) -> None:
+    """Raise InvalidOption where `save` cannot write that depth there."""
+    if bits not in (8, 16):
+        raise InvalidOption(f"depth is {bits} bits; it is 8 or 16")
+    if bits == 16 and path.suffix.lower() != ".png":
+        raise InvalidOption(f"{path} has suffix {path.suffix!r}; 16 bits are for .png")
 
 
 def resize(image: Image.Image, width: int, height: int) -> Image.Image:

@@ -1,13 +1,14 @@
-"""Three ways downhill: L-BFGS-B (scipy), Adam, and plain gradient descent. All keep every pixel in 0..1.
+"""Three ways to minimize a cost: L-BFGS, Adam and gradient descent. All keep every pixel in 0..1 by projection.
 
-A driver asks a `Descent` for cost and gradient, and tells it each time that an iteration is complete. The `Descent`
-remembers the best picture, counts evaluations and refuses costs that are not finite.
+A driver asks a `Descent` for cost and gradient, and tells it when an iteration is complete. The `Descent` keeps the
+best picture, counts evaluations and refuses costs that are not finite.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,14 +20,27 @@ from .images import Pixels
 from .objective.objective import Costs, Objective
 
 OPTIMIZERS = ("lbfgs", "adam", "gradient-descent")
-# Largest change of a pixel (0..1) in one step: Adam's as in the TensorFlow tutorial; gradient descent adapts its own.
+
 LEARNING_RATES = {"adam": 0.02, "gradient-descent": 0.02}
-# Corrections that L-BFGS keeps: scipy's default; more cost time per step and gained nothing at 256x256.
+"""Largest change of a pixel (0..1) in one step: for Adam the TensorFlow tutorial's; gradient descent adapts its own."""
+
+ADAM_BETAS = (0.9, 0.99)
+"""Decay of Adam's two averages. Kingma & Ba have 0.999 for the second one, which ends at a higher cost here."""
+
 LBFGS_MEMORY = 10
-# Root mean square change of a pixel (0..1) in a first L-BFGS step: visible, and short enough to be accepted.
+"""Pairs of steps that L-BFGS keeps: scipy's default. More took more time for each step and gained nothing at 256 px."""
+
 FIRST_STEP_RMS = 0.02
-# A cost this many times the first one is a run that has left the valley for good.
+"""Root mean square change of a pixel (0..1) in a first L-BFGS step: visible, and short enough to be accepted."""
+
+SUFFICIENT_DECREASE = 1e-4
+"""Share of the predicted decrease that a step has to reach (Armijo; Nocedal & Wright 2006, section 3.1)."""
+
+LINE_SEARCH_TRIALS = 20
+"""Evaluations of one line search."""
+
 DIVERGENCE_FACTOR = 1e3
+"""A run ends when its cost is this many times the first one."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +56,17 @@ class Step:
 
 
 class Descent:
-    """Book-keeping around an objective while one driver minimises it.
+    """The record of a run at one scale: the best picture, the number of evaluations and of iterations.
 
     Args:
         objective: The cost.
         report: Called after each iteration.
-        evaluations: That are allowed; None for any number.
+        evaluations: Largest number of evaluations; None for any number.
         best: The best picture of an earlier part of the same run.
+
+    Attributes:
+        scale: Factor that brings the largest value of the first gradient to between a half and 1. The costs of presets
+            differ by many orders of magnitude, and squares of their gradients would leave float32.
     """
 
     def __init__(
@@ -68,33 +86,41 @@ class Descent:
         self._first: float | None = None
         self._began = time.perf_counter()
         self._improved = False
+        self.scale = 1.0
 
     def evaluate(self, pixels: Pixels) -> tuple[Costs, NDArray[np.float32]]:
-        """Costs and gradient of `pixels` [1, H, W, 3].
+        """Return the costs of `pixels` [1, H, W, 3], and `scale` times their gradient.
 
         Raises:
-            Diverged: cost or gradient is not finite.
-            StopRun: the allowed evaluations are used up.
+            Diverged: The cost or the gradient is not finite.
+            StopRun: The allowed evaluations are used up.
         """
         if self._limit is not None and self.evaluations >= self._limit:
             raise StopRun("the allowed evaluations are used up")
         costs, gradient = self.objective.value_and_gradient(pixels)
         self.evaluations += 1
         total = costs.total_cost
-        if not (math.isfinite(total) and np.isfinite(gradient).all()):
-            raise Diverged(
-                f"cost became {total} at evaluation {self.evaluations}; lower the weights or the learning rate"
-            )
+        for what, finite in (("cost", math.isfinite(total)), ("gradient", bool(np.isfinite(gradient).all()))):
+            if not finite:
+                value = total if what == "cost" else "infinite or NaN"
+                raise Diverged(
+                    f"{what} became {value} at evaluation {self.evaluations}; lower the weights or the learning rate"
+                )
+        if self._first is None and (largest := float(np.abs(gradient).max())) > 0.0:
+            # A power of two, so that nothing is rounded.
+            self.scale = math.ldexp(1.0, -math.frexp(largest)[1])
         self._first = total if self._first is None else self._first
-        if self.best_costs is None or total < self.best_costs.total_cost:
+        # Normalized gradients do not lead to a lower sum of costs, so the latest picture is the best one.
+        latest = self.objective.preset.normalize_gradients
+        if self.best_costs is None or latest or total < self.best_costs.total_cost:
             self.best, self.best_costs, self._improved = pixels.copy(), costs, True
-        return costs, gradient
+        return costs, gradient * np.float32(self.scale)
 
     def advance(self, pixels: Pixels, costs: Costs) -> None:
-        """An iteration is complete and stands at `pixels`.
+        """Report an iteration that ended at `pixels`.
 
         Raises:
-            Diverged: the cost there is 1000 times the first one. What a line search only tries may be anything.
+            Diverged: The cost there is 1000 times the first one. What a line search only tries may cost anything.
         """
         total = costs.total_cost
         if self._first is not None and total > DIVERGENCE_FACTOR * self._first > 0:
@@ -109,18 +135,28 @@ class Descent:
 
 
 def minimize(
-    descent: Descent, start: Pixels, optimizer: str, iterations: int, learning_rate: float | None = None
+    descent: Descent,
+    start: Pixels,
+    optimizer: str,
+    iterations: int,
+    learning_rate: float | None = None,
+    betas: tuple[float, float] | None = None,
+    epsilon: float | None = None,
 ) -> bool:
-    """Runs `optimizer` from `start` [1, H, W, 3] for at most `iterations`; the outcome is `descent.best`.
-
-    Returns whether it has arrived before that: no step that it can take lowers the cost.
+    """Run `optimizer` from `start` [1, H, W, 3] for at most `iterations`. The outcome is `descent.best`.
 
     Args:
-        learning_rate: largest change of a pixel per step for Adam and (at first) gradient descent; L-BFGS has none.
+        learning_rate: Largest change of a pixel in a step of Adam and (at first) gradient descent. L-BFGS has none.
+        betas: Of Adam; None for 0.9 and 0.99.
+        epsilon: Of Adam, added to the root of the second average. None for 1e-8 of the largest root: the costs of
+            presets differ by ten orders of magnitude.
+
+    Returns:
+        Whether it ended early because no step that it can take lowers the cost.
 
     Raises:
-        InvalidOption: an unknown optimiser, or a learning rate for L-BFGS.
-        Diverged, StopRun: as `Descent.evaluate`, and whatever the progress callback raises.
+        InvalidOption: The optimizer is unknown, or an option is not for it.
+        Diverged, StopRun: As `Descent.evaluate`, and whatever the progress callback raises.
     """
     if optimizer not in OPTIMIZERS:
         raise InvalidOption(f"unknown optimizer {optimizer!r}; known: {', '.join(OPTIMIZERS)}")
@@ -129,76 +165,122 @@ def minimize(
             raise InvalidOption("lbfgs finds its own step; a learning rate is for adam and gradient-descent")
         return _lbfgs(descent, start, iterations)
     rate = LEARNING_RATES[optimizer] if learning_rate is None else learning_rate
-    return (_adam if optimizer == "adam" else _gradient_descent)(descent, start, iterations, rate)
+    if optimizer == "adam":
+        return _adam(descent, start, iterations, rate, betas or ADAM_BETAS, epsilon)
+    return _gradient_descent(descent, start, iterations, rate)
 
 
 def _lbfgs(descent: Descent, start: Pixels, iterations: int) -> bool:
-    """Byrd, Lu, Nocedal, Zhu 1995, as scipy has it.
+    """Minimize by L-BFGS over the free pixels, with projected steps.
 
-    Until it has seen positive curvature it steps by the gradient itself, never further, and a start from the content
-    can sit in negative curvature for dozens of steps. So the cost is scaled until that is a step worth taking.
+    The two-metric projection of Gafni & Bertsekas 1984 with the two-loop recursion of Nocedal 1980. A pixel at a bound
+    whose gradient points outwards is held. The quasi-Newton step is taken in the subspace of the others, from the parts
+    of the kept pairs that lie in it. Steps are clipped to 0..1 and shortened until the cost falls enough. L-BFGS-B cuts
+    a step off where the first pixel hits a bound, and so ends higher where many pixels stand at one.
     """
-    from scipy import optimize as scipy_optimize
-
-    shape = start.shape
-    standing = start
-    latest: list[Costs] = []
-    scale = 0.0
-
-    def evaluate(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        nonlocal scale
-        costs, gradient = descent.evaluate(flat.reshape(shape).astype(np.float32))
-        latest[:] = [costs]
-        if not scale:
-            # In 64 bits: the squares of a gradient of 1e20 are beyond 32.
-            length = float(np.linalg.norm(gradient.astype(np.float64)))
-            scale = FIRST_STEP_RMS * gradient.size**0.5 / max(length, 1e-30)
-        return costs.total_cost * scale, gradient.ravel().astype(np.float64) * scale
-
-    def finished(flat: NDArray[np.float64]) -> None:
-        nonlocal standing
-        pixels = flat.reshape(shape).astype(np.float32)
-        if np.array_equal(pixels, standing):
-            # A line search of twenty evaluations that moved no pixel, and so will the next ones.
-            raise StopIteration
-        standing = pixels
-        # The line search ends on the point it accepts, so the latest costs are those of `flat`.
-        descent.advance(pixels, latest[0])
-
+    pixels = start
+    costs, gradient = descent.evaluate(pixels)
+    pairs: deque[tuple[Pixels, Pixels]] = deque(maxlen=LBFGS_MEMORY)
+    length = 0.0
     begun = descent.iterations
-    flat = start.ravel().astype(np.float64)
-    while (left := begun + iterations - descent.iterations) > 0:
-        before = descent.iterations
-        # Runs end by count: what looks flat to a tolerance still changes visibly.
-        options = {"maxiter": left, "maxfun": 20 * left, "maxcor": LBFGS_MEMORY, "ftol": 0.0, "gtol": 0.0}
-        bounds = scipy_optimize.Bounds(0.0, 1.0)
-        found = scipy_optimize.minimize(
-            evaluate, flat, jac=True, method="L-BFGS-B", bounds=bounds, callback=finished, options=options
-        )
-        flat = found.x
-        # Rounding in the costs can make a line search fail long before the valley's floor. A fresh start from there
-        # forgets the misleading curvature; one that cannot take even its first step has arrived.
-        if descent.iterations == before:
-            return True
+    while descent.iterations - begun < iterations:
+        free = ~(((pixels <= 0.0) & (gradient > 0.0)) | ((pixels >= 1.0) & (gradient < 0.0)))
+        if not length:
+            length = FIRST_STEP_RMS * gradient.size**0.5 / max(_norm(gradient * free), 1e-30)
+        direction, curved = _two_loop(gradient * free, pairs, free, length)
+        found = _search(descent, pixels, costs, gradient, -direction)
+        if found is None:
+            if not pairs:
+                return True
+            # Rounding can make a search fail long before the minimum. A fresh start forgets misleading curvature.
+            pairs.clear()
+            length = 0.0
+            continue
+        trial, trial_costs, trial_gradient = found
+        if not curved and not pairs:
+            # The cost is concave along the way so far, and says nothing about a good length.
+            length *= 2.0
+        step, change = trial - pixels, trial_gradient - gradient
+        if _dot(step, change) > 0.0:
+            pairs.append((step, change))
+        pixels, costs, gradient = trial, trial_costs, trial_gradient
+        descent.advance(pixels, costs)
     return False
 
 
-def _adam(descent: Descent, start: Pixels, iterations: int, rate: float) -> bool:
-    """Kingma & Ba 2015, algorithm 1, with their beta1 = 0.9 and beta2 = 0.999; pixels are clipped after each step."""
-    beta1, beta2 = 0.9, 0.999
+def _two_loop(
+    gradient: Pixels, pairs: deque[tuple[Pixels, Pixels]], free: NDArray[np.bool_], length: float
+) -> tuple[Pixels, bool]:
+    """Return the inverse Hessian of the free pixels times `gradient`, and whether any pair had positive curvature.
+
+    Args:
+        length: What stands for the inverse Hessian where no pair has.
+    """
+    used = []
+    found = gradient
+    for step, change in reversed(pairs):
+        s, y = step * free, change * free
+        curvature = _dot(s, y)
+        if curvature <= 0.0:
+            continue
+        share = _dot(s, found) / curvature
+        found = found - np.float32(share) * y
+        used.append((s, y, curvature, share))
+    found = found * np.float32(used[0][2] / _dot(used[0][1], used[0][1]) if used else length)
+    for s, y, curvature, share in reversed(used):
+        found = found + np.float32(share - _dot(y, found) / curvature) * s
+    return found * free, bool(used)
+
+
+def _search(
+    descent: Descent, pixels: Pixels, costs: Costs, gradient: Pixels, direction: Pixels
+) -> tuple[Pixels, Costs, Pixels] | None:
+    """Return the first point along the projected `direction` whose cost is low enough, its costs and its gradient.
+
+    Steps shrink by the minimum of a parabola, to between a tenth and a half. None where no step lowers the cost.
+    """
+    length = 1.0
+    for _ in range(LINE_SEARCH_TRIALS):
+        trial = np.clip(pixels + np.float32(length) * direction, 0.0, 1.0)
+        predicted = _dot(gradient, trial - pixels)
+        if predicted >= 0.0:
+            return None
+        trial_costs, trial_gradient = descent.evaluate(trial)
+        change = descent.scale * (trial_costs.total_cost - costs.total_cost)
+        if change <= SUFFICIENT_DECREASE * predicted:
+            return trial, trial_costs, trial_gradient
+        length *= min(0.5, max(0.1, -predicted / (2.0 * max(change - predicted, 1e-30))))
+    return None
+
+
+def _dot(a: Pixels, b: Pixels) -> float:
+    return float(np.dot(a.ravel(), b.ravel()))
+
+
+def _norm(a: Pixels) -> float:
+    return float(np.linalg.norm(a))
+
+
+def _adam(
+    descent: Descent,
+    start: Pixels,
+    iterations: int,
+    rate: float,
+    betas: tuple[float, float],
+    epsilon: float | None,
+) -> bool:
+    """Minimize by Adam (Kingma & Ba 2015, algorithm 1); pixels are clipped after each step."""
+    beta1, beta2 = betas
     pixels = start.copy()
     mean = np.zeros_like(pixels)
     square = np.zeros_like(pixels)
     _, gradient = descent.evaluate(pixels)
-    # The steps don't depend on the gradient's unit, and the squares of a gradient of 1e20 are beyond 32 bits.
-    unit = np.float32(max(float(np.abs(gradient).max()), 1e-30))
     for t in range(1, iterations + 1):
-        gradient = gradient / unit
         mean += (1 - beta1) * (gradient - mean)
         square += (1 - beta2) * (gradient * gradient - square)
-        # Their epsilon, relative to the gradient: costs of presets differ by ten orders of magnitude.
         root = np.sqrt(square / (1 - beta2**t))
-        step = mean / (1 - beta1**t) / (root + 1e-8 * root.max() + 1e-30)
+        floor = 1e-8 * root.max() + 1e-30 if epsilon is None else epsilon * descent.scale
+        step = mean / (1 - beta1**t) / (root + np.float32(floor))
         pixels = np.clip(pixels - np.float32(rate) * step, 0.0, 1.0).astype(np.float32)
         costs, gradient = descent.evaluate(pixels)
         descent.advance(pixels, costs)
@@ -206,9 +288,12 @@ def _adam(descent: Descent, start: Pixels, iterations: int, rate: float) -> bool
 
 
 def _gradient_descent(descent: Descent, start: Pixels, iterations: int, rate: float) -> bool:
-    """Projected steepest descent. A step that raises the cost is taken back and halved, one that lowers it grows by a
-    fifth ("bold driver"): a fixed step either crawls or diverges, because curvature differs by orders of magnitude
-    between presets and along one run."""
+    """Minimize by projected steepest descent.
+
+    A step that raises the cost is taken back and halved; after one that lowers it, the next is longer by a fifth ("bold
+    driver"). A fixed step is too short or diverges: curvature differs by orders of magnitude between presets and along
+    one run.
+    """
     pixels = start
     costs, gradient = descent.evaluate(pixels)
     length = rate / max(float(np.abs(gradient).max()), 1e-30)

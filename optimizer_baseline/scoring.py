@@ -23,6 +23,9 @@ from .vgg.weights import Weights
 
 log = logging.getLogger(__name__)
 
+DEFAULT_PRESET = "gatys2016"
+"""The preset of `score`: a published definition, so that scores can be compared with those of others."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -79,7 +82,7 @@ def score(
     style: Picture,
     picture: Picture | Sequence[Picture],
     *,
-    preset: str | Preset = "gatys2016",
+    preset: str | Preset = DEFAULT_PRESET,
     network: str | None = None,
     size: int = 256,
     weights: str | Path | Weights = "auto",

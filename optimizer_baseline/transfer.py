@@ -7,16 +7,18 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 from PIL import Image
 
-from . import images
-from .errors import Diverged, InvalidOption, StopRun
+from . import color, images, memory
+from .errors import Diverged, InvalidImage, InvalidOption, StopRun
 from .feedforward import FeedForward
 from .images import Picture, Pixels
 from .objective.objective import Costs, Objective, Style
+from .objective.presets import Preset
 from .objective.program import CustomCost
 from .optimize import Descent, Step, minimize
 from .settings import INITS, Settings
@@ -70,8 +72,12 @@ class Progress:
 class Result:
     """The best picture of the finest scale that was reached.
 
-    picture: PIL image; pixels: the same as float32 [1, H, W, 3]; costs: of `pixels` (before colours are put back).
-    stopped: "" for a run that ended by count, else why it ended early.
+    Attributes:
+        picture: PIL image.
+        pixels: The same as float32 [1, H, W, 3].
+        costs: Of `pixels`, before colors are put back.
+        cost: The definition that was minimized.
+        stopped: Why the run ended early; "" for one that ended by count.
     """
 
     picture: Image.Image
@@ -81,11 +87,20 @@ class Result:
     evaluations: int
     seconds: float
     precision: str
+    cost: Preset
     stopped: str = ""
 
+    def save(self, path: str | Path, bits: int = 8) -> None:
+        """Write the picture; `bits` is 8, or 16 for a PNG of 16 bits in each of R, G and B."""
+        images.save(self.pixels, Path(path), bits)
 
+
+@overload
+def stylize(content: Picture, style: Picture | Sequence[Picture], **options: Any) -> Result: ...
+@overload
+def stylize(content: list[Picture], style: Picture | Sequence[Picture], **options: Any) -> list[Result]: ...
 def stylize(
-    content: Picture,
+    content: Picture | list[Picture],
     style: Picture | Sequence[Picture],
     *,
     settings: Settings | None = None,
@@ -96,45 +111,54 @@ def stylize(
     server: str | None = None,
     resume: State | None = None,
     **options: Any,
-) -> Result:
-    """Neural style transfer: the picture that minimises J(G) = alpha J_content + beta J_style + gamma TV.
+) -> Result | list[Result]:
+    """Return the picture that minimizes J(G) = alpha J_content + beta J_style + gamma TV (neural style transfer).
 
     Args:
-        content: a path, bytes, PIL image, uint8 [H, W, 3] or float [H, W, 3] in 0..1.
-        style: one of those, or a list of them.
-        settings: a `Settings`; or give its fields as keywords (`preset="coursera", iterations=100`).
-        style_weights: share of each style, > 0; they are normalized to sum to 1.
-        masks: for each style a grey picture of where it goes (white: there), or None for everywhere.
-        custom: a further cost of your own.
-        callback: called with a `Progress` after each iteration; may raise `StopRun` to end the run.
+        content: A path, bytes, PIL image, uint8 [H, W, 3] or float [H, W, 3] in 0..1; or a list of them, which share
+            the weights and the compiled program.
+        style: One of those, or a list of them.
+        settings: A `Settings`; or give its fields as keywords (`preset="coursera", iterations=100`), and
+            `as_published=True` for start, optimizer, iterations and size of the preset's source.
+        style_weights: Share of each style, above 0; they are normalized to sum to 1.
+        masks: For each style a grey picture of where it goes (white: there), or None for everywhere.
+        custom: A further cost of your own.
+        callback: Called with a `Progress` after each iteration; may raise `StopRun` to end the run.
         server: HOST:PORT of a stylewire server, for init="feedforward".
-        resume: where an earlier run with the same pictures and settings stood. L-BFGS and Adam begin with an empty
+        resume: Where an earlier run with the same pictures and settings stood. L-BFGS and Adam begin with an empty
             memory there, and gradient descent with its first step, so the costs of a resumed run differ a little from
             those of an uninterrupted one.
+
+    Returns:
+        A `Result`, or a list of them for a list of contents.
 
     Raises:
         BaselineError: InvalidImage, InvalidOption, WeightsError, or Diverged before anything was gained.
     """
     if settings is not None and options:
         raise InvalidOption(f"give settings or keywords, not both (got {', '.join(options)})")
-    settings = _settings(options) if settings is None else settings
-    run = _Run(
-        settings=settings,
-        content=content,
-        style=style,
-        style_weights=style_weights,
-        masks=masks,
-        custom=custom,
-        server=server,
-    )
-    return run(callback, resume)
-
-
-def _settings(options: dict[str, Any]) -> Settings:
-    try:
-        return Settings(**options)
-    except TypeError as error:
-        raise InvalidOption(str(error).replace("Settings.__init__() ", "")) from None
+    settings = Settings.of(**options) if settings is None else settings
+    if isinstance(content, list):
+        if not content:
+            raise InvalidOption("no content picture; at least one is needed")
+        if resume is not None:
+            raise InvalidOption("a run of several contents cannot be resumed")
+        loaded = load_rescaled(settings.cost.network, settings.weights, settings.rescale, settings.cost.pooling)
+        settings = replace(settings, weights=loaded, rescale=())
+    runs = [
+        _Run(
+            settings=settings,
+            content=one,
+            style=style,
+            style_weights=style_weights,
+            masks=masks,
+            custom=custom,
+            server=server,
+        )
+        for one in (content if isinstance(content, list) else [content])
+    ]
+    results = [run(callback, resume) for run in runs]
+    return results if isinstance(content, list) else results[0]
 
 
 class _Run:
@@ -153,14 +177,16 @@ class _Run:
         self.custom = custom
         self.server = server
         self._feedforward: Image.Image | None = None
-        self.content = images.fit(images.load(content, "content"), settings.size)
+        original = images.load(content, "content")
+        self.precision = precision.resolve(settings.precision)
+        _check_memory(images.fitted_size(original.size, settings.size), self.precision == "bf16", settings.any_size)
+        self.content = images.fit(original, settings.size, limit=None)
         pictures = images.as_list(style)
         if not pictures:
             raise InvalidOption("no style picture; at least one is needed")
         self.shares = _one_each(style_weights, pictures, "style weights", 1.0)
         self.masks = _one_each(None if masks is None else images.as_list(masks), pictures, "masks", None)  # type: ignore[arg-type]
         self.style_sources = [images.load(p, "style") for p in pictures]
-        self.precision = precision.resolve(settings.precision)
         self.weights = load_rescaled(settings.cost.network, settings.weights, settings.rescale, settings.cost.pooling)
         self.sizes = settings.sizes(*self.content.size)
 
@@ -181,7 +207,15 @@ class _Run:
                 descent, start = self._descent(scale, now, callback, history)
                 began = time.perf_counter()
                 try:
-                    arrived = minimize(descent, start, settings.optimizer, iterations, settings.learning_rate)
+                    arrived = minimize(
+                        descent,
+                        start,
+                        settings.optimizer,
+                        iterations,
+                        settings.learning_rate,
+                        settings.betas,
+                        settings.epsilon,
+                    )
                     if arrived and scale == len(self.sizes):
                         stopped = "no step lowers the cost any more"
                 except StopRun as stop:
@@ -216,6 +250,7 @@ class _Run:
             now.evaluations,
             now.seconds,
             self.precision,
+            settings.cost,
             stopped,
         )
 
@@ -300,9 +335,13 @@ class _Run:
         for image, share, mask in zip(self.style_sources, self.shares, self.masks, strict=True):
             # A panorama keeps the height that the deepest layer needs, where its full size has it.
             needed = math.ceil(least * max(image.size) / min(image.size))
-            pixels = images.to_pixels(images.fit(image, max(longer, min(needed, self.settings.style_size or final))))
+            pixels = images.to_pixels(
+                images.fit(image, max(longer, min(needed, self.settings.style_size or final)), limit=None)
+            )
             if self.settings.preserve_color:
                 pixels = images.match_luminance(pixels, content)
+            elif self.settings.color_transfer:
+                pixels = color.TRANSFERS[self.settings.color_transfer](pixels, content)
             styles.append(Style(pixels, share, None if mask is None else images.load_mask(mask, width, height)))
         return styles
 
@@ -340,6 +379,21 @@ def _one_each(values: Sequence[Any] | None, pictures: Sequence[Any], what: str, 
     if len(values) != len(pictures):
         raise InvalidOption(f"{len(values)} {what} for {len(pictures)} style pictures")
     return list(values)
+
+
+def _check_memory(size: tuple[int, int], bfloat16: bool, any_size: bool) -> None:
+    """Raise InvalidImage for a run that needs more memory than there is, unless `any_size` accepts that."""
+    width, height = size
+    needed = memory.needed_gigabytes(width * height, bfloat16)
+    free = memory.available_gigabytes()
+    told = f"a run at {width}x{height} px = {width * height / 1e6:.1f} Mpx needs about {needed:.1f} GB of memory"
+    if free is not None and needed > free:
+        told += f"; {free:.1f} GB are available"
+        if not any_size:
+            raise InvalidImage(f"{told}. Choose a smaller size, or accept it with any_size (--any-size)")
+        log.warning("%s", told)
+    elif width * height > images.MAX_PIXELS:
+        log.warning("%s", told)
 
 
 def _gone() -> Any:

@@ -54,4 +54,6 @@ def _reconstruct(
         # Just enough against the checkerboard that pooling cannot see.
         variation_weight=1.0,
     )
-    return stylize(image, image, preset=cost, init="noise", iterations=iterations, size=None, weights=weights).picture
+    return stylize(
+        image, image, preset=cost, init="noise", iterations=iterations, size=None, scales=1, weights=weights
+    ).picture

@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, the options that say which cost, and how a command behaves."""
+"""Exit codes and options that the commands share."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def add_cost_options(command: argparse.ArgumentParser, precision: str = "auto", preset: str = DEFAULT_PRESET) -> None:
-    """Add the cost options to `command`. What is not given has no value; help names `precision` and `preset` then."""
+    """Add the options of the cost to `command`. One that is not given has no value; help names what holds then."""
     group = command.add_argument_group("cost")
     group.add_argument("--preset", choices=tuple(presets.PRESETS), help=f"({preset})")
     group.add_argument("--network", choices=tuple(architecture.NETWORKS), help="in place of the preset's own")
     group.add_argument("--pooling", choices=architecture.POOLINGS, help="in place of the preset's own")
+    group.add_argument("--padding", choices=architecture.PADDINGS, help="of conv1_1, in place of the preset's own")
     group.add_argument("--content-layers", metavar="NAME[=W],…", help="e.g. relu4_2 or relu3_3=0.5,relu4_2=1")
     group.add_argument("--style-layers", metavar="NAME[=W],…", help="e.g. relu1_1=0.5,relu2_1=0.5")
     group.add_argument("--content-weight", type=float, metavar="W", help="alpha")
@@ -32,25 +33,27 @@ def add_cost_options(command: argparse.ArgumentParser, precision: str = "auto", 
 
 
 def add_common_options(command: argparse.ArgumentParser) -> None:
-    """Adds what every command has."""
+    """Add the options of every command."""
     command.add_argument("--threads", type=int, default=None, metavar="N", help="processor cores to use (all)")
     command.add_argument("--verbose", action="store_true", default=False, help="log what happens")
 
 
 def preset_of(given: Mapping[str, Any], default: str = DEFAULT_PRESET) -> presets.Preset:
-    """Return the preset that was asked for, else `default`, with the numbers that were asked for; None is not asked.
+    """Return the preset of a command line, else `default`, with the numbers that the command line changes.
 
     Raises:
-        InvalidOption: a weight that is no number, or what `Preset.replace` refuses.
+        InvalidOption: A weight is not a number, or as `Preset.replace`.
     """
     changes: dict[str, Any] = {
         name: value
-        for name in ("network", "pooling", "content_weight", "style_weight", "variation_weight")
+        for name in ("network", "pooling", "padding", "content_weight", "style_weight", "variation_weight")
         if (value := given.get(name)) is not None
     }
     for name in ("content_layers", "style_layers"):
         if (text := given.get(name)) is not None:
             changes[name] = _layer_weights(text)
+    if given.get("normalize_gradients"):
+        changes["normalize_gradients"] = True
     return presets.preset(given.get("preset") or default).replace(**changes)
 
 

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from ..scoring import DEFAULT_PRESET
 from .options import add_common_options, add_cost_options, preset_of
 
 
@@ -21,7 +22,7 @@ def register(commands: Any) -> None:
     one.set_defaults(run_command=_score)
     for name in ("content", "style", "picture"):
         one.add_argument(name, metavar=name.upper())
-    add_cost_options(one, precision="f32")
+    add_cost_options(one, precision="f32", preset=DEFAULT_PRESET)
     one.add_argument("--size", type=int, metavar="PX", help="longer side at which to compare (256)")
     one.add_argument("--json", action="store_true", help="print one JSON object")
     add_common_options(one)
@@ -35,7 +36,7 @@ def _score(arguments: argparse.Namespace) -> int:
         arguments.content,
         arguments.style,
         arguments.picture,
-        preset=preset_of(vars(arguments)),
+        preset=preset_of(vars(arguments), DEFAULT_PRESET),
         **{name: value for name, value in asked.items() if value is not None},
     )
     if arguments.json:

@@ -16,9 +16,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from .. import images
+from ..color import TRANSFERS
 from ..errors import InvalidOption, StopRun
 from ..optimize import OPTIMIZERS
-from ..settings import INITS, Settings
+from ..settings import DEFAULT_PRESET, INITS, Settings, published
+from ..vgg.rescale import load_rescaled
 from .options import INTERRUPTED, add_common_options, add_cost_options, preset_of
 
 if TYPE_CHECKING:
@@ -40,11 +42,14 @@ def register(commands: Any) -> None:
         # A resumed run keeps what is not given, so what is given has to be known, the usual value too.
         argument_default=argparse.SUPPRESS,
     )
-    one.set_defaults(run_command=lambda arguments: _stylize(vars(arguments)))
+    one.set_defaults(run_command=lambda arguments: _stylize(_expanded(vars(arguments))))
     usual = _USUAL
     one.add_argument("content", nargs="?", metavar="CONTENT", help="picture whose content is kept")
     one.add_argument("style", nargs="*", metavar="STYLE", help="picture, or several, whose style is taken")
-    one.add_argument("-o", "--out", metavar="OUT", help=f"result, one of {' '.join(images.SUFFIXES)}")
+    one.add_argument(
+        "-o", "--out", metavar="OUT", help=f"result, one of {' '.join(images.SUFFIXES)}; a folder with --contents"
+    )
+    one.add_argument("--contents", nargs="+", metavar="PATH", help="further contents, or folders of them")
     add_cost_options(one)
     group = one.add_argument_group("pictures")
     group.add_argument("--size", type=int, metavar="PX", help=f"longer side of the result ({usual['size']})")
@@ -52,12 +57,17 @@ def register(commands: Any) -> None:
     group.add_argument("--style-weights", type=float, nargs="+", metavar="W", help="share of each style")
     group.add_argument("--masks", nargs="+", metavar="GREY", help="for each style where it goes (white), or - for all")
     group.add_argument("--preserve-color", action="store_true", help="keep the content's colours (luminance only, YIQ)")
-    group = one.add_argument_group("optimisation")
+    group.add_argument("--color-transfer", choices=tuple(TRANSFERS), help="give the styles the content's colors first")
+    group.add_argument("--bits", type=int, choices=(8, 16), help="depth of the result; 16 for .png (8)")
+    group.add_argument("--any-size", action="store_true", help="start without the memory that the run needs")
+    group = one.add_argument_group("optimization")
+    group.add_argument("--as-published", action="store_true", help="the source's start, optimizer, iterations and size")
     group.add_argument("--optimizer", choices=OPTIMIZERS, help=f"({usual['optimizer']})")
     group.add_argument("--iterations", type=int, metavar="N", help=f"at the finest scale ({usual['iterations']})")
     group.add_argument("--coarse-iterations", type=int, metavar="N", help="at each coarser scale (as --iterations)")
     group.add_argument("--evaluations", type=int, metavar="N", help="stop after so many evaluations of the cost")
     group.add_argument("--learning-rate", type=float, metavar="R", help="largest change of a pixel a step (0.02)")
+    group.add_argument("--normalize-gradients", action="store_true", help="of each layer's cost, for adam")
     group.add_argument("--scales", type=int, metavar="N", help=f"sizes, coarse to fine by sqrt(2) ({usual['scales']})")
     group.add_argument("--init", metavar="START", help=f"{', '.join(INITS)}, or a picture ({usual['init']})")
     group.add_argument("--noise", type=float, metavar="0..1", help=f"share of it in content+noise ({usual['noise']})")
@@ -68,6 +78,9 @@ def register(commands: Any) -> None:
     group.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
     group.add_argument("--snapshot-every", type=int, metavar="N", help=f"iterations between snapshots ({_EVERY})")
     group.add_argument("--film", choices=("webp", "gif"), help=f"format of the animation ({_FILM})")
+    group.add_argument(
+        "--preview", type=int, nargs="?", const=0, metavar="PORT", help="show the run on a page of this machine"
+    )
     group.add_argument("--quiet", action="store_true", help="no progress bar")
     add_common_options(one)
 
@@ -75,11 +88,31 @@ def register(commands: Any) -> None:
 _USUAL = {field.name: field.default for field in dataclasses.fields(Settings) if field.init}
 _EVERY, _FILM = 50, "webp"
 # What a run's folder does not remember, because it is the new command's to say when the run is resumed.
-_TRANSIENT = {"run_command", "run", "resume", "snapshot_every", "film", "quiet", "threads", "verbose", "server"}
+_TRANSIENT = {
+    "run_command",
+    "preview",
+    "run",
+    "resume",
+    "snapshot_every",
+    "film",
+    "quiet",
+    "threads",
+    "verbose",
+    "server",
+}
 # What may be asked for anew: more of it, and another file for the result.
 _RENEWABLE = {"iterations", "evaluations", "out"}
 _PATHS = ("content", "out")
 _PATH_LISTS = ("style", "rescale", "masks")
+
+
+def _expanded(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `given` with what --as-published stands for; what is given itself goes before it."""
+    table = dict(given)
+    if table.pop("as_published", False):
+        table = {**published(given.get("preset", DEFAULT_PRESET)), **table}
+        table = {name: value for name, value in table.items() if value is not None}
+    return table
 
 
 def _remember(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,14 +144,40 @@ def _recall(given: Mapping[str, Any], remembered: Mapping[str, Any]) -> dict[str
 
 def _settings(given: Mapping[str, Any]) -> Settings:
     asked = {name: given[name] for name in _USUAL if given.get(name) is not None}
-    return Settings(**asked | {"preset": preset_of(given)})
+    return Settings(**asked | {"preset": preset_of(given, DEFAULT_PRESET)})
+
+
+def _several(given: Mapping[str, Any]) -> int:
+    """Run `stylize` for each of several contents, with the pictures named after them in the folder OUT."""
+    if {"run", "resume"} & given.keys():
+        raise InvalidOption("a run's folder is for one content; leave out --contents, or --run and --resume")
+    if not given.get("content") or not given.get("style") or "out" not in given:
+        raise InvalidOption("stylize needs CONTENT, at least one STYLE, and -o FOLDER")
+    folder = Path(given["out"])
+    if folder.suffix.lower() in images.SUFFIXES or folder.is_file():
+        raise InvalidOption(f"{folder} is a file; with --contents, -o is a folder")
+    contents = images.files([given["content"], *given["contents"]])
+    names = [path.stem for path in contents]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InvalidOption(f"two contents are called {sorted(twice)[0]!r}; their results would have one name")
+    settings = _settings(given)
+    # One set of weights, and so one compiled program, for all.
+    loaded = load_rescaled(settings.cost.network, settings.weights, settings.rescale, settings.cost.pooling)
+    one = {name: value for name, value in given.items() if name not in ("contents", "rescale")}
+    for path in contents:
+        code = _stylize({**one, "content": str(path), "out": str(folder / f"{path.stem}.png"), "weights": loaded})
+        if code:
+            return code
+    return 0
 
 
 def _stylize(given: Mapping[str, Any]) -> int:
-    """`given` has what was given, and nothing else."""
+    """Run the command; `given` has the options that were given, and no others."""
     from ..runs import RunFolder
     from ..transfer import stylize
 
+    if "contents" in given:
+        return _several(given)
     folder = None
     state = None
     resume = given.get("resume")
@@ -130,19 +189,14 @@ def _stylize(given: Mapping[str, Any]) -> int:
         given = _recall(given, remembered)
     elif not given.get("content") or not given.get("style") or "out" not in given:
         raise InvalidOption("stylize needs CONTENT, at least one STYLE, and -o OUT (or --resume DIR)")
-    every, masks = given.get("snapshot_every", _EVERY), given.get("masks")
-    if every < 1:
-        raise InvalidOption(f"--snapshot-every is {every}; the least is 1 iteration")
-    out = Path(given["out"])
-    if out.suffix.lower() not in images.SUFFIXES:
-        raise InvalidOption(f"{out} has suffix {out.suffix!r}; a result is one of {' '.join(images.SUFFIXES)}")
+    every, masks, bits = given.get("snapshot_every", _EVERY), given.get("masks"), given.get("bits", 8)
     settings = _settings(given)
-    _check_writable(out, [given["content"], *given["style"], *(masks or []), settings.init])
+    out = _output(given, settings)
     if "run" in given:
         folder = RunFolder(given["run"])
         folder.create(_remember(given))
 
-    with _bar("quiet" in given) as show, interruptible() as interrupted:
+    with _watched(given) as show, interruptible() as interrupted:
         latest: list[Progress] = []
 
         def on_iteration(progress: Progress) -> None:
@@ -169,7 +223,7 @@ def _stylize(given: Mapping[str, Any]) -> int:
             server=given.get("server"),
             resume=state,
         )
-        result.picture.save(out, quality=95)
+        result.save(out, bits)
         if folder is not None:
             # A run that ended early for another reason (evaluations, divergence) has its last iterations unsaved.
             if latest and not (folder.snapshots / f"{latest[0].iteration:06d}.png").exists():
@@ -188,6 +242,24 @@ def _snapshot(folder: RunFolder, progress: Progress) -> None:
     except OSError as error:
         # A disk that is full costs a snapshot, and not the hours before it.
         log.warning("iteration %d is not saved in %s: %s", progress.iteration, folder.path, error)
+
+
+def _output(given: Mapping[str, Any], settings: Settings) -> Path:
+    """Return the path of the result, which has been tried.
+
+    Raises:
+        InvalidOption: Its name, its depth or the steps between snapshots are wrong, or as `_check_writable`.
+        OSError: As `_check_writable`.
+    """
+    every = given.get("snapshot_every", _EVERY)
+    if every < 1:
+        raise InvalidOption(f"--snapshot-every is {every}; the least is 1 iteration")
+    out = Path(given["out"])
+    if out.suffix.lower() not in images.SUFFIXES:
+        raise InvalidOption(f"{out} has suffix {out.suffix!r}; a result is one of {' '.join(images.SUFFIXES)}")
+    images.check_bits(out, given.get("bits", 8))
+    _check_writable(out, [given["content"], *given["style"], *(given.get("masks") or []), settings.init])
+    return out
 
 
 def _check_writable(out: Path, read: Iterable[str]) -> None:
@@ -209,6 +281,25 @@ def _check_writable(out: Path, read: Iterable[str]) -> None:
             out.open("r+b").close()
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(out)) from None
+
+
+@contextmanager
+def _watched(given: Mapping[str, Any]) -> Iterator[Callable[[Progress], None]]:
+    """Yield what shows a `Progress`: the progress bar, and the preview where one was asked for."""
+    from ..preview import Preview
+
+    with _bar("quiet" in given) as bar:
+        if "preview" not in given:
+            yield bar
+            return
+        with Preview(given["preview"]) as preview:
+            sys.stderr.write(f"preview on {preview.url}\n")
+
+            def show(progress: Progress) -> None:
+                bar(progress)
+                preview.show(progress)
+
+            yield show
 
 
 @contextmanager

@@ -1,11 +1,11 @@
-"""The report of a comparison: one web page that needs nothing else, and one picture."""
+"""The report of a comparison: one self-contained web page, and one picture."""
 
 from __future__ import annotations
 
 import base64
 import importlib.resources
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,24 @@ from ..canvas import Sheet, Tile
 from .answer import number, seconds
 from .curve import Trace, cost_curve
 
-# Data URIs are what the page weighs; at this quality WebP is a tenth of PNG and looks like it.
 WEBP_QUALITY = 90
+"""Quality of the pictures in the page. They are most of its size; WebP at 90 is a tenth of PNG and looks the same."""
+
 SHEET_SIDE = 224
+"""Longer side in pixels of a picture in the sheet."""
+
+FLAT_SHARE = 0.02
+"""A run is too short if its cost falls by more than this share over its last tenth."""
 
 
 def write_report(results: Mapping[str, Any], out: Path, title: str = "One pass against many") -> None:
-    """Writes index.html and sheet.png beside the pictures that `compare` left in `out`."""
+    """Write index.html and sheet.png beside the pictures that `compare` left in `out`."""
     (out / "index.html").write_text(page(results, out, title))
     sheet(results, out, title).save(out / "sheet.png")
 
 
 def page(results: Mapping[str, Any], folder: Path, title: str) -> str:
-    """The page as HTML, with every picture of `results` (paths relative to `folder`) inside it."""
+    """Return the page as HTML, with all pictures of `results` (paths relative to `folder`) inside it."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -49,13 +54,21 @@ def page(results: Mapping[str, Any], folder: Path, title: str) -> str:
         style_uris={name: data_uri(folder / path) for name, path in styles.items()},
         pass_uris=[data_uri(folder / p["feedforward"]["picture"]) for p in results["pairs"]],
         optimised_uris=[data_uri(folder / p["optimised"]["picture"]) for p in results["pairs"]],
+        falling=[p["name"] for p in results["pairs"] if still_falling(p["curve"])],
+        flat_share=FLAT_SHARE,
         overview=cost_curve([_trace(p) for p in results["pairs"]]),
         curves=[cost_curve([_trace(p)]) for p in results["pairs"]],
     )
 
 
+def still_falling(curve: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether a run ended before its cost was flat: it fell by more than 2 % over the last tenth of the run."""
+    tail = max(1, len(curve) // 10)
+    return len(curve) > tail and curve[-1]["total_cost"] < (1.0 - FLAT_SHARE) * curve[-1 - tail]["total_cost"]
+
+
 def sheet(results: Mapping[str, Any], folder: Path, title: str) -> Image.Image:
-    """Every pair in one picture: a row for each content, one pass on the left and optimised on the right."""
+    """Return all pairs in one picture: a row for each content, one pass on the left and optimized on the right."""
     settings = results["settings"]
     subtitle = (
         f"one pass ({results['feedforward']['edition']}) | {settings['iterations']} iterations of L-BFGS "
@@ -76,7 +89,7 @@ def sheet(results: Mapping[str, Any], folder: Path, title: str) -> Image.Image:
 
 
 def data_uri(path: Path) -> str:
-    """A picture file as data:image/webp;base64,…"""
+    """Return a picture file as data:image/webp;base64,…"""
     buffer = io.BytesIO()
     with Image.open(path) as image:
         image.convert("RGB").save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)

@@ -112,6 +112,24 @@ def style_cost(gram: Any, target: Any, normalizer: str = "quarter-mean") -> Any:
     return factor * _squared_distance(gram, target)
 
 
+def with_normalized_gradient(features: Any, weight: float) -> Any:
+    """Return `features` unchanged; the gradient of a cost through them is scaled to an L1 norm of `weight`.
+
+    So every layer pulls as its weight says, however large its cost is: the option -normalize_gradients of
+    jcjohnson/neural-style. The gradient is then not that of the sum of the costs, so a line search fails.
+    """
+    import tensorflow as tf
+
+    def identity(x: Any) -> Any:
+        def gradient(upstream: Any) -> Any:
+            exact = tf.cast(upstream, tf.float32)
+            return tf.cast(exact * (weight / (tf.reduce_sum(tf.abs(exact)) + 1e-30)), upstream.dtype)
+
+        return tf.identity(x), gradient
+
+    return tf.custom_gradient(identity)(features)
+
+
 def total_variation(pixels: Any, form: str = "squared-mean") -> Any:
     """Roughness of a picture, with dx and dy the differences of neighbours along rows and columns.
 

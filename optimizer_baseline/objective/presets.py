@@ -14,12 +14,43 @@ from ..vgg import architecture as vgg
 from . import costs
 
 
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """How a preset's source runs its optimizer: the fields of `Settings` that it fixes.
+
+    Attributes:
+        betas: beta1 and beta2 of Adam. epsilon: Of Adam, absolute. None for each: the tool's own.
+        note: What the source leaves open, or does in another way.
+    """
+
+    optimizer: str
+    iterations: int
+    size: int
+    init: str
+    noise: float = 0.5
+    learning_rate: float | None = None
+    betas: tuple[float, float] | None = None
+    epsilon: float | None = None
+    note: str = ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The fields of `Settings`, by name. A source has one scale."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "note"}
+        return {**values, "scales": 1}
+
+
 @dataclass(frozen=True)
 class Preset:
     """J(G) = content_weight J_content + style_weight J_style + variation_weight TV(G).
 
     J_content and J_style are sums over their layers of weight x cost, with the normalizers named here (`costs` has the
-    formulas). `replace` gives a copy with any number changed; the copy is validated like the original.
+    formulas). `replace` returns a copy with any number changed; the copy is validated as the original is.
+
+    Attributes:
+        padding: Of conv1_1, "zero" or "replicate" (see `vgg.network.Network`).
+        normalize_gradients: Scale the gradient of each layer's cost to an L1 norm of 1 before the weights are applied.
+        published: How the source runs its optimizer; None where it runs none.
     """
 
     name: str
@@ -35,6 +66,9 @@ class Preset:
     style_weight: float
     variation_weight: float = 0.0
     variation: str = "squared-mean"
+    padding: str = "zero"
+    normalize_gradients: bool = False
+    published: Published | None = None
 
     def __post_init__(self) -> None:
         for field in ("content_layers", "style_layers"):
@@ -49,6 +83,7 @@ class Preset:
             _check_weight(field, getattr(self, field))
         for field, known in (
             ("pooling", vgg.POOLINGS),
+            ("padding", vgg.PADDINGS),
             ("content_normalizer", costs.CONTENT_NORMALIZERS),
             ("gram_normalizer", costs.GRAM_NORMALIZERS),
             ("style_normalizer", costs.STYLE_NORMALIZERS),
@@ -59,27 +94,27 @@ class Preset:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Every layer that a cost looks at, shallow to deep."""
+        """Every layer that a cost uses, shallow to deep."""
         return vgg.check_layers(self.network, {**self.content_layers, **self.style_layers})
 
     @property
     def key(self) -> tuple[object, ...]:
-        """All that decides the cost, hashable."""
-        fields = {field.name for field in dataclasses.fields(self)} - {"name", "source"}
+        """Everything that decides the cost, hashable."""
+        fields = {field.name for field in dataclasses.fields(self)} - {"name", "source", "published"}
         values = (getattr(self, name) for name in sorted(fields))
         return tuple(tuple(v.items()) if isinstance(v, Mapping) else v for v in values)
 
     @property
     def definition(self) -> dict[str, Any]:
-        """Everything but name, source and network, JSON-ready."""
-        fields = {field.name for field in dataclasses.fields(self)} - {"name", "source", "network"}
+        """The definition without name, source and network, ready for JSON."""
+        fields = {field.name for field in dataclasses.fields(self)} - {"name", "source", "network", "published"}
         values = {name: getattr(self, name) for name in sorted(fields)}
         return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
 
     def replace(self, **changes: object) -> Preset:
-        """A copy with some fields changed, e.g. `preset.replace(network="vgg16", style_weight=1e3)`.
+        """Return a copy with some fields changed, e.g. `preset.replace(network="vgg16", style_weight=1e3)`.
 
-        Where more than the network is another, a name that is not given too becomes `… (changed)`.
+        The name becomes `… (changed)` if more than the network changes and no name is given.
 
         Raises:
             InvalidOption: an unknown field or a bad value.
@@ -117,6 +152,22 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         preset.name: preset
         for preset in (
             Preset(
+                name="stylewire",
+                source="this project's own, the default of `stylize`: gatys2016 with total variation against speckle "
+                "in flat areas, and replicate padding against noise along the borders",
+                network="vgg19",
+                pooling="average",
+                content_layers=_each(1.0, "relu4_2"),
+                style_layers=_each(0.2, *_FIRST_OF_EACH_BLOCK),
+                content_normalizer="half",
+                gram_normalizer="positions",
+                style_normalizer="quarter-mean",
+                content_weight=1e-3,
+                style_weight=1.0,
+                variation_weight=1e7,
+                padding="replicate",
+            ),
+            Preset(
                 name="gatys2016",
                 source="Gatys, Ecker, Bethge: Image Style Transfer Using Convolutional Neural Networks, CVPR 2016, "
                 "equations 1 to 7 and section 3 (content conv4_2, style conv1_1 … conv5_1 at 1/5, alpha/beta = 1e-3). "
@@ -132,6 +183,14 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 style_normalizer="quarter-mean",
                 content_weight=1e-3,
                 style_weight=1.0,
+                published=Published(
+                    optimizer="lbfgs",
+                    iterations=500,
+                    size=512,
+                    init="noise",
+                    note="the paper starts from white noise at about 512 px and gives no number of iterations; 500 is "
+                    "that of the authors' later notebook",
+                ),
             ),
             Preset(
                 name="coursera",
@@ -147,6 +206,17 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 style_normalizer="quarter-mean",
                 content_weight=10.0,
                 style_weight=40.0,
+                published=Published(
+                    optimizer="adam",
+                    iterations=200,
+                    size=400,
+                    init="content+noise",
+                    noise=0.6,
+                    learning_rate=2.0 / 255.0,
+                    betas=(0.9, 0.999),
+                    note="a picture of 400x300 px; the source draws its noise from -20..20 around the mean color of "
+                    "0..255, this tool from 0..1",
+                ),
             ),
             Preset(
                 name="johnson2016",
@@ -165,6 +235,13 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 style_weight=5.0,
                 variation_weight=1e-6,
                 variation="squared-255",
+                published=Published(
+                    optimizer="lbfgs",
+                    iterations=500,
+                    size=512,
+                    init="noise",
+                    note="the defaults of slow_neural_style.lua; its noise is normal, this tool's uniform",
+                ),
             ),
             Preset(
                 name="magenta",
@@ -200,6 +277,16 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 style_weight=1e-2,
                 variation_weight=30.0,
                 variation="absolute",
+                published=Published(
+                    optimizer="adam",
+                    iterations=1000,
+                    size=512,
+                    init="content",
+                    learning_rate=0.02,
+                    betas=(0.99, 0.999),
+                    epsilon=0.1,
+                    note="10 epochs of 100 steps",
+                ),
             ),
         )
     }

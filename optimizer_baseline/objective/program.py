@@ -82,7 +82,11 @@ class Program:
         self._masked = masked
         self._custom = custom
         self.network = Network(
-            weights, (*preset.layers, *(custom.layers if custom else ())), pooling=preset.pooling, bfloat16=bfloat16
+            weights,
+            (*preset.layers, *(custom.layers if custom else ())),
+            pooling=preset.pooling,
+            padding=preset.padding,
+            bfloat16=bfloat16,
         )
         # Weight of each term in J, in the order of `_terms`.
         self.factors = (
@@ -162,11 +166,21 @@ class Program:
 
         preset = self.preset
         features = self.network(pixels)
+
+        def seen(layer: str, weight: float) -> Any:
+            x = features[layer]
+            return costs.with_normalized_gradient(x, weight) if preset.normalize_gradients else x
+
         terms = [
-            costs.content_cost(features[layer], targets.content[layer], preset.content_normalizer)
-            for layer in preset.content_layers
+            costs.content_cost(
+                seen(layer, preset.content_weight * weight), targets.content[layer], preset.content_normalizer
+            )
+            for layer, weight in preset.content_layers.items()
         ]
-        terms += [self._style_cost(layer, features[layer], targets) for layer in preset.style_layers]
+        terms += [
+            self._style_cost(layer, seen(layer, preset.style_weight * weight), targets)
+            for layer, weight in preset.style_layers.items()
+        ]
         terms.append(costs.total_variation(pixels, preset.variation))
         custom = 0.0
         if self._custom:

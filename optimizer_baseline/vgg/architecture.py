@@ -18,6 +18,8 @@ FILTERS = (64, 128, 256, 512, 512)
 """Number of filters of each convolution, by block."""
 
 POOLINGS = ("average", "max")
+PADDINGS = ("zero", "replicate")
+"""What lies around the picture for conv1_1: the mean color, as the networks were trained, or its own border."""
 
 
 def convolutions(network: str) -> tuple[str, ...]:

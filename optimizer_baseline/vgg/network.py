@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidImage, InvalidOption
-from .architecture import POOLINGS, check_layers, layers, smallest_side
+from .architecture import PADDINGS, POOLINGS, check_layers, layers, smallest_side
 
 if TYPE_CHECKING:
     from .weights import Weights
@@ -16,28 +16,39 @@ MEAN_RGB = (123.68, 116.779, 103.939)
 
 
 class Network:
-    """The part of a VGG that reaches the deepest of `wanted`, compiled into whatever graph calls it.
+    """A VGG up to the deepest of `wanted`, built into whatever graph calls it.
 
     Args:
-        weights: kernels and biases.
-        wanted: layers to return; nothing beyond the deepest of them is built.
+        weights: Kernels and biases.
+        wanted: The layers to return. Nothing beyond the deepest of them is built.
         pooling: "average" (Gatys et al. 2016, section 2) or "max" (the network as it was trained).
-        bfloat16: run the convolutions on bfloat16 operands, and return bfloat16 features.
+        padding: "zero" (as it was trained), or "replicate": conv1_1 sees the border repeated, so that an optimizer does
+            not draw noise along it.
+        bfloat16: Run the convolutions on bfloat16 operands, and return bfloat16 features.
     """
 
     def __init__(
-        self, weights: Weights, wanted: Iterable[str], *, pooling: str = "average", bfloat16: bool = False
+        self,
+        weights: Weights,
+        wanted: Iterable[str],
+        *,
+        pooling: str = "average",
+        padding: str = "zero",
+        bfloat16: bool = False,
     ) -> None:
         import tensorflow as tf
 
         if pooling not in POOLINGS:
             raise InvalidOption(f"unknown pooling {pooling!r}; known: {', '.join(POOLINGS)}")
+        if padding not in PADDINGS:
+            raise InvalidOption(f"unknown padding {padding!r}; known: {', '.join(PADDINGS)}")
         self.wanted = check_layers(weights.network, wanted)
         if not self.wanted:
             raise InvalidOption("no layer is wanted; name at least one")
         everything = layers(weights.network)
         self.path = everything[: everything.index(self.wanted[-1]) + 1]
         self.pooling = pooling
+        self.padding = padding
         self._kind = tf.bfloat16 if bfloat16 else tf.float32
         self._operands: dict[str, tuple[Any, ...]] = {}
         for name in self.path:
@@ -53,7 +64,7 @@ class Network:
                 self._operands[name] = tuple(tf.constant(operand.astype(kind)) for operand in (kernel, turned, bias))
 
     def check_size(self, height: int, width: int, what: str = "picture") -> None:
-        """Raises InvalidImage for a picture with a side too short for the deepest layer; `what` is its name."""
+        """Raise InvalidImage for a picture that is too small for the deepest layer; `what` is its name."""
         least = smallest_side(self.path)
         if min(height, width) < least:
             raise InvalidImage(
@@ -84,9 +95,13 @@ class Network:
         x = tf.cast(pixels - tf.constant(MEAN_RGB) / 255.0, self._kind)
         for name in self.path:
             if name.startswith("conv"):
-                # Fused with the rectifier unless somebody wants to see the response before it.
+                # Fused with the rectifier unless the response before it is wanted.
                 fused = name not in self.wanted
-                x = _convolve(x, *self._operands[name], rectify=fused)
+                padded = name == "conv1_1" and self.padding == "replicate"
+                if padded:
+                    # With one row, mirroring that repeats the border is the border itself.
+                    x = tf.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "SYMMETRIC")
+                x = _convolve(x, *self._operands[name], rectify=fused, padded=padded)
             elif name.startswith("relu"):
                 x = x if fused else tf.nn.relu(x)
             elif self.pooling == "average":
@@ -98,17 +113,23 @@ class Network:
         return features
 
 
-def _convolve(x: Any, kernel: Any, turned: Any, bias: Any, *, rectify: bool) -> Any:
-    """Return the 3x3 convolution of `x` [N, H, W, in], rectified or not. It is differentiable in `x` alone."""
+def _convolve(x: Any, kernel: Any, turned: Any, bias: Any, *, rectify: bool, padded: bool = False) -> Any:
+    """Return the 3x3 convolution of `x` [N, H, W, in], rectified or not. It is differentiable in `x` alone.
+
+    Args:
+        padded: `x` has its padding already; without, zeros are added.
+    """
     import tensorflow as tf
 
     def convolve(x: Any) -> Any:
-        y = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias)
+        y = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "VALID" if padded else "SAME"), bias)
         y = tf.nn.relu(y) if rectify else y
 
         def gradient(upstream: Any) -> Any:
             if rectify:
                 upstream = tf.raw_ops.ReluGrad(gradients=upstream, features=y)
+            if padded:
+                upstream = tf.pad(upstream, ((0, 0), (1, 1), (1, 1), (0, 0)))
             return tf.nn.conv2d(upstream, turned, 1, "SAME")
 
         return y, gradient

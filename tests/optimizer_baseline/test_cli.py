@@ -57,6 +57,24 @@ def test_stylize_writes_the_picture_and_the_run(files, capfd):
     assert "evaluations" in capfd.readouterr().err
 
 
+def test_several_contents_go_into_a_folder(files, style):
+    (files / "more").mkdir()
+    style.save(files / "more" / "other.png")
+    more = ["--contents", str(files / "more"), "--iterations", "1", "--quiet"]
+    assert stylize(files, *more, out="results") == 0
+    assert sorted(p.name for p in (files / "results").iterdir()) == ["content.png", "other.png"]
+    assert Image.open(files / "results" / "other.png").size == (40, 31)
+
+
+def test_as_published_yields_to_what_is_given(files):
+    run = files / "run"
+    given = ["--preset", "tf-tutorial", "--as-published", "--iterations", "2", "--run", str(run)]
+    assert stylize(files, *given) == 0
+    kept = json.loads((run / "run.json").read_text())
+    assert (kept["optimizer"], kept["betas"], kept["iterations"], kept["size"]) == ("adam", [0.99, 0.999], 2, 40)
+    assert main(["stylize", "--resume", str(run), "--iterations", "3", "--quiet"]) == 0
+
+
 def test_resume_continues_the_run(files):
     run = files / "run"
     assert stylize(files, "--iterations", "4", "--run", str(run), "--snapshot-every", "2") == 0
@@ -206,7 +224,14 @@ def test_own_layers_and_weights(files, capfd):
         (["{content}", "{style}", "-o", "{dir}/o.png", "--style-layers", "conv9_1"], 2, "no layer 'conv9_1'"),
         (["{content}", "{style}", "-o", "{dir}/o.png", "--style-layers", "relu1_1=x"], 2, "expected a number"),
         (["{content}", "{style}", "-o", "{dir}/o.png", "--size", "9"], 2, "size is 9; the least is 16 px"),
-        (["{content}", "{style}", "-o", "{dir}/o.png", "--size", "9000"], 1, "over the limit of 4.0 Mpx"),
+        (
+            ["{content}", "{style}", "-o", "{dir}/o.png", "--size", "30000"],
+            1,
+            "GB are available. Choose a smaller size",
+        ),
+        (["{content}", "{style}", "-o", "{dir}/o.jpg", "--bits", "16"], 2, "16 bits are for .png"),
+        (["{content}", "{style}", "-o", "{dir}/o.png", "--contents", "{style}"], 2, "-o is a folder"),
+        (["{content}", "{style}", "-o", "{dir}/o.png", "--as-published"], 2, "magenta runs no optimizer"),
         (["{tiny}", "{style}", "-o", "{dir}/o.png", "--size", "16"], 1, "needs at least 8 px"),
         (["{content}", "{style}", "-o", "{dir}/o.png", "--init", "feedforward"], 2, "--server HOST:PORT"),
         (["{content}", "{style}", "-o", "{dir}/o.png", "--weights", "{dir}/w.h5"], 1, "no weights file"),

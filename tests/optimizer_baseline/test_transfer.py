@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from optimizer_baseline import (
     BaselineError,
     CustomCost,
     Diverged,
+    InvalidImage,
     InvalidOption,
     Settings,
     StopRun,
@@ -43,6 +45,89 @@ def test_every_optimiser_goes_down_and_stays_inside(optimizer, content, style):
     assert [p.iteration for p in seen] == list(range(1, len(seen) + 1))
     assert seen[-1].evaluations <= result.evaluations
     assert result.picture.size == content.size
+
+
+def test_a_weight_beyond_float32_is_refused(content, style):
+    cost = QUICK["preset"].replace(style_weight=1e38)
+    with pytest.raises(Diverged, match=r"(cost|gradient) became .* at evaluation 1; lower the weights"):
+        stylize(content, style, iterations=3, **QUICK | {"preset": cost})
+
+
+def test_lbfgs_moves_pixels_along_a_bound(style):
+    """Most pixels start at 0 or 1: those that have to leave leave, and the cost falls as it does from inside."""
+    start = np.zeros((40, 48, 3), np.uint8)
+    start[::2] = 255
+    result = stylize(start, style, iterations=40, **QUICK)
+    assert result.costs.total_cost < 0.5 * result.history[0].costs.total_cost
+    assert result.evaluations < 60
+    assert result.pixels[0, 0].mean() > 0.0 and result.pixels.max() <= 1.0
+
+
+def test_several_contents_share_one_call(content, style):
+    tall = content.transpose(Image.Transpose.ROTATE_90)
+    both = stylize([content, tall], style, iterations=2, **QUICK)
+    assert [result.picture.size for result in both] == [(48, 40), (40, 48)]
+    alone = stylize(tall, style, iterations=2, **QUICK)
+    np.testing.assert_allclose(both[1].pixels, alone.pixels, atol=1e-5)
+    with pytest.raises(InvalidOption, match="at least one"):
+        stylize([], style, **QUICK)
+
+
+def test_sixteen_bits_hold_what_eight_cannot(content, style, tmp_path):
+    result = stylize(content, style, iterations=2, **QUICK)
+    result.save(tmp_path / "deep.png", bits=16)
+    deep = tf.io.decode_png((tmp_path / "deep.png").read_bytes(), dtype=tf.uint16).numpy()
+    np.testing.assert_allclose(deep / 65535, result.pixels[0], atol=0.6 / 65535)
+    assert (deep % 257 != 0).mean() > 0.5
+    with pytest.raises(InvalidOption, match=r"16 bits are for \.png"):
+        result.save(tmp_path / "deep.jpg", bits=16)
+
+
+def test_normalized_gradients_weigh_layers_alike(content, style):
+    """With a content cost a million times as large, style is still transferred."""
+    cost = QUICK["preset"].replace(content_weight=1.0, style_weight=1e4, variation_weight=0.0, normalize_gradients=True)
+    options = QUICK | {"optimizer": "adam", "iterations": 30}
+    result = stylize(content, style, **options | {"preset": cost})
+    assert result.costs.style_cost < 0.7 * result.history[0].costs.style_cost
+    # The latest picture, and not the one of the lowest sum, which these gradients do not lead to.
+    assert result.costs == result.history[-1].costs
+    heavy = stylize(content, style, **options | {"preset": cost.replace(style_normalizer="quarter-mean")})
+    np.testing.assert_allclose(heavy.pixels, result.pixels, atol=0.02)
+    with pytest.raises(InvalidOption, match="normalized gradients are for adam"):
+        stylize(content, style, **QUICK | {"preset": cost})
+
+
+def test_as_published_is_the_sources_run():
+    tutorial = Settings.of(preset="tf-tutorial", as_published=True, iterations=5)
+    assert (tutorial.optimizer, tutorial.learning_rate, tutorial.betas, tutorial.epsilon) == (
+        "adam", 0.02, (0.99, 0.999), 0.1
+    )  # fmt: skip
+    assert (tutorial.init, tutorial.scales, tutorial.iterations) == ("content", 1, 5)
+    gatys = Settings.of(preset="gatys2016", as_published=True)
+    assert (gatys.init, gatys.size, gatys.scales, gatys.cost.padding) == ("noise", 512, 1, "zero")
+    with pytest.raises(InvalidOption, match="the source of preset magenta runs no optimizer"):
+        Settings.of(preset="magenta", as_published=True)
+    usual = Settings()
+    assert (usual.cost.name, usual.scales, usual.cost.padding) == ("stylewire", 3, "replicate")
+
+
+def test_replicated_borders_have_no_edge(style):
+    """A flat content stays flat at its border, where zeros around it make an edge to the network."""
+    grey = np.full((48, 48, 3), 160, np.uint8)
+
+    def border(padding):
+        cost = QUICK["preset"].replace(padding=padding, content_weight=0.0)
+        pixels = stylize(grey, grey[:24], iterations=15, init="content+noise", noise=0.05, **QUICK | {"preset": cost})
+        return np.abs(pixels.pixels[0, 0] - 160 / 255).mean()
+
+    assert border("replicate") < border("zero")
+
+
+def test_more_memory_than_there_is_has_to_be_accepted(content, style, monkeypatch):
+    monkeypatch.setattr("optimizer_baseline.memory.available_gigabytes", lambda: 1.0)
+    with pytest.raises(InvalidImage, match=r"48x40 px = 0\.0 Mpx needs about 1\.3 GB of memory; 1\.0 GB are available"):
+        stylize(content, style, iterations=1, **QUICK)
+    assert stylize(content, style, iterations=1, any_size=True, **QUICK).picture.size == (48, 40)
 
 
 def test_gradient_descent_never_goes_up(content, style):
@@ -330,7 +415,7 @@ def test_real_run_arrives(real_lbfgs):
 
 
 def test_the_usual_preset_arrives_on_its_own_network(real_pair, vgg19):
-    """`gatys2016` as it stands, on VGG-19."""
+    """`stylewire` as it stands, on VGG-19."""
     result = stylize(*real_pair, iterations=60, size=96, weights="offline", precision="f32")
     assert result.costs.total_cost < 0.01 * result.history[0].costs.total_cost
 

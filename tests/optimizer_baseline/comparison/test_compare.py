@@ -13,6 +13,7 @@ from PIL import Image
 import optimizer_baseline
 from optimizer_baseline import cli, images
 from optimizer_baseline.comparison.compare import Plan
+from optimizer_baseline.comparison.report import still_falling
 from optimizer_baseline.errors import InvalidOption
 
 # Test files are imported by path, so a helper beside them has to be made known.
@@ -85,6 +86,14 @@ def test_the_curve_begins_at_the_content_and_falls(report):
         assert pair["answer"]["final_cost"] == min(totals)
 
 
+def test_the_page_warns_of_too_few_iterations(report):
+    page = (report[0] / "index.html").read_text()
+    assert "3 iterations are too few for 2 of 2 pairs" in page
+    flat = [{"total_cost": 100.0 * 0.5**k + 10.0} for k in range(30)]
+    assert not still_falling(flat)
+    assert still_falling(flat[:4])
+
+
 def test_every_key_is_documented(report):
     words = set(re.findall(r"`([a-z_0-9 ]+)`", (ROOT / "docs" / "report.md").read_text()))
 
@@ -151,6 +160,9 @@ def test_the_page_in_a_browser(report, tmp_path):
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
         assert page.evaluate("document.documentElement.scrollWidth") == 390, "the page scrolls sideways on a phone"
         page.screenshot(tmp_path / "phone.png")
+        thumbs = "[...document.querySelectorAll('.cell div.by')].map(t => t.getBoundingClientRect().width)"
+        assert page.evaluate(thumbs) == [40, 40], "styles are not shown beside their pictures on a phone"
+        assert page.evaluate("getComputedStyle(document.querySelector('.hint')).display") == "block"
         page.evaluate("document.querySelector('.cell .by').textContent = 'The_Great_Wave_off_Kanagawa'.repeat(3)")
         fits = "[...document.querySelectorAll('.cell figcaption')].every(c => c.scrollWidth <= c.clientWidth)"
         assert page.evaluate(fits), "a long name runs over its neighbour"

@@ -95,6 +95,27 @@ def test_gradient_is_the_one_of_automatic_differentiation(fused, size):
     np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max())
 
 
+@pytest.mark.parametrize("size", [(12, 12), (13, 11)])
+def test_replicate_padding_and_its_gradient(size):
+    """conv1_1 over a picture that is enlarged by its own border, by hand and by automatic differentiation."""
+    loaded = weights.load("vgg16", "random:5")
+    pixels = tf.constant(np.random.default_rng(3).random((1, *size, 3), np.float32))
+    kernel, bias = loaded.tensors["conv1_1"]
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(pixels)
+        ours = Network(loaded, ["relu1_1"], padding="replicate")(pixels)["relu1_1"]
+        x = tf.pad(
+            (pixels[..., ::-1] * 255.0) - tf.constant(MEAN_RGB[::-1]), [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC"
+        )
+        theirs = tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "VALID") + bias)
+        sums = [tf.reduce_sum(tf.square(y)) for y in (ours, theirs)]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
+    a, b = (tape.gradient(total, pixels).numpy() for total in sums)
+    np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max())
+    with pytest.raises(InvalidOption, match="unknown padding 'same'; known: zero, replicate"):
+        Network(loaded, ["relu1_1"], padding="same")
+
+
 def test_nothing_is_built_beyond_the_deepest_layer():
     network = Network(weights.load("vgg16", "random"), ["relu2_1", "relu1_1"])
     assert network.path == ("conv1_1", "relu1_1", "conv1_2", "relu1_2", "pool1", "conv2_1", "relu2_1")
