@@ -10,20 +10,20 @@ from PIL import Image, ImageDraw, ImageFont
 PAPER, INK, MUTED = "#faf8f4", "#1d1b18", "#6b665e"
 MARGIN, GAP = 24, 8
 TITLE, HEADING, CAPTION = 24, 17, 12
-# Pixels that a picture smaller than its caption is given at most.
-MOST_FOR_CAPTION = 200
+CAPTION_WIDTH = 200
+"""Largest width in pixels that a picture smaller than its caption gets."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture and what stands under it, in one line."""
+    """A picture and its caption of one line."""
 
     picture: Image.Image
     caption: str = ""
 
 
 class Sheet:
-    """Grows downwards; `render` draws it."""
+    """A sheet that grows downwards; `render` draws it."""
 
     def __init__(self, title: str = "", subtitle: str = "") -> None:
         self._rows: list[tuple[str, int, Sequence[Tile]]] = []
@@ -33,15 +33,15 @@ class Sheet:
             self.text(subtitle, CAPTION)
 
     def text(self, text: str, size: int = HEADING) -> None:
-        """A line of text."""
+        """Add a line of text."""
         self._rows.append((text, size, ()))
 
     def row(self, tiles: Sequence[Tile]) -> None:
-        """Pictures side by side, each as large as it is."""
+        """Add pictures side by side, each in its own size."""
         self._rows.append(("", CAPTION, tiles))
 
     def render(self) -> Image.Image:
-        """The sheet as one RGB picture."""
+        """Return the sheet as one RGB picture."""
         width = max(self._width(row) for row in self._rows) + 2 * MARGIN
         height = sum(self._height(row) + GAP for row in self._rows) + 2 * MARGIN
         sheet = Image.new("RGB", (width, height), PAPER)
@@ -81,12 +81,12 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _cell(tile: Tile) -> int:
-    """Pixels that a tile is wide: a small picture has room for what it is called."""
-    return max(tile.picture.width, min(round(_font(CAPTION).getlength(tile.caption)), MOST_FOR_CAPTION))
+    """Return the width of a tile in pixels: a small picture has room for its caption."""
+    return max(tile.picture.width, min(round(_font(CAPTION).getlength(tile.caption)), CAPTION_WIDTH))
 
 
 def _fitted(text: str, width: int) -> str:
-    """`text`, shortened until it is no wider than `width` pixels."""
+    """Return `text`, shortened until it is no wider than `width` pixels."""
     font = _font(CAPTION)
     if font.getlength(text) <= width:
         return text

@@ -1,12 +1,12 @@
-"""What can go wrong, as one tree: `except BaselineError` catches every failure that a caller can cure."""
+"""The errors of this package, as one tree under `BaselineError`."""
 
 
 class BaselineError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """The base of all errors that this package raises on purpose."""
 
 
 class InvalidImage(BaselineError, ValueError):
-    """A picture or mask that cannot be read, or whose size is outside the limits."""
+    """A picture or mask that cannot be read, or that is too small or too large."""
 
 
 class InvalidOption(BaselineError, ValueError):

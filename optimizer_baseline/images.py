@@ -150,18 +150,18 @@ def files(sources: Sequence[str | Path]) -> list[Path]:
 
 
 def as_list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
-    """One picture or several (a list or tuple) as a list."""
+    """Return one picture or several (a list or tuple) as a list."""
     return list(pictures) if isinstance(pictures, (list, tuple)) else [cast("Picture", pictures)]
 
 
 def to_pixels(image: Image.Image) -> Pixels:
-    """float32 [1, H, W, 3] in 0..1."""
+    """Return an image as float32 [1, H, W, 3] in 0..1."""
     pixels: Pixels = np.asarray(image.convert("RGB"), np.float32)[None] / np.float32(255.0)
     return pixels
 
 
 def to_image(pixels: NDArray[Any]) -> Image.Image:
-    """PIL image of [1, H, W, 3]; values are clipped to 0..1 and rounded to 8 bits."""
+    """Return [1, H, W, 3] as a PIL image; values are clipped to 0..1 and rounded to 8 bits."""
     return Image.fromarray((np.clip(pixels[0], 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8))
 
 
@@ -219,12 +219,12 @@ def check_bits(path: Path, bits: int) -> None:
 
 
 def resize(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Lanczos to exactly width x height."""
+    """Return `image` resized to exactly width x height (Lanczos)."""
     return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def crop_to_shape(image: Image.Image, width: int, height: int) -> Image.Image:
-    """The largest centred part of `image` with the aspect ratio of width x height."""
+    """Return the largest centered part of `image` with the aspect ratio of width x height."""
     scale = min(image.width / width, image.height / height)
     w, h = max(1, math.floor(width * scale + 0.5)), max(1, math.floor(height * scale + 0.5))
     left, top = (image.width - w) // 2, (image.height - h) // 2
@@ -232,7 +232,7 @@ def crop_to_shape(image: Image.Image, width: int, height: int) -> Image.Image:
 
 
 def resize_pixels(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Bicubic resize of float pixels, channel by channel, clipped to 0..1: no rounding to 8 bits between scales."""
+    """Return float pixels resized (bicubic) without rounding to 8 bits, clipped to 0..1."""
     if pixels.shape[1:3] == (height, width):
         return pixels
     planes = [
@@ -245,7 +245,7 @@ def resize_pixels(pixels: Pixels, height: int, width: int) -> Pixels:
 
 
 def refine(coarse: Pixels, start: Pixels) -> Pixels:
-    """What the coarser scale changed, brought to `start`, whose fine detail stays.
+    """Return `start` with what the coarser scale changed; its fine detail stays.
 
     start + up(coarse - down(start)): the coarse-grid correction of multigrid (Brandt 1977, full approximation scheme).
     Enlarging `coarse` alone would begin every scale with a blurred picture.
@@ -257,7 +257,7 @@ def refine(coarse: Pixels, start: Pixels) -> Pixels:
 
 
 def load_mask(mask: Picture, width: int, height: int) -> Pixels:
-    """A grey picture as float32 [1, H, W, 1]: white (1) where its style goes, black (0) or clear where it does not.
+    """Return a grey picture as float32 [1, H, W, 1]: 1 (white) where its style goes, 0 (black or clear) elsewhere.
 
     Raises:
         InvalidImage: unreadable, or black all over.
@@ -272,13 +272,13 @@ def load_mask(mask: Picture, width: int, height: int) -> Pixels:
 
 
 def luminance(pixels: Pixels) -> Pixels:
-    """The Y of YIQ in all three channels, [1, H, W, 3]."""
+    """Return the Y of YIQ in all three channels, [1, H, W, 3]."""
     grey: Pixels = pixels @ RGB_TO_YIQ[0].astype(np.float32)
     return np.repeat(grey[..., None], 3, axis=3)
 
 
 def match_luminance(style: Pixels, content: Pixels) -> Pixels:
-    """A grey `style` with mean and standard deviation of `content`'s luminance (Gatys et al. 2017, equation 10)."""
+    """Return a grey `style` with mean and spread of `content`'s luminance (Gatys et al. 2017, equation 10)."""
     y = luminance(style)
     target = luminance(content)
     spread = float(y.std()) or 1.0
@@ -286,7 +286,7 @@ def match_luminance(style: Pixels, content: Pixels) -> Pixels:
 
 
 def with_color_of(pixels: Pixels, content: Pixels) -> Pixels:
-    """Luminance of `pixels`, chroma (I, Q) of `content`, clipped to 0..1."""
+    """Return the luminance of `pixels` with the chroma (I, Q) of `content`, clipped to 0..1."""
     yiq = content @ RGB_TO_YIQ.T
     yiq[..., 0] = luminance(pixels)[..., 0]
     return _clipped(yiq @ np.linalg.inv(RGB_TO_YIQ).T)

@@ -26,7 +26,7 @@ LAST_FRAME_MILLISECONDS = 2000
 
 
 class RunFolder:
-    """Writes and reads one run's folder. What a run resumes from is replaced whole: a crash leaves the one before."""
+    """One run's folder. Files are replaced as a whole, so that a crash leaves the ones before."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,7 +34,7 @@ class RunFolder:
         self.records: list[dict[str, Any]] = []
 
     def create(self, arguments: Mapping[str, Any]) -> None:
-        """Makes the folder and writes down what the run was asked to do.
+        """Make the folder and save the options of the run.
 
         Raises:
             BaselineError: the folder holds a run already, one that can be resumed.
@@ -45,11 +45,11 @@ class RunFolder:
         self.remember(arguments)
 
     def remember(self, arguments: Mapping[str, Any]) -> None:
-        """Writes down what the run is asked to do from now on."""
+        """Save the options of the run from now on."""
         _replace(self.path / "run.json", json.dumps(dict(arguments), indent=2).encode())
 
     def open(self) -> tuple[dict[str, Any], State]:
-        """What the run was asked to do, and where it stands.
+        """Return the options of the run, and where it stands.
 
         Raises:
             BaselineError: no run there, or one that was never saved.
@@ -75,11 +75,11 @@ class RunFolder:
         return arguments, state
 
     def add(self, progress: Progress) -> None:
-        """Takes one iteration into the history (in memory until `snapshot`)."""
+        """Add one iteration to the history, which is in memory until `snapshot`."""
         self.records.append(record(progress))
 
     def snapshot(self, progress: Progress) -> None:
-        """Saves the current picture, the state and the history."""
+        """Save the current picture, the state and the history."""
         picture = self.path / "snapshot.part.png"
         progress.picture().save(picture)
         picture.replace(self.snapshots / f"{progress.iteration:06d}.png")
@@ -90,7 +90,7 @@ class RunFolder:
         _replace(self.path / "history.json", json.dumps(self.records, indent=1).encode())
 
     def finish(self, film: str = "webp") -> None:
-        """Writes the history as CSV, the loss curves, and the snapshots as an animation ("webp" or "gif")."""
+        """Write the history as CSV, the cost curves, and the snapshots as an animation ("webp" or "gif")."""
         if not self.records:
             return
         flat = [_flat(r) for r in self.records]
@@ -105,7 +105,7 @@ class RunFolder:
 
 
 def record(progress: Progress) -> dict[str, Any]:
-    """A `Progress` as plain numbers, for JSON."""
+    """Return a `Progress` as plain numbers, for JSON."""
     costs = progress.costs
     return {
         "iteration": progress.iteration,
@@ -123,7 +123,7 @@ def record(progress: Progress) -> dict[str, Any]:
 
 
 def curves(records: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Weighted costs over evaluations, logarithmic, as PNG; a dotted line wherever a finer scale begins."""
+    """Draw weighted costs over evaluations as a PNG, with a dotted line wherever a finer scale begins."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -148,7 +148,7 @@ def curves(records: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def animate(frames: Sequence[Image.Image], path: Path) -> None:
-    """`frames` as an animated WebP or GIF of the last one's size, which stays for two seconds."""
+    """Write `frames` as an animated WebP or GIF. All get the size of the last one, which stays for two seconds."""
     last = frames[-1]
     sized = [f if f.size == last.size else f.resize(last.size, Image.Resampling.BICUBIC) for f in frames]
     durations = [FRAME_MILLISECONDS] * (len(sized) - 1) + [LAST_FRAME_MILLISECONDS]

@@ -1,4 +1,4 @@
-"""`stylize`: pictures and settings in, stylised image and its history out."""
+"""`stylize`: from pictures and settings to a stylized picture and the history of its run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands, enough to go on from: `pixels` [1, H, W, 3] after `done` iterations at `scale`.
+    """The state of a run, from which it can be resumed: `pixels` [1, H, W, 3] after `done` iterations at `scale`.
 
     `best` is the picture of the least cost at that scale so far, which need not be the one that it stands at.
     """
@@ -262,7 +262,7 @@ class _Run:
     def _descent(
         self, scale: int, now: State, callback: Callable[[Progress], None] | None, history: list[Progress]
     ) -> tuple[Descent, Pixels]:
-        """The descent at `scale`, and the picture it starts from."""
+        """Return the descent at `scale`, and the picture that it starts from."""
         settings = self.settings
         width, height = self.sizes[scale - 1]
         objective, content, styles = self._objective(scale)
@@ -304,7 +304,7 @@ class _Run:
         return descent, self._start(now, content, styles)
 
     def _objective(self, scale: int) -> tuple[Objective, Pixels, list[Style]]:
-        """The cost at `scale`, and the content and styles that it compares with."""
+        """Return the cost at `scale`, and the content and styles that it compares with."""
         width, height = self.sizes[scale - 1]
         content = images.to_pixels(images.resize(self.content, width, height))
         styles = self._styles(width, height, content)
@@ -315,7 +315,7 @@ class _Run:
         return objective, content, styles
 
     def _start(self, now: State, content: Pixels, styles: Sequence[Style]) -> Pixels:
-        """Where a scale begins: at the very start, where a resumed run stood, or at what the coarser scale found."""
+        """Return the start of a scale: that of the run, the state of a resumed run, or what the coarser scale found."""
         height, width = content.shape[1:3]
         if now.done:
             return images.resize_pixels(now.pixels, height, width)
@@ -327,7 +327,7 @@ class _Run:
         return images.refine(now.pixels, self._init(content, styles))
 
     def _styles(self, width: int, height: int, content: Pixels) -> list[Style]:
-        """Style pictures at this scale: they shrink with the content, so that their strokes do too."""
+        """Return the style pictures at this scale. They shrink with the content, so that their strokes do too."""
         final = max(self.content.size)
         longer = round((self.settings.style_size or final) * max(width, height) / final)
         least = architecture.smallest_side(self.settings.cost.layers)
@@ -346,7 +346,7 @@ class _Run:
         return styles
 
     def _init(self, content: Pixels, styles: Sequence[Style]) -> Pixels:
-        """The picture to start from, of the content's shape."""
+        """Return the picture to start from, of the content's shape."""
         settings = self.settings
         height, width = content.shape[1:3]
         init = settings.init

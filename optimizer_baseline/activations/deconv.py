@@ -41,7 +41,7 @@ class Deconvnet:
                 self._biases[name] = bias
 
     def forward(self, pixels: Pixels) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Responses float32 [1, H', W', C] of `layer` to `pixels` [1, H, W, 3], and the switches of every pooling."""
+        """Return `layer`'s responses [1, H', W', C] to `pixels` [1, H, W, 3], and the switches of every pooling."""
         import tensorflow as tf
 
         height, width = pixels.shape[1:3]
@@ -62,7 +62,7 @@ class Deconvnet:
         return x.numpy(), switches
 
     def project(self, responses: NDArray[np.float32], switches: dict[str, Any]) -> NDArray[np.float32]:
-        """`responses` [1, H', W', C], all but the chosen ones set to 0, as a pattern [1, H, W, 3] in pixel space.
+        """Return `responses` [1, H', W', C], with all others set to 0, as a pattern [1, H, W, 3] in pixel space.
 
         Signed: what was added to the mean picture where it is positive, taken away where negative.
         """
@@ -85,7 +85,7 @@ class Deconvnet:
     def project_unit(
         self, responses: NDArray[np.float32], switches: dict[str, Any], row: int, column: int, channel: int
     ) -> NDArray[np.float32]:
-        """The pattern [1, H, W, 3] of one activation alone."""
+        """Return the pattern [1, H, W, 3] of one activation alone."""
         alone = np.zeros_like(responses)
         alone[0, row, column, channel] = responses[0, row, column, channel]
         return self.project(alone, switches)

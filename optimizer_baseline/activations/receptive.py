@@ -1,4 +1,4 @@
-"""Which pixels a unit sees: receptive fields, exactly, borders and all."""
+"""Receptive fields: the pixels that a unit sees, with the borders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..vgg import architecture as vgg
 
 @dataclass(frozen=True)
 class Geometry:
-    """Of one layer, along one axis, in pixels of the picture.
+    """The receptive fields of one layer, along one axis, in pixels of the picture.
 
     Unit i sees the `size` pixels from i * stride - before on; those that would lie outside the picture are padding.
     """
@@ -20,7 +20,7 @@ class Geometry:
 
 
 def geometry(network: str, layer: str) -> Geometry:
-    """Stride and receptive field of `layer`, accumulated from the picture on.
+    """Return stride and receptive field of `layer`, accumulated from the picture on.
 
     A 3x3 convolution with one row of padding adds a neighbour on both sides, `stride` pixels away; a 2x2 pooling
     without padding adds one on the far side and doubles the stride. (Dumoulin & Visin 2016: A guide to convolution
@@ -41,13 +41,13 @@ def geometry(network: str, layer: str) -> Geometry:
 
 
 def receptive_field(geometry: Geometry, index: int, length: int) -> tuple[int, int]:
-    """First pixel, and the one after the last, that unit `index` sees along a side of `length` pixels."""
+    """Return the first pixel, and the one after the last, that unit `index` sees along a side of `length` pixels."""
     first = index * geometry.stride - geometry.before
     return max(0, first), min(length, first + geometry.size)
 
 
 def box(geometry: Geometry, row: int, column: int, height: int, width: int) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of what the unit at (row, column) sees of a picture, as PIL crops it."""
+    """Return (left, top, right, bottom) of what the unit at (row, column) sees of a picture, as PIL crops it."""
     top, bottom = receptive_field(geometry, row, height)
     left, right = receptive_field(geometry, column, width)
     return left, top, right, bottom

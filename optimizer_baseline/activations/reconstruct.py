@@ -1,4 +1,4 @@
-"""What a layer remembers: pictures with its content, or its style, found from noise (Gatys et al. 2016, figure 1)."""
+"""Reconstructions: pictures with a layer's content or style, found from noise (Gatys et al. 2016, figure 1)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from ..vgg import architecture as vgg
 
 
 def rectified(layer: str) -> str:
-    """The layer's rectified responses, which the costs look at: relu3_1 for conv3_1."""
+    """Return the name of a layer's rectified responses, which the costs use: relu3_1 for conv3_1."""
     return layer.replace("conv", "relu")
 
 
 def style_layers(layer: str) -> tuple[str, ...]:
-    """Figure 1's subsets: the first rectifier of each block up to that of `layer`, and nothing deeper."""
+    """Return the subsets of figure 1: the first rectifier of each block up to that of `layer`, and nothing deeper."""
     block = int(layer[4])
     return tuple(f"relu{b}_1" for b in range(1, block + 1))
 
 
 def reconstruct_content(image: Image.Image, layer: str, *, network: str, weights: str, iterations: int) -> Image.Image:
-    """A picture whose responses in `layer` are those of `image`, from noise: detail that the layer lost stays noise."""
+    """Return a picture whose responses in `layer` are those of `image`. Detail that the layer lost stays noise."""
     return _reconstruct(image, {rectified(layer): 1.0}, {}, network, weights, iterations)
 
 
 def reconstruct_style(image: Image.Image, layer: str, *, network: str, weights: str, iterations: int) -> Image.Image:
-    """A picture with the Gram matrices of `image` up to `layer`'s block, from noise: texture without arrangement."""
+    """Return a picture with the Gram matrices of `image` up to `layer`'s block: texture without arrangement."""
     return _reconstruct(image, {}, dict.fromkeys(style_layers(layer), 1.0), network, weights, iterations)
 
 

@@ -1,4 +1,4 @@
-"""One layer in one picture: maps, the patches and patterns of its units, and what it remembers."""
+"""A picture of one layer: maps, the patches and patterns of its units, and reconstructions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GREY = (128, 128, 128)
 
 @dataclass(frozen=True, kw_only=True)
 class LayerView:
-    """What to show of a layer.
+    """The options of a layer's picture.
 
     channels: by number; None takes the `count` that respond most strongly to any of the pictures.
     size: longer side of the pictures in pixels. top: patches for each unit.
@@ -54,7 +54,7 @@ class LayerView:
 
 
 def render(files: Sequence[Path], view: LayerView, report: Callable[[str], None] = lambda step: None) -> Image.Image:
-    """The sheet of `view.layer`: maps and reconstructions of the first of `files`, patches from all of them.
+    """Return the sheet of `view.layer`: maps and reconstructions of the first of `files`, patches from all of them.
 
     Raises:
         BaselineError: InvalidImage, InvalidOption or WeightsError.
@@ -116,7 +116,7 @@ def render(files: Sequence[Path], view: LayerView, report: Callable[[str], None]
 def _pattern(
     net: Deconvnet, forward: tuple[NDArray[np.float32], dict[str, object]], peak: Peak, channel: int
 ) -> Image.Image:
-    """One activation's projection, cropped to what the unit sees, grey where nothing was found."""
+    """Return one activation's projection, cropped to what the unit sees, grey where nothing was found."""
     whole = net.project_unit(*forward, peak.row, peak.column, channel)[0]
     left, top, right, bottom = peak.box
     patch = whole[top:bottom, left:right]
@@ -124,7 +124,7 @@ def _pattern(
 
 
 def _heat(response: NDArray[np.float32], size: tuple[int, int]) -> Image.Image:
-    """A channel's responses in colour, black for none; every unit one rectangle, unsmoothed."""
+    """Return a channel's responses in color, black for none; every unit one rectangle, unsmoothed."""
     import matplotlib
 
     values = response / (float(response.max()) or 1.0)
@@ -134,7 +134,7 @@ def _heat(response: NDArray[np.float32], size: tuple[int, int]) -> Image.Image:
 
 
 def _mosaic(patches: Sequence[Image.Image], count: int, field: int) -> Image.Image:
-    """Patches three to a row, at one scale; one cut off by the picture's border stays that much smaller."""
+    """Return patches three to a row, at one scale; one cut off by the picture's border stays that much smaller."""
     columns = min(3, count)
     rows = -(-count // columns)
     mosaic = Image.new("RGB", (columns * (PATCH_SIDE + 1), rows * (PATCH_SIDE + 1)), GREY)

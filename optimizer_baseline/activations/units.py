@@ -1,4 +1,4 @@
-"""For a unit, the places in many pictures that excite it most."""
+"""The places in many pictures that excite a unit most."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .receptive import Geometry, box
 
 @dataclass(frozen=True)
 class Peak:
-    """Where a channel responds: which picture, which place of the feature map, how strongly, and the pixels it sees."""
+    """A response of a channel: the picture, the place in the feature map, the value, and the pixels that it sees."""
 
     picture: int
     row: int
@@ -28,7 +28,7 @@ def peaks(
     geometry: Geometry,
     count: int = 9,
 ) -> list[Peak]:
-    """The strongest `count` responses of one channel, strongest first.
+    """Return the strongest `count` responses of one channel, strongest first.
 
     Zeiler & Fergus show the top nine over a validation set, one to a picture. A folder is smaller: here a picture may
     come more than once, with receptive fields that are apart by at least half their size.
@@ -52,6 +52,6 @@ def peaks(
 
 
 def strongest_channels(responses: Sequence[NDArray[np.float32]], count: int) -> list[int]:
-    """The `count` channels with the highest response anywhere in `responses` [1, H', W', C], highest first."""
+    """Return the `count` channels with the highest response anywhere in `responses` [1, H', W', C], highest first."""
     highest = np.max([r.max(axis=(0, 1, 2)) for r in responses], axis=0)
     return [int(c) for c in np.argsort(-highest, kind="stable")[:count]]

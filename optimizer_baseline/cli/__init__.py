@@ -17,7 +17,7 @@ from .options import FAILURE, INTERRUPTED, USAGE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit code: 0, 1 for a failure, 2 for bad usage, 130 after Ctrl-C."""
+    """Run one command and return the exit code: 0, 1 for a failure, 2 for bad usage, 130 after Ctrl-C."""
     arguments = parser().parse_args(argv)
     logging.basicConfig(
         level=logging.INFO if arguments.verbose else logging.WARNING,
@@ -44,7 +44,7 @@ def _fail(error: Exception | str, code: int) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Of the whole command line; what a command does is its `run_command`."""
+    """Return the parser of the whole command line. Each command sets `run_command`."""
     top = argparse.ArgumentParser(
         prog="stylewire-baseline", description="Neural style transfer by optimising pixels (Gatys et al.)."
     )
@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
 
 @contextmanager
 def _quiet_tensorflow(verbose: bool) -> Iterator[None]:
-    """Keeps TensorFlow's start-up chatter, which its C++ writes past every setting, out of standard error."""
+    """Keep TensorFlow's start-up messages out of standard error: its C++ code ignores every setting for them."""
     if verbose:
         yield
         return

@@ -1,4 +1,4 @@
-"""The command line of the look inside: `stylewire-baseline activations …`."""
+"""The command line of the pictures of layers: `stylewire-baseline activations …`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .options import add_common_options
 
 
 def register(commands: Any) -> None:
-    """Adds `activations` to the command line's subparsers."""
+    """Add `activations` to the command line's subparsers."""
     one = commands.add_parser(
         "activations",
         help="what the units of a layer see, one picture for each layer",

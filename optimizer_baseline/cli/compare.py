@@ -19,7 +19,7 @@ from .options import FAILURE, add_common_options
 
 
 def register(commands: Any) -> None:
-    """Adds `compare` and `check` to the command line's subparsers."""
+    """Add `compare` and `check` to the command line's subparsers."""
     one = commands.add_parser(
         "compare",
         help="feed-forward pictures beside optimised ones, as a web page",
@@ -31,9 +31,9 @@ def register(commands: Any) -> None:
     one.add_argument("--style", nargs="+", required=True, metavar="PATH", help="pictures, or folders of them")
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the report")
     _server_options(one)
-    group = one.add_argument_group("optimisation")
+    group = one.add_argument_group("optimization")
     group.add_argument("--iterations", type=int, default=100, metavar="N", help="of L-BFGS, from the content (100)")
-    group.add_argument("--preset", choices=tuple(presets.PRESETS), default="magenta", help="cost to minimise (magenta)")
+    group.add_argument("--preset", choices=tuple(presets.PRESETS), default="magenta", help="cost to minimize (magenta)")
     group.add_argument("--size", type=int, default=256, metavar="PX", help="longer side of all pictures (256)")
     group.add_argument("--network", choices=tuple(architecture.NETWORKS), default="vgg16", help="that measures (vgg16)")
     group.add_argument("--weights", default="auto", metavar="FROM", help=".h5 or .npz file, auto, keras, offline")
@@ -72,7 +72,7 @@ def _progress_options(command: argparse.ArgumentParser) -> None:
 
 
 def _end_on_sigterm() -> None:
-    """SIGTERM unwinds as Ctrl-C does, so that the server started here is stopped too."""
+    """Let SIGTERM end the process as Ctrl-C does, so that the server started here is stopped too."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
@@ -95,7 +95,7 @@ def _start_server(stack: ExitStack, model: str, *flags: str) -> tuple[str, int]:
 
 
 def _calm_tensorflow(verbose: bool) -> None:
-    """Every pair has shapes of its own, and TensorFlow would warn each time that compiling for them takes time."""
+    """Silence TensorFlow's warning about compiling for new shapes: every pair has its own."""
     if not verbose:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
@@ -179,7 +179,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _bar(quiet: bool) -> Iterator[Callable[[Any], None]]:
-    """A bar over pairs and one over the pair's iterations, on standard error, and a line for each finished pair."""
+    """Yield what shows a `Progress`: bars for pairs and iterations, and a line for each finished pair."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar

@@ -12,11 +12,11 @@ from .options import add_common_options, add_cost_options, preset_of
 
 
 def register(commands: Any) -> None:
-    """Adds `score` to the command line's subparsers."""
+    """Add `score` to the command line's subparsers."""
     one = commands.add_parser(
         "score",
         help="all costs of any picture",
-        description="Costs of PICTURE as a stylisation of CONTENT by STYLE. Unweighted costs are before the content, "
+        description="Costs of PICTURE as a stylization of CONTENT by STYLE. Unweighted costs are before the content, "
         "style and variation weights; the total is after.",
     )
     one.set_defaults(run_command=_score)

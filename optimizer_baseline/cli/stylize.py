@@ -33,11 +33,11 @@ _WIDE = 100  # columns of a terminal in which the bar has room for every cost
 
 
 def register(commands: Any) -> None:
-    """Adds `stylize` to the command line's subparsers."""
+    """Add `stylize` to the command line's subparsers."""
     one = commands.add_parser(
         "stylize",
-        help="optimise a picture: content of one, style of others",
-        description="Optimise the pixels of a picture until its VGG features have the content of CONTENT and the style "
+        help="optimize a picture: content of one, style of others",
+        description="Optimize the pixels of a picture until its VGG features have the content of CONTENT and the style "
         "of STYLE. Ctrl-C keeps the best picture so far.",
         # A resumed run keeps what is not given, so what is given has to be known, the usual value too.
         argument_default=argparse.SUPPRESS,
@@ -116,7 +116,7 @@ def _expanded(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _remember(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run does, for its folder, with absolute paths: it may be resumed from elsewhere."""
+    """Return the options of a run for its folder, with absolute paths: it may be resumed from elsewhere."""
     table = {name: value for name, value in {**_USUAL, **given}.items() if name not in _TRANSIENT}
     for name in _PATHS:
         table[name] = str(Path(table[name]).absolute())
@@ -130,7 +130,7 @@ def _remember(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _recall(given: Mapping[str, Any], remembered: Mapping[str, Any]) -> dict[str, Any]:
-    """What the resumed run has, and what is asked for beyond it.
+    """Return the options of the resumed run, with those that are asked for anew.
 
     Raises:
         InvalidOption: Something else was asked for that a run keeps.
@@ -263,7 +263,7 @@ def _output(given: Mapping[str, Any], settings: Settings) -> Path:
 
 
 def _check_writable(out: Path, read: Iterable[str]) -> None:
-    """Before the work, and not after it. The folder is made.
+    """Check, before the work, that the result can be written. The folder is made.
 
     Raises:
         InvalidOption: The result would take the place of a picture that it is made from.
@@ -304,7 +304,7 @@ def _watched(given: Mapping[str, Any]) -> Iterator[Callable[[Progress], None]]:
 
 @contextmanager
 def _bar(quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """A live bar with the costs, on standard error; yields what to call with each `Progress`."""
+    """Yield what shows a `Progress` as a bar with the costs, on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -339,7 +339,7 @@ def _bar(quiet: bool) -> Iterator[Callable[[Progress], None]]:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; the second one interrupts at once."""
+    """Yield an event that the first Ctrl-C sets; the second one interrupts at once."""
     event = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:

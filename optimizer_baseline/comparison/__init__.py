@@ -1,4 +1,4 @@
-"""One pass against the optimiser: runs, report, quality gate, similarity measures.
+"""One pass against the optimizer: runs, report, quality gate, similarity measures.
 
 May import: everything but `cli`.
 """

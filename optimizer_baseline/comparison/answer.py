@@ -1,4 +1,4 @@
-"""The papers' question, answered for one pair: how many iterations is one pass worth?"""
+"""The answer for one pair to the question of the papers: how many iterations is one pass worth?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AFTER, AT_ONCE, NEVER = "after", "at once", "never"
 
 @dataclass(frozen=True)
 class Point:
-    """Where the optimiser stood: costs after so many evaluations and seconds; total = content + style + variation."""
+    """The costs after some evaluations and seconds of the optimizer; total = content + style + variation."""
 
     evaluations: int
     seconds: float
@@ -26,7 +26,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Answer:
-    """One pass against one run of the optimiser, under the cost that the optimiser minimises.
+    """One pass against one run of the optimizer, under the cost that the optimizer minimizes.
 
     reached: "after" some evaluations; "at once", where the optimiser's start costs no more than the pass; or "never".
     evaluations, seconds: to the first point of the curve that costs no more than the pass; None for "never".
@@ -65,12 +65,12 @@ class Answer:
         return f"{head}; the optimiser's final cost is {abs(lower):.3g} % {'lower' if lower >= 0 else 'higher'}."
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, the sentence with it."""
+        """Return everything and the sentence, ready for JSON."""
         return {**asdict(self), "sentence": self.sentence}
 
 
 def answer(curve: Sequence[Point], pass_cost: float, pass_ms: float) -> Answer:
-    """Compares a pass of `pass_ms` milliseconds and `pass_cost` with a run: its start first, then every iteration.
+    """Compare a pass of `pass_ms` milliseconds and `pass_cost` with a run: its start first, then every iteration.
 
     Raises:
         InvalidOption: an empty curve, or a pass that took or costs nothing.
@@ -97,7 +97,7 @@ def answer(curve: Sequence[Point], pass_cost: float, pass_ms: float) -> Answer:
 
 
 def summary(pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Medians over the pairs of a results file.
+    """Return medians over the pairs of a results file.
 
     A pair whose cost the optimiser never reached counts as beyond any number: leaving it out would flatter the
     optimiser. Pairs "at once" are left out. A median that falls on a pair never reached, and one of no pairs, is None.
@@ -120,7 +120,7 @@ def summary(pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Three significant digits without an exponent where that is short; a dash for None."""
+    """Return three significant digits, without an exponent where that is short; a dash for None."""
     if value is None:
         return "–"
     if 1000 <= round(abs(value)) < 1e6:
@@ -129,7 +129,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """Seconds with their unit, as milliseconds under one second."""
+    """Return seconds with their unit, as milliseconds under one second."""
     if value is None:
         return "–"
     return f"{number(value * 1e3)} ms" if round(value, 4) < 1 else f"{number(value)} s"

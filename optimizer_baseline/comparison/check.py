@@ -1,4 +1,4 @@
-"""The quality gate: has the feed-forward path got worse since its costs were written down?"""
+"""The quality gate: it fails when the feed-forward path is worse than when its costs were recorded."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from ..vgg import weights as vgg_weights
 from .compare import SCHEMA, STYLE_SIDE, addends
 from .similarity import psnr
 
-# Costs of one machine repeat to the last digit; another instruction set or bfloat16 moves them by about 1 %.
 MARGIN = 0.05
-# f32 and bf16 pictures of the lite edition are 46 to 51 dB apart; under this the difference begins to be seen.
+"""Share by which a cost may rise. Another instruction set or bfloat16 moves costs by about 1 %."""
+
 PARITY_DB = 40.0
+"""Least PSNR in dB of f32 and bf16 pictures. Those of the lite edition have 46 to 51 dB; under 40 one sees it."""
 
 Pass = Callable[[Image.Image, Image.Image], Image.Image]
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A pair and what its feed-forward picture cost, by preset."""
+    """A pair and the costs of its feed-forward picture, by preset."""
 
     content: Path
     style: Path
@@ -37,13 +38,13 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """As `compare` calls the pair."""
+        """The name of the pair, as in `compare`."""
         return f"{self.content.stem}--{self.style.stem}"
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a results file says of the feed-forward path; `read` takes any that `compare` or `record` has written."""
+    """The feed-forward part of a results file. `read` takes any file that `compare` or `record` has written."""
 
     references: Sequence[Reference]
     size: int
@@ -52,7 +53,7 @@ class Baseline:
 
     @classmethod
     def read(cls, path: Path) -> Baseline:
-        """Pictures are looked for relative to the file.
+        """Return the baseline in the file `path`. The paths of pictures are relative to it.
 
         Raises:
             BaselineError: no such file, or not a results file.
@@ -82,7 +83,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked: `value` against `limit`, in words."""
+    """The result of one check: `value` against `limit`."""
 
     pair: str
     what: str
@@ -103,7 +104,7 @@ def check(
     parity_db: float = PARITY_DB,
     weights: str = "auto",
 ) -> list[Finding]:
-    """Scores the pictures that `make` makes now of the baseline's pairs.
+    """Score the pictures that `make` makes now of the baseline's pairs.
 
     Args:
         make: (content, style) -> picture of the content's size: the path under test.
@@ -138,7 +139,7 @@ def check(
 
 
 def record(baseline: Baseline, make: Pass, model: Mapping[str, Any], path: Path, weights: str = "auto") -> None:
-    """Writes the costs of the pictures that `make` makes now over the results file `path`: the next baseline.
+    """Write the costs of the pictures that `make` makes now over the results file `path`: the next baseline.
 
     Only what `check` reads is kept: schema, settings, feedforward, and of each pair its pictures and scores.
     """
@@ -161,7 +162,7 @@ def _pair(reference: Reference, size: int) -> tuple[Image.Image, Image.Image]:
 
 
 def _sent(content: Image.Image, style: Image.Image, reference: Reference, size: int) -> tuple[Image.Image, Image.Image]:
-    """What goes to the network: as `compare` sends it."""
+    """Return the content and style that go to the network, as `compare` sends them."""
     if size >= STYLE_SIDE:
         return content, style
     return content, images.fit(images.load(reference.style, "style"), STYLE_SIDE)

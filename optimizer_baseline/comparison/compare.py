@@ -1,4 +1,4 @@
-"""`compare`: the feed-forward picture and the optimised one of every content under every style, measured alike."""
+"""`compare`: the feed-forward and the optimized picture of every content under every style, measured alike."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ STYLE_SIDE = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is compared with what.
+    """The pictures and options of a comparison.
 
     contents, styles: picture files; every content meets every style.
     size: longer side in pixels of contents, styles and results, for both engines.
     iterations: of L-BFGS, from the content.
-    preset: the cost that L-BFGS minimises, and under which the answer is given.
+    preset: the cost that L-BFGS minimizes, and under which the answer is given.
     scored: the presets under which both pictures are scored (`preset` is added).
     network: the VGG that measures, in place of each preset's own: one network for all.
     weights, precision: as in `Settings`; scores are float32 always.
@@ -82,7 +82,7 @@ class Plan:
         object.__setattr__(self, "costs", costs)
 
     def settings(self) -> dict[str, Any]:
-        """What decides over the numbers, JSON-ready."""
+        """Return the options that decide the numbers, ready for JSON."""
         return {
             "size": self.size,
             "optimizer": "lbfgs",
@@ -97,7 +97,7 @@ class Plan:
 
 
 def pair_name(content: Path, style: Path) -> str:
-    """What a pair's files are called."""
+    """Return the name of a pair and of its files."""
     return f"{content.stem}--{style.stem}"
 
 
@@ -249,7 +249,7 @@ class _Pairs:
     def _optimize(
         self, content: Pixels, style: Pixels, passed: Pixels, report: Callable[[int], None]
     ) -> tuple[Pixels, list[Point], float]:
-        """The best picture, its curve from the start on, and the cost of `passed` in the same arithmetic."""
+        """Return the best picture, its curve from the start on, and the cost of `passed` in the same arithmetic."""
         plan = self.plan
         objective = Objective(
             content, [Style(style)], plan.costs[plan.preset], self.weights, bfloat16=resolve(plan.precision) == "bf16"
@@ -291,7 +291,7 @@ class _Pairs:
 
 
 def addends(costs: Costs) -> dict[str, float]:
-    """The total and what it is the sum of: weighted content cost, style cost and total variation."""
+    """Return the total and its parts: weighted content cost, style cost and total variation."""
     return {
         "content_cost": costs.weighted_content_cost,
         "style_cost": costs.weighted_style_cost,
@@ -309,7 +309,7 @@ def _timings(one: Pass) -> dict[str, float]:
 
 
 def _fingerprint(context: Mapping[str, Any], content: Path, style: Path) -> str:
-    """Changes with anything that a pair's numbers depend on, but for the machine."""
+    """Return a hash of everything that a pair's numbers depend on, except the machine."""
     total = hashlib.sha256(json.dumps({"schema": SCHEMA, **context}, sort_keys=True).encode())
     for path in (content, style):
         total.update(hashlib.sha256(path.read_bytes()).digest())
@@ -317,7 +317,7 @@ def _fingerprint(context: Mapping[str, Any], content: Path, style: Path) -> str:
 
 
 def _finished(path: Path, fingerprint: str, out: Path) -> dict[str, Any] | None:
-    """The pair that `path` holds, if it is the one asked for and its pictures are there."""
+    """Return the pair in the file `path`, if it is the one asked for and its pictures are there."""
     try:
         kept = json.loads(path.read_text())
         pair: dict[str, Any] = kept["pair"]

@@ -19,7 +19,7 @@ LEFT, RIGHT, TOP, BOTTOM = 44.0, 14.0, 16.0, 40.0
 
 @dataclass(frozen=True)
 class Trace:
-    """One pair: the optimiser's (seconds, cost / cost of the pass), the pass's seconds, and where they meet, if so."""
+    """One pair: the optimizer's (seconds, cost / cost of the pass), the pass's seconds, and where they meet, if so."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -28,7 +28,7 @@ class Trace:
 
 
 def cost_curve(traces: Sequence[Trace]) -> str:
-    """An <svg> of `traces`, coloured by the page's CSS classes (axis, grid, run, pass, gap)."""
+    """Return an <svg> of `traces`, colored by the page's CSS classes (axis, grid, run, pass, gap)."""
     seconds = [s for t in traces for s, _ in t.points] + [t.pass_seconds for t in traces]
     ratios = [r for t in traces for _, r in t.points] + [1.0]
     x = _Scale(min(seconds) * 0.6, max(seconds) * 1.25, LEFT, WIDTH - RIGHT)
@@ -61,7 +61,7 @@ def cost_curve(traces: Sequence[Trace]) -> str:
 
 
 class _Scale:
-    """Logarithmic, from values to places."""
+    """A logarithmic scale from values to places."""
 
     def __init__(self, low: float, high: float, first: float, last: float) -> None:
         self._low, self._high = low, high
@@ -76,7 +76,7 @@ class _Scale:
         return [10.0**k for k in range(first, last + 1)]
 
     def ticks(self) -> list[float]:
-        """Powers of ten, with 2 and 5 between them where the span is short."""
+        """Return powers of ten, with 2 and 5 between them where the span is short."""
         short = self._high / self._low < 200
         first, last = math.floor(math.log10(self._low)), math.ceil(math.log10(self._high))
         values = [m * 10.0**k for k in range(first, last + 1) for m in ((1, 2, 5) if short else (1,))]

@@ -1,4 +1,4 @@
-"""How alike two pictures are: SSIM over pixels, a perceptual distance over VGG features, and PSNR."""
+"""Similarity of two pictures: SSIM over pixels, a perceptual distance over VGG features, and PSNR."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NORM_FLOOR = 1e-10
 
 
 def ssim(a: Pixels, b: Pixels) -> float:
-    """Mean structural similarity of the luminance of two pictures; 1 for equal ones, about 0 for unrelated ones.
+    """Return the mean structural similarity of two pictures' luminance: 1 for equal, about 0 for unrelated ones.
 
     Wang, Bovik, Sheikh, Simoncelli: Image Quality Assessment: From Error Visibility to Structural Similarity, IEEE
     Transactions on Image Processing 13(4), 2004, equations 13 to 17, averaged over the places where the whole window
@@ -50,7 +50,7 @@ def ssim(a: Pixels, b: Pixels) -> float:
 
 
 def psnr(a: Pixels, b: Pixels) -> float:
-    """Peak signal-to-noise ratio in dB, 10 log10(1 / mean squared error) over 0..1; infinite for equal pictures."""
+    """Return the peak signal-to-noise ratio, 10 log10(1 / mean squared error) dB; infinite for equal pictures."""
     _same_shape(a, b)
     error = float(np.mean(np.square(a.astype(np.float64) - b)))
     return math.inf if error == 0.0 else 10.0 * math.log10(1.0 / error)
@@ -69,7 +69,7 @@ class PerceptualDistance:
         self._network = Network(weights, PERCEPTUAL_LAYERS, pooling="max")
 
     def __call__(self, a: Pixels, b: Pixels) -> float:
-        """Args: a, b: float32 [1, H, W, 3], RGB, 0..1, the same shape, sides of at least 16 px."""
+        """Return the distance of two pictures: float32 [1, H, W, 3], RGB, 0..1, one shape, sides of at least 16 px."""
         import tensorflow as tf
 
         _same_shape(a, b)
@@ -83,7 +83,7 @@ def _unit_distance(pair: NDArray[Any]) -> float:
 
 
 def _window(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian-weighted local mean where the whole window lies on the picture."""
+    """Return the Gaussian-weighted local mean where the whole window lies on the picture."""
     from scipy.ndimage import correlate1d
 
     offsets = np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1)

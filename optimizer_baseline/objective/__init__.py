@@ -1,4 +1,4 @@
-"""The cost that the optimiser minimises: content and style costs, published presets, the compiled program.
+"""The cost that the optimizer minimizes: content and style costs, published presets, the compiled program.
 
 May import: `vgg`, `errors`, `images`.
 """

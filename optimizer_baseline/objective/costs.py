@@ -24,14 +24,14 @@ def _choose(what: str, name: str, table: dict[str, Any]) -> Any:
 
 
 def _squared_distance(a: Any, b: Any) -> Any:
-    """sum (a - b)^2 in float32."""
+    """Return sum (a - b)^2 in float32."""
     import tensorflow as tf
 
     return 2.0 * tf.nn.l2_loss(tf.cast(a, tf.float32) - tf.cast(b, tf.float32))
 
 
 def content_cost(features: Any, target: Any, normalizer: str = "half") -> Any:
-    """J_content(C, G) = k * sum (F - P)^2 at one layer.
+    """Return J_content(C, G) = k * sum (F - P)^2 at one layer.
 
     | normalizer | k | source |
     | --- | --- | --- |
@@ -53,7 +53,7 @@ def content_cost(features: Any, target: Any, normalizer: str = "half") -> Any:
 
 
 def gram_matrix(features: Any, normalizer: str = "positions", mask: Any = None) -> Any:
-    """Correlations of filter responses: gram_ij = (1/d) sum_p F_pi F_pj over positions p.
+    """Return the correlations of filter responses, gram_ij = (1/d) sum_p F_pi F_pj over positions p.
 
     | normalizer | d | source |
     | --- | --- | --- |
@@ -91,7 +91,7 @@ def gram_matrix(features: Any, normalizer: str = "positions", mask: Any = None) 
 
 
 def style_cost(gram: Any, target: Any, normalizer: str = "quarter-mean") -> Any:
-    """E_l = k * sum_ij (gram_ij - target_ij)^2 at one layer; J_style is the weighted sum of E_l over layers.
+    """Return E_l = k * sum_ij (gram_ij - target_ij)^2 at one layer; J_style is the weighted sum of E_l over layers.
 
     | normalizer | k | source |
     | --- | --- | --- |
@@ -131,7 +131,7 @@ def with_normalized_gradient(features: Any, weight: float) -> Any:
 
 
 def total_variation(pixels: Any, form: str = "squared-mean") -> Any:
-    """Roughness of a picture, with dx and dy the differences of neighbours along rows and columns.
+    """Return the roughness of a picture. dx and dy are differences of neighbors along rows and columns.
 
     | form | formula | pixels in | source |
     | --- | --- | --- | --- |

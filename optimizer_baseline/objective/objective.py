@@ -1,4 +1,4 @@
-"""J(G) and its gradient over the pixels of G, for one content and its styles: targets are computed once."""
+"""J(G) and its gradient over the pixels of G, for one content and its styles. Targets are computed once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .program import CustomCost, Targets, program
 
 @dataclass(frozen=True)
 class Style:
-    """One style picture [1, H, W, 3], its share, and where it goes: a mask [1, H', W', 1] of the content's size."""
+    """A style picture [1, H, W, 3], its share, and a mask [1, H', W', 1] of the content's size: where it goes."""
 
     pixels: Pixels
     weight: float = 1.0
@@ -31,7 +31,7 @@ class Style:
 
 @dataclass(frozen=True)
 class Costs:
-    """Every cost of one picture. The first four are unweighted: before content_weight, style_weight, variation_weight.
+    """All costs of one picture. The first five are unweighted: before content_weight, style_weight, variation_weight.
 
     content_cost and style_cost are the preset's sums over layers, so they hold the weights of layers;
     style_cost_by_layer is each E_l alone. total_cost is J(G), all weights applied.
@@ -50,7 +50,7 @@ class Costs:
 
     @property
     def total_cost(self) -> float:
-        """J(G): what is minimised."""
+        """J(G), which is minimized."""
         return (
             self.weighted_content_cost
             + self.weighted_style_cost
@@ -110,11 +110,11 @@ class Objective:
         )
 
     def costs(self, pixels: Pixels) -> Costs:
-        """All costs of `pixels` [1, H, W, 3], without a gradient."""
+        """Return all costs of `pixels` [1, H, W, 3], without a gradient."""
         return self._named(self._program.value(pixels, self._targets).numpy())
 
     def value_and_gradient(self, pixels: Pixels) -> tuple[Costs, NDArray[np.float32]]:
-        """All costs of `pixels` [1, H, W, 3], and dJ/dG of the same shape."""
+        """Return all costs of `pixels` [1, H, W, 3], and dJ/dG of the same shape."""
         terms, gradient = self._program.step(pixels, self._targets)
         return self._named(terms.numpy()), gradient.numpy()
 

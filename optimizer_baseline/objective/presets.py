@@ -1,4 +1,4 @@
-"""Published definitions of the cost, each whole and under its own name."""
+"""Definitions of the cost, each as a whole and under its own name: the published ones, and this project's."""
 
 from __future__ import annotations
 
@@ -294,7 +294,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 
 
 def preset(name: str) -> Preset:
-    """The preset called `name`; InvalidOption lists the known ones."""
+    """Return the preset called `name`; InvalidOption lists the known ones."""
     if name not in PRESETS:
         raise InvalidOption(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
     return PRESETS[name]

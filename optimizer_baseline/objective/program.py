@@ -20,8 +20,9 @@ from ..vgg.weights import Weights
 from . import costs
 from .presets import Preset
 
-# A comparison takes turns between three: two presets to score in float32 and one to optimise in bfloat16.
 PROGRAMS_KEPT = 4
+"""Compiled programs that are kept. A comparison uses three: two presets in float32 and one in bfloat16."""
+
 _kept: OrderedDict[tuple[Any, ...], Program] = OrderedDict()
 
 
@@ -38,8 +39,8 @@ class CustomCost:
 
 
 class Targets(NamedTuple):
-    """What G is compared with: features of the content by layer, and for each style its Gram matrices by layer, its
-    share, and its mask [1, H, W, 1] (of no pixels for a style without one)."""
+    """The targets that G is compared with: the content's features by layer, and for each style its Gram matrices by
+    layer, its share, and its mask [1, H, W, 1] (of no pixels for a style without one)."""
 
     content: dict[str, Any]
     grams: list[dict[str, Any]]
@@ -50,7 +51,7 @@ class Targets(NamedTuple):
 def program(
     weights: Weights, preset: Preset, *, bfloat16: bool, masked: tuple[bool, ...], custom: CustomCost | None = None
 ) -> Program:
-    """The compiled cost for these choices, made on first use. A custom cost's program is its caller's alone."""
+    """Return the compiled cost for these choices, made on first use. That of a custom cost is not kept."""
     if custom is not None:
         return Program(weights, preset, bfloat16=bfloat16, masked=masked, custom=custom)
     key = (weights.digest, preset.key, bfloat16, masked)
@@ -65,7 +66,7 @@ def program(
 
 
 class Program:
-    """See the module. `masked` says which styles have a mask."""
+    """The compiled functions of one preset. `masked` says which styles have a mask."""
 
     def __init__(
         self,
@@ -161,7 +162,7 @@ class Program:
         return tf.stack(terms), tape.gradient(total, pixels, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     def _terms(self, pixels: Any, targets: Targets) -> list[Any]:
-        """Content cost and style cost of each layer, total variation and custom cost: scalars."""
+        """Return content cost and style cost of each layer, total variation and custom cost, as scalars."""
         import tensorflow as tf
 
         preset = self.preset

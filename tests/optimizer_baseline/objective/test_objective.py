@@ -78,6 +78,17 @@ def test_a_term_of_no_weight_is_told_and_pulls_nowhere(random16):
     assert gradient.shape == g.shape and not gradient.any()
 
 
+def test_replicated_borders_are_like_the_middle(random16):
+    """The same flat color in another size is the same style, but for what zero padding draws along the border."""
+    small, large = (np.full((1, side, side, 3), 0.3, np.float32) for side in (16, 48))
+    cost = preset("magenta").replace(content_layers={}, style_layers={"relu1_1": 1.0})
+    found = [
+        Objective(small, [Style(large)], cost.replace(padding=padding), random16).costs(small).style_cost
+        for padding in ("replicate", "zero")
+    ]
+    assert found[0] < 1e-6 * found[1]
+
+
 def test_two_styles_share_by_weight(random16):
     c, s1, s2, g = random_pictures(4)
     definition = preset("magenta")
