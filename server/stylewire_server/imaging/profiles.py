@@ -208,6 +208,10 @@ _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0
 """Cone responses for chromatic adaptation (Lam 1985; ICC.1:2022, annex E)."""
 
 
+_MAX_NUMBER = 100
+"""Numbers beyond it, and exponents below its inverse, describe no device; a profile has room for 32,767."""
+
+
 def declared(primaries: Primaries, curve: tuple[float, ...]) -> Profile:
     """Return the profile of RGB pixels with these primaries and that parametric curve (ICC.1:2022, 10.18).
 
@@ -226,8 +230,10 @@ def declared(primaries: Primaries, curve: tuple[float, ...]) -> Profile:
         matrix = np.linalg.solve(_BRADFORD, cones @ _BRADFORD @ matrix)
     except np.linalg.LinAlgError:
         raise UnusableProfile("its primaries span no gamut") from None
-    if not np.abs(matrix).max() < 100:
+    if not np.abs(matrix).max() < _MAX_NUMBER:
         raise UnusableProfile("its primaries span no gamut")
+    if not 1 / _MAX_NUMBER < curve[0] < _MAX_NUMBER:
+        raise UnusableProfile(f"its gamma is {curve[0]:g}")
     parametric = b"para" + bytes(4) + struct.pack(">H2x", {1: 0, 5: 3}[len(curve)]) + _fixed(*curve)
     tags = {name: b"XYZ " + bytes(4) + _fixed(*column) for name, column in zip(_COLORANTS, matrix.T, strict=True)}
     tags |= dict.fromkeys(_COLOR_CURVES, parametric)

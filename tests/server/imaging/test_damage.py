@@ -1,6 +1,9 @@
 """Damaged files: random bit flips, and the problem files beside the checkout."""
 
+import contextlib
 import io
+import struct
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from stylewire_server.errors import InvalidInput
 from stylewire_server.imaging.codec import load
 from stylewire_server.imaging.fit import Fit
 from stylewire_server.imaging.limits import ImageLimits
+from stylewire_server.imaging.profiles import CODED_PRIMARIES, SRGB_CURVE, declared
 
 LIMITS = ImageLimits(min_side=1)
 
@@ -82,6 +86,61 @@ def test_a_flipped_bit_gives_pillows_picture_the_whole_one_or_a_refusal(form: st
             pytest.fail(f"{form}: bit {bit} of byte {place} gives a picture of neither kind")
     print(f"\n{form}: {dict(counts)}")
     assert counts["refused"] >= (0.8 if form == "PNG" else 0.01) * FLIPS
+
+
+EXTRA = {
+    b"iCCP": b"x\0\0" + zlib.compress(declared(CODED_PRIMARIES[12], SRGB_CURVE).data),
+    b"gAMA": struct.pack(">I", 55_556),
+    b"cHRM": struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000),
+    b"cICP": b"\x0c\x0d\0\1",
+    b"sRGB": b"\0",
+    b"tRNS": bytes(range(6)),
+    b"eXIf": b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0",
+    b"zTXt": b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n  10\n4d4d002a00000008"),
+    b"tEXt": b"Raw profile type exif\0\nexif\n  10\n4d4d002a00000008",
+}
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def test_whatever_a_chunk_beside_the_pixels_says_the_picture_is_shown() -> None:
+    """With a right checksum, so that it is read. Numbers of all sizes, and cut at every length."""
+    data = whole_file("PNG")
+    random = np.random.default_rng(3)
+    for kind, body in EXTRA.items():
+        bodies = [body[:length] for length in range(len(body))]
+        bodies += [bytes(len(body)), b"\xff" * len(body), b"\x7f" * len(body), bytes(len(body) - 1) + b"\1"]
+        for _ in range(200):
+            changed = bytearray(body)
+            for place in random.integers(0, len(body), random.integers(1, 5)):
+                changed[place] = random.integers(0, 256)
+            bodies.append(bytes(changed))
+        for each in bodies:
+            alone = data[:33] + chunk(kind, each) + data[33:]
+            assert sorted(decoded(alone).shape) == [3, 40, 56], (kind, each)
+    for _ in range(300):
+        chunks = [chunk(kind, random.bytes(len(EXTRA[kind]))) for kind in random.permutation(list(EXTRA))]
+        assert sorted(decoded(data[:33] + b"".join(chunks) + data[33:]).shape) == [3, 40, 56]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "JPEG progressive", "WEBP"])
+def test_random_heads_raise_nothing_else(form: str) -> None:
+    """Segments and chunks with random lengths, profiles and EXIF data give a picture or a refusal."""
+    random = np.random.default_rng(4)
+    out = io.BytesIO()
+    image = Image.fromarray(decoded(whole_file(form)))
+    extra = {"icc_profile": declared(CODED_PRIMARIES[12], SRGB_CURVE).data, "exif": EXTRA[b"eXIf"]}
+    image.save(out, form.split(maxsplit=1)[0], **FORMS[form], **extra)
+    data = out.getvalue()
+    for _ in range(FLIPS):
+        changed = bytearray(data)
+        for place in random.integers(0, min(1200, len(data)), random.integers(1, 6)):
+            changed[place] = random.integers(0, 256)
+        cut = bytes(changed[: random.integers(1, len(data))]) if random.random() < 0.2 else bytes(changed)
+        with contextlib.suppress(InvalidInput):
+            assert decoded(cut).dtype == np.uint8
 
 
 REFUSED = ("10_", "12_", "14_", "15_")
