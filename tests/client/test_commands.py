@@ -106,6 +106,7 @@ def test_a_folder_of_all_formats(run: Run, photo: Path, named: None, tmp_path: P
         ("photo.jfif", "JPEG"),
         ("photo.png", "PNG"),
         ("photo.webp", "WEBP"),
+        ("photo.avif", "AVIF"),
         ("photo.gif", "GIF"),
         ("photo.tiff", "TIFF"),
         ("photo.bmp", "BMP"),
@@ -122,10 +123,10 @@ def test_a_folder_of_all_formats(run: Run, photo: Path, named: None, tmp_path: P
     code, said, complaints = run("stylize", folder, "wave", "-o", out, "--fit", "native")
     assert (code, complaints) == (1, "")
     *lines, summary = said.splitlines()
-    assert summary == "12 stylized, 1 skipped, 1 failed"
+    assert summary == "13 stylized, 1 skipped, 1 failed"
     assert lines[0].startswith(f"{folder / 'broken.gif'}: failed, content cannot be read: ")
     assert lines[1:] == [f"{folder / 'notes.txt'}: skipped, not a picture"]
-    names = "cmyk.png deep.png moving.png two.png photo.jpg photo.jfif photo.png photo.webp photo.gif.png"
+    names = "cmyk.png deep.png moving.png two.png photo.jpg photo.jfif photo.png photo.webp photo.avif photo.gif.png"
     assert sizes(out) == dict.fromkeys([*names.split(), "photo.tiff.png", "photo.bmp.png", "no suffix.png"], (90, 60))
 
 
