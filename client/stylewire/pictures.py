@@ -152,7 +152,11 @@ def _missing_plugin(data: bytes) -> str:
 
 
 def _pil_message(picture: Image.Image, field: str, metadata: bool) -> pb.Image:
-    upright = ImageOps.exif_transpose(picture)
+    try:
+        # Pillow decodes a picture of a file only now.
+        upright = ImageOps.exif_transpose(picture)
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise InvalidImage(f"{field} is a PIL image that cannot be decoded: {error}", field) from None
     if upright.mode in {"I;16B", "I;16L"}:
         upright = Image.fromarray(np.asarray(upright).astype("<u2"))
     if upright.mode in _CONVERTED:

@@ -124,6 +124,16 @@ def test_modes_without_a_range_are_refused(mode: str) -> None:
         image_message(Image.new(mode, (20, 30)), "content")
 
 
+def test_a_pil_image_of_a_damaged_file_is_refused() -> None:
+    out = io.BytesIO()
+    Image.effect_noise((60, 60), 50).save(out, "PNG")
+    data = bytearray(out.getvalue())
+    data[len(data) // 2] ^= 0x10
+    with pytest.raises(InvalidImage, match="content is a PIL image that cannot be decoded: ") as caught:
+        image_message(Image.open(io.BytesIO(bytes(data))), "content")
+    assert caught.value.field == "content"
+
+
 def test_many_pixels_travel_as_a_jpeg_with_their_profile() -> None:
     picture = Image.new("RGB", (2049, 2048))
     picture.info["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
