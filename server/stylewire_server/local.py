@@ -19,7 +19,7 @@ from .models.select import open_network
 from .rpc import messages
 from .rpc.status import code_of, trailing_metadata
 from .runtime.loading import describe, make_stylizer
-from .settings import ServeSettings
+from .settings import NO_MESSAGE_BYTES, ServeSettings
 from .stylizer import Timings
 
 
@@ -57,7 +57,7 @@ class LocalChannel(grpc.Channel):
 
     def __init__(self) -> None:
         # With one stream there is one compiled graph, and with kept graphs the next process starts sooner.
-        settings = ServeSettings()
+        settings = ServeSettings(max_message_bytes=NO_MESSAGE_BYTES)
         network = open_network(settings.model, settings.cache)
         engine = start(
             network,

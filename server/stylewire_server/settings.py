@@ -31,6 +31,13 @@ _CALL_MEMORY = 512 * 2**20
 """Default of `--call-memory`: twelve of the longest messages at one time."""
 
 
+_ANSWER_BYTES = 4096
+"""Bytes of an answer beside its picture, at most."""
+
+NO_MESSAGE_BYTES = 2**31 - 1
+"""For `max_message_bytes` where pictures do not travel in messages."""
+
+
 class CacheSettings(BaseSettings):
     """Where things are kept."""
 
@@ -173,6 +180,7 @@ class ServeSettings(CacheSettings):
             max_decode_pixels=self.max_decode_pixels,
             max_decode_bytes=self.max_decode_bytes,
             max_encoded_bytes=self.max_encoded_bytes,
+            max_result_bytes=self.max_message_bytes - _ANSWER_BYTES,
         )
 
     @property

@@ -383,7 +383,7 @@ class Stylizer:
                 full_size=options.full_size,
             )
         height, width = picture.pixels.shape[:2]
-        codec.check_encoding((width, height), options.encoding or picture.encoding)
+        codec.check_encoding((width, height), options.encoding or picture.encoding, self._limits.max_result_bytes)
         return picture
 
     def _render(
@@ -424,6 +424,7 @@ class Stylizer:
                 result = preserve_color(result, picture.pixels)
             encoding = options.encoding or picture.encoding
             data = codec.encode(result, encoding, options.quality, picture.metadata if options.keep_metadata else None)
+        codec.check_length(data, self._limits.max_result_bytes)
         height, width = result.shape[:2]
         return Stylized(data, encoding, width, height, timings)
 

@@ -356,3 +356,26 @@ def test_the_pictures_of_a_call_share_a_budget(fresh: Callable[[], Stylizer], ph
     with pytest.raises(InvalidInput, match=r"up to styles\[3\], have 1.5 Mpx; the limit is 1.2 Mpx") as caught:
         stylizer.stylize(content, [style(2), style(3)], RAW)
     assert caught.value.field == "styles[3]"
+
+
+def test_an_answer_too_large_for_a_message_is_refused_before_the_work(
+    fresh: Callable[[], Stylizer], style_picture: Path
+) -> None:
+    stylizer = fresh()
+    stylizer._limits = ImageLimits(max_result_bytes=100_000)
+    style = [WeightedStyle(style_picture.read_bytes())]
+    content = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+
+    def checkpoint() -> None:
+        pytest.fail("the work was begun")
+
+    for encoding in (Encoding.RAW_PIXELS, Encoding.PNG):
+        with pytest.raises(
+            InvalidInput,
+            match=rf"up to 120,000 bytes as {encoding}; the limit of a result is 100,000 bytes; ask for JPEG",
+        ):
+            stylizer.stylize(content, style, Options(fit=Fit.NATIVE, encoding=encoding), checkpoint)
+    assert stylizer.stylize(content, style, Options(fit=Fit.NATIVE, encoding=Encoding.JPEG)).width == 200
+    stylizer._limits = ImageLimits(max_result_bytes=5_000)
+    with pytest.raises(InvalidInput, match=r"bytes; the limit of a result is 5,000 bytes; ask for JPEG with a lower"):
+        stylizer.stylize(content, style, Options(fit=Fit.NATIVE, encoding=Encoding.JPEG))

@@ -39,9 +39,6 @@ MAP_HALO = 3
 NORMS = 3
 """Norms of the expanding layers, the last ones of the transformer."""
 
-_KEPT = np.float16
-"""Type of the values in front of the last norm. Their rounding moves a level of 255 by at most one."""
-
 U8 = np.dtype(np.uint8)
 
 
@@ -102,7 +99,7 @@ class TiledTransformer:
         config: Of the compiled graphs.
         bytes_in: Makes the first input of a graph, pixels in 0..1, uint8.
         bytes_out: Makes its output uint8.
-        map_type: What the map between the stages is kept in.
+        map_type: What the map and the values in front of the last norm are kept in.
         tile: Side of a tile in pixels, a multiple of 4.
     """
 
@@ -280,7 +277,7 @@ def _norm(model: ov.Model, number: int, map_type: np.dtype) -> ov.Model:
     by_channel = op.constant(np.array([channels, -1]))
     outputs = [op.reshape(each, by_channel, False).output(0) for each in (mean, variance)]
     if number == NORMS - 1:
-        outputs.append(_converted(inner.output(0), np.dtype(_KEPT)))
+        outputs.append(_converted(inner.output(0), map_type))
     style = model.get_parameters()[1:] if number else []
     return ov.Model(outputs, [features, start, stop, *style, *statistics], f"norm{number}")
 
@@ -288,7 +285,7 @@ def _norm(model: ov.Model, number: int, map_type: np.dtype) -> ov.Model:
 def _picture(model: ov.Model, map_type: np.dtype) -> ov.Model:
     """(values in front of the last norm, style, mean [3], reciprocal deviation [3]) -> picture [1,H,W,3]."""
     norm = _Cuts(model).norms[-1]
-    values = _feed(_convolved(norm), np.dtype(_KEPT))
+    values = _feed(_convolved(norm), map_type)
     statistics = _fix(norm)
     return ov.Model(
         [model.output(0).get_node().input_value(0)], [values, *model.get_parameters()[1:], *statistics], "picture"

@@ -16,7 +16,18 @@ from .file import Encoding, PictureFile
 from .fit import Fit, Plan, Size, flip, plan_for, resize, resize_floats
 from .limits import WHOLE_COST, DecodeBudget, ImageLimits, format_over_limit
 
-__all__ = ["SUFFIXES", "Encoding", "Metadata", "Picture", "check_encoding", "encode", "load", "load_mask", "sizes"]
+__all__ = [
+    "SUFFIXES",
+    "Encoding",
+    "Metadata",
+    "Picture",
+    "check_encoding",
+    "check_length",
+    "encode",
+    "load",
+    "load_mask",
+    "sizes",
+]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 """Endings of the files that the server reads from a folder."""
@@ -160,8 +171,12 @@ def _upright_size(file: PictureFile) -> Size:
     return flip(file.size) if orientation(file.exif) >= 5 else file.size
 
 
-def check_encoding(size: Size, encoding: Encoding) -> None:
-    """Raise InvalidInput where a file of that encoding cannot hold a picture of that size."""
+_BYTES_PER_PIXEL = {Encoding.PNG: 3, Encoding.RAW_PIXELS: 3, Encoding.RAW_FLOATS: 12}
+"""Bytes of a result without loss. A PNG file may take as many, and how many is not known before the work."""
+
+
+def check_encoding(size: Size, encoding: Encoding, max_bytes: int | None = None) -> None:
+    """Raise InvalidInput where an encoding cannot hold a picture of that size, or not within that many bytes."""
     longest, most = _LONGEST_SIDES.get(encoding), _MOST_PIXELS.get(encoding)
     result = f"the result is {size[0]}x{size[1]} px"
     if longest is not None and max(size) > longest:
@@ -169,6 +184,29 @@ def check_encoding(size: Size, encoding: Encoding) -> None:
     if most is not None and math.prod(size) > most:
         over = format_over_limit(math.prod(size), most)
         raise InvalidInput("content", f"{result} = {over} for {encoding}; ask for JPEG, PNG or WebP")
+    length = math.prod(size) * _BYTES_PER_PIXEL.get(encoding, 0)
+    if max_bytes is not None and length > max_bytes:
+        raise InvalidInput(
+            "options.encoding",
+            f"{result}, up to {length:,} bytes as {encoding}; the limit of a result is {max_bytes:,} bytes; "
+            "ask for JPEG or WebP",
+            value=length,
+            limit=max_bytes,
+            unit="bytes",
+        )
+
+
+def check_length(data: bytes, max_bytes: int | None) -> None:
+    """Raise InvalidInput for a finished file of more than that many bytes."""
+    if max_bytes is not None and len(data) > max_bytes:
+        raise InvalidInput(
+            "options.quality",
+            f"the result is {len(data):,} bytes; the limit of a result is {max_bytes:,} bytes; "
+            "ask for JPEG with a lower quality, or for a smaller size",
+            value=len(data),
+            limit=max_bytes,
+            unit="bytes",
+        )
 
 
 def encode(pixels: np.ndarray, encoding: Encoding, quality: int = 90, metadata: Metadata | None = None) -> bytes:

@@ -21,6 +21,7 @@ class ImageLimits:
         max_decode_bytes: Memory for the pixels of a file that is decoded whole: all but sequential JPEG files.
         max_encoded_bytes: Bytes of an encoded picture.
         min_side: Pixels of the shorter side.
+        max_result_bytes: Bytes of a result; None for any number, where no message carries it.
     """
 
     max_pixels: int = 4_194_304
@@ -28,6 +29,7 @@ class ImageLimits:
     max_decode_bytes: int = 192 * 2**20
     max_encoded_bytes: int = 16 * 2**20
     min_side: int = 16
+    max_result_bytes: int | None = None
 
     @property
     def max_call_pixels(self) -> int:

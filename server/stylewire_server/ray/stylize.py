@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InvalidInput, ServiceError, StyleMismatch
 from ..models.select import open_network
 from ..runtime.loading import make_stylizer, open_engine
-from ..settings import ServeSettings
+from ..settings import NO_MESSAGE_BYTES, ServeSettings
 from ..styles import vectors
 from ..styles.file import KeptStyle
 from ..styles.gallery import load_gallery
@@ -95,7 +95,15 @@ class Stylize:
         threads: int = 1,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        serve = ServeSettings(**{**(settings or {}), "threads": threads, "streams": 1, "processes": 1})
+        serve = ServeSettings(
+            **{
+                **(settings or {}),
+                "threads": threads,
+                "streams": 1,
+                "processes": 1,
+                "max_message_bytes": NO_MESSAGE_BYTES,
+            }
+        )
         network, engine = open_engine(serve, crashed=lambda: None)
         stylizer = make_stylizer(network, engine, serve)
         self._stylizer = stylizer
