@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-BASE_GIGABYTES = 1.3
-"""TensorFlow, the kernels of VGG-19 and the compiled program, GB (10^9 bytes)."""
+BASE_GIGABYTES = 1.1
+"""TensorFlow, the kernels of VGG-19 and the compiled program, GB (10^9 bytes); a step at 256 px takes 0.95 GB."""
 
-BYTES_PER_PIXEL = {"f32": 2400, "bf16": 1500}
-"""What each pixel adds: features and gradients of one step, the optimizer's history, the style's features."""
+BYTES_PER_PIXEL = {"f32": 1900, "bf16": 1600}
+"""What each pixel adds: about 1500 and 1240 bytes for features and gradients of a step of VGG-19 (from peaks at 256 and
+1024 px on a CPU with bfloat16), the rest for the history of L-BFGS."""
 
 
 def needed_gigabytes(pixels: int, bfloat16: bool) -> float:
