@@ -121,8 +121,10 @@ class Scheduler:
             return await entry.done
         finally:
             # A cancelled call leaves the queue, or has its job stop at the next stage.
-            entry.ticket.abandon()
+            ticket.abandon()
             self._withdraw(entry)
+            # An error that the future holds has this frame in its traceback: a cycle, as in `_start`.
+            del entry, done
 
     def expected_wait(self, caller: str = "") -> float:
         """Seconds until a job of that caller that arrived now would start, by the jobs whose turn is before it."""
@@ -226,6 +228,8 @@ class Scheduler:
             except BaseException as raised:
                 error = raised
             loop.call_soon_threadsafe(self._finish, entry, result, error, started)
+            # Its traceback has this frame: a cycle that would keep the job's pictures until a garbage collection.
+            result = error = None
 
         self._threads.submit(run)
 

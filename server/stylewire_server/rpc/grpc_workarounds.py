@@ -93,6 +93,12 @@ class HealthAnswers(asyncio.Queue[Any]):
         """Queue an answer, in place of `grpc.aio.ServicerContext.write`."""
         self.put_nowait(answer)
 
+    def __aiter__(self) -> "HealthAnswers":
+        return self
+
+    async def __anext__(self) -> Any:
+        return await self.get()
+
 
 def harden_metrics_server(server: WSGIServer) -> None:
     """Bound the time of a request for metrics, and log broken ones in the log's own format.

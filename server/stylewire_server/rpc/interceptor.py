@@ -113,6 +113,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def around(requests: AsyncIterator, context: grpc.aio.ServicerContext) -> Any:
             async with self._around(call, context, behavior) as exchange:
                 answer = await behavior(await self._single_message(exchange, requests, read), context)
+            await exchange.end_if_refused(context)
             exchange.begin_sending(answer.ByteSize())
             return answer
 
@@ -126,6 +127,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     exchange.begin_sending(None)
                     yield answer
                     exchange.sent()
+            await exchange.end_if_refused(context)
 
         return around
 
@@ -136,10 +138,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 request = await self._single_message(exchange, requests, read)
                 watching = asyncio.create_task(behavior(request, answers))
                 try:
-                    while True:
-                        yield await answers.get()
+                    async for answer in answers:
+                        yield answer
                 finally:
                     watching.cancel()
+            await exchange.end_if_refused(context)
 
         return around
 
@@ -187,13 +190,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 finally:
                     call.code = _own_code(context)
         except ServiceError as error:
-            await context.abort(code_of(error), str(error), (*trailing_metadata(error), *answer))
+            exchange.refusal = code_of(error), str(error), (*trailing_metadata(error), *answer)
+            # Its frames hold the request, and reference cycles would keep them until the next garbage collection.
+            error.__traceback__ = error.__context__ = None
         except grpc.aio.AbortError:
             raise
         except Exception as error:
             log.error("%s failed, request id %s", call.method, call.request_id, exc_info=error)
-            message = f"internal error; request id {call.request_id}"
-            await context.abort(grpc.StatusCode.INTERNAL, message, answer)
+            exchange.refusal = grpc.StatusCode.INTERNAL, f"internal error; request id {call.request_id}", answer
+            error.__traceback__ = error.__context__ = None
+        if exchange.places is None:
+            # The guard has refused the call, and its handler does not run.
+            await exchange.end_if_refused(context)
 
 
 class _Exchange:
@@ -206,12 +214,18 @@ class _Exchange:
         self.call = call
         self.places: Places | None = None
         self.reservation: Reservation | None = None
+        self.refusal: tuple[grpc.StatusCode, str, Sequence[tuple[str, str | bytes]]] | None = None
         self._is_sending = False
         self._timer: asyncio.TimerHandle | None = None
         task = asyncio.current_task()
         assert task is not None
         self._task = task
         task.add_done_callback(self._release)
+
+    async def end_if_refused(self, context: grpc.aio.ServicerContext) -> None:
+        """Abort a call whose handler has raised. Call it outside of any except block, whose error would be kept."""
+        if self.refusal is not None:
+            await context.abort(*self.refusal)
 
     def end(self, error: ServiceError) -> None:
         """End the call, because another one needs what it holds."""
@@ -261,7 +275,13 @@ class _Reader:
 
     def __call__(self, data: bytes) -> Any:
         self.size = len(data)
-        return self._deserialize(data)
+        try:
+            return self._deserialize(data)
+        except (ServiceError, DecodeError) as error:
+            # The frames of the traceback hold the whole message.
+            refused = error.with_traceback(None)
+        del data
+        raise refused
 
 
 class _translated:  # noqa: N801 - used as a function
