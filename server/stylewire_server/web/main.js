@@ -8,9 +8,15 @@ import { Picture, save } from "./pictures.js";
 import { openSheet } from "./sheet.js";
 
 const get = (id) => document.getElementById(id);
-const wait = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+/** Wait some seconds, or until the signal says that nobody waits any more. */
+const wait = (seconds, signal) => new Promise((resolve) => {
+  const timer = setTimeout(resolve, seconds * 1000);
+  signal?.addEventListener("abort", () => { clearTimeout(timer); resolve(); }, { once: true });
+});
 
 const MOST_RETRIES = 8;
+const LONGEST_PAUSE = 15; // seconds; who has to wait longer is told so, and asks again
 const LEAST_PAUSE = 0.4; // seconds; each further pause is half as long again
 const LARGE = 1_500_000; // pixels; what is larger takes seconds
 
@@ -68,9 +74,9 @@ async function patiently(request, signal, superseded = () => false) {
       return await request();
     } catch (error) {
       const pause = error instanceof Problem ? error.retryAfter : null;
-      if (pause === null || attempt > MOST_RETRIES || signal?.aborted || superseded()) throw error;
+      if (pause === null || pause > LONGEST_PAUSE || attempt > MOST_RETRIES || signal?.aborted || superseded()) throw error;
       say(`${error.message} The page tries again in a moment.`);
-      await wait(Math.max(pause, LEAST_PAUSE * 1.5 ** attempt));
+      await wait(Math.max(pause, LEAST_PAUSE * 1.5 ** attempt), signal);
       if (signal?.aborted || superseded()) throw new DOMException("a newer request is waiting", "AbortError");
     }
   }
