@@ -36,7 +36,7 @@ Cell = tuple[str, Image.Image | None]
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the commands."""
     sheet = commands.add_parser("sheet", help="draw a contact sheet: contents in rows, styles in columns")
-    sheet.add_argument("content", help="a picture to stylise; a row of the sheet")
+    sheet.add_argument("content", help="a picture to stylize; a row of the sheet")
     sheet.add_argument("styles", nargs="+", metavar="STYLE", help="a picture, or the name of a named style; a column")
     sheet.add_argument(
         "--content", dest="more", action="append", default=[], metavar="CONTENT", help="one more row; may be repeated"
@@ -46,7 +46,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     sheet.set_defaults(run=_sheet)
 
     strip = commands.add_parser("strip", help="draw one picture in one style at several strengths")
-    strip.add_argument("content", help="the picture to stylise")
+    strip.add_argument("content", help="the picture to stylize")
     strip.add_argument("style", help="a picture, or the name of a named style")
     strip.add_argument(
         "--strengths", type=float, nargs="+", default=list(STRENGTHS), metavar="S", help="0..1 (default: %(default)s)"
