@@ -31,7 +31,7 @@ from optimizer_baseline.vgg import weights
 from .common import ROOT, table, write
 
 SIDE = 256
-STYLES = ("mosaic", "ink", "watercolour", "woodcut", "pointillism", "charcoal", "neon", "waves")
+STYLES = ("mosaic", "ink", "watercolour", "linocut", "pointillism", "charcoal", "neon", "waves")
 """Eight styles that differ in colour and texture."""
 
 FEW = 2

@@ -1,5 +1,7 @@
 """The shortest path to a picture: starts a server, stylizes one photograph, writes out/demo.png, stops the server.
 
+The photograph is shown in the style of a picture, and in three tuned styles of the server's gallery.
+
 Run it with `make demo`.
 """
 
@@ -16,6 +18,9 @@ from stylewire_server.testing import running_server
 EXAMPLES = Path(__file__).resolve().parent
 CONTENT = EXAMPLES / "content" / "astronaut.jpg"
 STYLE = EXAMPLES / "style" / "shards.jpg"
+GALLERY = ("gallery/waves", "gallery/ink", "gallery/mosaic")
+"""Tuned styles that come with the lite edition."""
+
 OUT = EXAMPLES.parent / "out" / "demo.png"
 
 SIDE = 384
@@ -26,15 +31,16 @@ def main() -> None:
     """Write out/demo.png."""
     # Without this, SIGTERM would end the demo without stopping the server.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    with running_server("--log-level", "warning") as server, Client(server.target) as client:
+    with running_server("--model", "lite", "--log-level", "warning") as server, Client(server.target) as client:
         print(server.banner)
         client.stylize(CONTENT, STYLE)
         start = time.perf_counter()
         stylized = client.stylize(CONTENT, STYLE, encoding="png")
         milliseconds = (time.perf_counter() - start) * 1e3
+        tuned = [(name, client.stylize(CONTENT, name, encoding="png")) for name in GALLERY]
     OUT.parent.mkdir(exist_ok=True)
     pictures = [("content", Image.open(CONTENT)), ("style", Image.open(STYLE)), ("stylized", stylized)]
-    draw_grid([pictures], SIDE).save(OUT)
+    draw_grid([pictures, tuned], SIDE).save(OUT)
     print(f"{OUT.relative_to(EXAMPLES.parent)}: one call took {milliseconds:.0f} ms")
     print("To try it with your own pictures, run `make play`: it opens a page in your browser.")
 

@@ -40,9 +40,9 @@ log = logging.getLogger(__name__)
 CONTENT_LIMIT = 1.15
 """Content cost of a tuned style, in that of the untuned one, up to which the amount is raised by default."""
 
-LEAST_LIKENESS = 0.55
+LEAST_LIKENESS = 0.6
 """Likeness of a content and its picture, down to which the amount is raised by default. Chosen by eye: faces are gone
-at 0.46 and easy to see at 0.58.
+from 0.38 to 0.5, hard to see from 0.5 to 0.58, and easy to see above 0.63.
 """
 
 AMOUNTS = tuple(round(1.0 - 0.1 * step, 1) for step in range(10))

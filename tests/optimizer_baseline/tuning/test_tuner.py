@@ -15,7 +15,7 @@ from optimizer_baseline.tuning.tuner import likeness
 
 tf = pytest.importorskip("tensorflow")
 
-SHORT = {"weights": "random:1", "steps": 8, "size": 64}
+SHORT = {"weights": "random:1", "steps": 8, "size": 64, "learning_rate": 0.02}
 """Untrained VGG weights and few steps: J falls all the same."""
 
 
@@ -107,7 +107,19 @@ def test_the_command_writes_file_and_sheet(
     style_picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "wave.style"
-    options = ["--weights", "random:1", "--steps", "3", "--size", "64", "--amount", "0.5", "--quiet"]
+    options = [
+        "--weights",
+        "random:1",
+        "--steps",
+        "3",
+        "--size",
+        "64",
+        "--amount",
+        "0.5",
+        "--learning-rate",
+        "0.02",
+        "--quiet",
+    ]
     assert main(["tune", str(style_picture), "-o", str(out), *options]) == 0
     assert parse("wave", out.read_bytes()).tuned
     assert "amount 0.5, 3 steps" in capsys.readouterr().err
