@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
+from . import hdr
 from .profiles import Profile
 
 log = logging.getLogger(__name__)
@@ -36,8 +37,10 @@ _SAMPLES = np.stack(np.meshgrid(*[np.linspace(0, 255, 9).round().astype(np.uint8
 """Colors on a grid, to see whether a profile is sRGB."""
 
 
-def to_srgb(image: Image.Image, profile: Profile | None) -> Image.Image:
+def to_srgb(image: Image.Image, profile: Profile | hdr.HdrColors | None) -> Image.Image:
     """Return a picture of mode L, RGB or CMYK in mode RGB and sRGB; a profile of other pixels is ignored."""
+    if isinstance(profile, hdr.HdrColors):
+        return hdr.to_srgb(image.convert("RGB"), profile)
     if profile is not None:
         if profile.mode == "RGB" and image.mode == "L":
             image = image.convert("RGB")

@@ -17,6 +17,7 @@ from . import exif, jpeg, png, webp
 from .color import to_srgb
 from .file import DamagedFile, Encoding, PictureFile, UnsupportedFile
 from .fit import Plan, Size, resize
+from .hdr import HdrColors
 from .limits import ImageLimits, format_over_limit
 from .profiles import Profile, UnusableProfile, simplify
 
@@ -161,7 +162,7 @@ def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def to_rgb(
-    image: Image.Image, plan: Plan, colors: Profile | None, grey: bool = False, background: str = "white"
+    image: Image.Image, plan: Plan, colors: Profile | HdrColors | None, grey: bool = False, background: str = "white"
 ) -> Image.Image:
     """Return a decoded picture of any mode as the plan's part of it, in mode RGB and sRGB.
 
@@ -176,13 +177,14 @@ def to_rgb(
     image = resize(_plain(image), plan)
     if image.mode != "RGBA":
         return to_srgb(image, colors)
-    color = image.getchannel("R") if grey and colors and colors.mode == "L" else image.convert("RGB")
+    of_grey = grey and isinstance(colors, Profile) and colors.mode == "L"
+    color = image.getchannel("R") if of_grey else image.convert("RGB")
     flat = Image.new("RGB", image.size, background)
     flat.paste(to_srgb(color, colors), mask=image.getchannel("A"))
     return flat
 
 
-def colors_of(file: PictureFile) -> Profile | None:
+def colors_of(file: PictureFile) -> Profile | HdrColors | None:
     """Return the colors of a file's pixels; None where they are sRGB or are taken for it."""
     return usable(file.profile) if file.profile else file.declared
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .fit import Size
+from .hdr import HdrColors
 from .profiles import Profile
 
 
@@ -53,7 +54,7 @@ class PictureFile:
     bytes_per_pixel: int = 16
     profile: bytes | None = None
     exif: bytes | None = None
-    declared: Profile | None = None
+    declared: Profile | HdrColors | None = None
     grey: bool = False
     key: tuple[int, ...] | None = None
     unended: bool = False

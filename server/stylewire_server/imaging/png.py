@@ -19,6 +19,7 @@ import numpy as np
 from isal import isal_zlib
 
 from .file import DamagedFile, Encoding, PictureFile, UnsupportedFile
+from .hdr import HLG, PQ, HdrColors
 from .profiles import (
     CODED_CURVES,
     CODED_PRIMARIES,
@@ -168,12 +169,15 @@ def _exif(kept: dict[bytes, bytes]) -> bytes | None:
         return None
 
 
-def _colors(kept: dict[bytes, bytes]) -> tuple[bytes | None, Profile | None]:
+def _colors(kept: dict[bytes, bytes]) -> tuple[bytes | None, Profile | HdrColors | None]:
     """The ICC profile, or the colors declared otherwise; the first of cICP, iCCP, sRGB, gAMA and cHRM (section 4.3)."""
     try:
         code = kept.get(b"cICP", b"")
-        if len(code) == 4 and code[0] in CODED_PRIMARIES and code[1] in CODED_CURVES and code[2:] == b"\0\1":
-            return None, declared(CODED_PRIMARIES[code[0]], CODED_CURVES[code[1]])
+        if len(code) == 4 and code[0] in CODED_PRIMARIES and code[2:] == b"\0\1":
+            if code[1] in {PQ, HLG}:
+                return None, HdrColors(code[1], CODED_PRIMARIES[code[0]])
+            if code[1] in CODED_CURVES:
+                return None, declared(CODED_PRIMARIES[code[0]], CODED_CURVES[code[1]])
         if b"iCCP" in kept:
             _, _, packed = kept[b"iCCP"].partition(b"\0")
             profile = _inflated(packed[1:], MAX_PROFILE_BYTES)

@@ -163,6 +163,8 @@ _DCI_WHITE = (0.314, 0.351)
 
 SRGB_PRIMARIES = Primaries(_D65, (0.640, 0.330), (0.300, 0.600), (0.150, 0.060))
 
+BT2020_PRIMARIES = Primaries(_D65, (0.708, 0.292), (0.170, 0.797), (0.131, 0.046))
+
 CODED_PRIMARIES = {
     1: SRGB_PRIMARIES,
     4: Primaries(_ILLUMINANT_C, (0.670, 0.330), (0.210, 0.710), (0.140, 0.080)),
@@ -170,7 +172,7 @@ CODED_PRIMARIES = {
     6: Primaries(_D65, (0.630, 0.340), (0.310, 0.595), (0.155, 0.070)),
     7: Primaries(_D65, (0.630, 0.340), (0.310, 0.595), (0.155, 0.070)),
     8: Primaries(_ILLUMINANT_C, (0.681, 0.319), (0.243, 0.692), (0.145, 0.049)),
-    9: Primaries(_D65, (0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),
+    9: BT2020_PRIMARIES,
     11: Primaries(_DCI_WHITE, (0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
     12: Primaries(_D65, (0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
     22: Primaries(_D65, (0.630, 0.340), (0.295, 0.605), (0.155, 0.077)),
@@ -198,7 +200,7 @@ CODED_CURVES: dict[int, tuple[float, ...]] = {
 }
 """Transfer characteristics by their code (ITU-T H.273, table 3) as parameters of an ICC parametric curve.
 
-Not PQ (16) and HLG (18), which need a choice of how bright the picture is shown.
+Not PQ (16) and HLG (18), which are in `hdr`.
 """
 
 _D50 = np.array([0.9642, 1.0, 0.8249])
@@ -209,7 +211,10 @@ _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0
 
 
 _MAX_NUMBER = 100
-"""Numbers beyond it, and exponents below its inverse, describe no device; a profile has room for 32,767."""
+"""Numbers of a matrix beyond it describe no device."""
+
+_MAX_EXPONENT = 32_767
+"""What a profile has room for."""
 
 
 def declared(primaries: Primaries, curve: tuple[float, ...]) -> Profile:
@@ -218,6 +223,27 @@ def declared(primaries: Primaries, curve: tuple[float, ...]) -> Profile:
     Args:
         primaries: Chromaticities of white and primaries.
         curve: An exponent, or exponent, a, b, c and d of the curve with a straight part near black.
+
+    Raises:
+        UnusableProfile: The primaries span no gamut.
+    """
+    matrix = _matrix(primaries)
+    if not 1 / _MAX_EXPONENT < curve[0] < _MAX_EXPONENT:
+        raise UnusableProfile(f"its gamma is {curve[0]:g}")
+    parametric = b"para" + bytes(4) + struct.pack(">H2x", {1: 0, 5: 3}[len(curve)]) + _fixed(*curve)
+    tags = {name: b"XYZ " + bytes(4) + _fixed(*column) for name, column in zip(_COLORANTS, matrix.T, strict=True)}
+    tags |= dict.fromkeys(_COLOR_CURVES, parametric)
+    head = bytes(4) + b"none" + b"\4\x30\0\0" + b"mntr" + b"RGB " + b"XYZ " + bytes(12) + b"acsp" + bytes(28)
+    return Profile(_written((head + _fixed(*_D50)).ljust(_HEADER_BYTES, b"\0"), tags), "RGB")
+
+
+def between(given: Primaries, wanted: Primaries) -> np.ndarray:
+    """Return the matrix [3,3] from linear RGB of some primaries to that of others, adapted to the white point."""
+    return np.linalg.solve(_matrix(wanted), _matrix(given))
+
+
+def _matrix(primaries: Primaries) -> np.ndarray:
+    """The matrix [3,3] from linear RGB to XYZ, adapted to D50.
 
     Raises:
         UnusableProfile: The primaries span no gamut.
@@ -232,13 +258,7 @@ def declared(primaries: Primaries, curve: tuple[float, ...]) -> Profile:
         raise UnusableProfile("its primaries span no gamut") from None
     if not np.abs(matrix).max() < _MAX_NUMBER:
         raise UnusableProfile("its primaries span no gamut")
-    if not 1 / _MAX_NUMBER < curve[0] < _MAX_NUMBER:
-        raise UnusableProfile(f"its gamma is {curve[0]:g}")
-    parametric = b"para" + bytes(4) + struct.pack(">H2x", {1: 0, 5: 3}[len(curve)]) + _fixed(*curve)
-    tags = {name: b"XYZ " + bytes(4) + _fixed(*column) for name, column in zip(_COLORANTS, matrix.T, strict=True)}
-    tags |= dict.fromkeys(_COLOR_CURVES, parametric)
-    head = bytes(4) + b"none" + b"\4\x30\0\0" + b"mntr" + b"RGB " + b"XYZ " + bytes(12) + b"acsp" + bytes(28)
-    return Profile(_written((head + _fixed(*_D50)).ljust(_HEADER_BYTES, b"\0"), tags), "RGB")
+    return np.asarray(matrix)
 
 
 def _xyz(chromaticity: tuple[float, float]) -> np.ndarray:
