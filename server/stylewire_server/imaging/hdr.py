@@ -34,22 +34,23 @@ def to_srgb(image: Image.Image, colors: HdrColors) -> Image.Image:
     """Return an RGB picture of these colors in sRGB."""
     pixels = np.asarray(image)
     result = np.empty_like(pixels)
-    to_wide = between(colors.primaries, BT2020_PRIMARIES)
-    to_narrow = between(BT2020_PRIMARIES, SRGB_PRIMARIES)
-    luminance = to_wide.T @ _BT2020_LUMINANCE
+    to_wide = between(colors.primaries, BT2020_PRIMARIES).T.astype(np.float32)
+    to_narrow = between(BT2020_PRIMARIES, SRGB_PRIMARIES).T.astype(np.float32)
+    luminance = to_wide @ _BT2020_LUMINANCE
     levels = np.arange(256) / 255
-    table = _pq(levels) / _WHITE if colors.transfer == PQ else _hlg(levels)
+    table = (_pq(levels) / _WHITE if colors.transfer == PQ else _hlg(levels)).astype(np.float32)
     for start in range(0, len(pixels), _ROWS):
         light = table[pixels[start : start + _ROWS]]
         if colors.transfer == HLG:
             # The opto-optical transfer function for a display of 1000 cd/m2 (ITU-R BT.2100, table 5).
-            light *= np.maximum(light @ luminance, 0)[..., np.newaxis] ** 0.2 * (_PEAK / _WHITE)
-        light = _mapped(light @ to_wide.T) @ to_narrow.T
-        result[start : start + _ROWS] = np.rint(_srgb(light) * 255)
+            light *= np.maximum(light @ luminance, 0)[..., np.newaxis] ** np.float32(0.2) * np.float32(_PEAK / _WHITE)
+        light = _mapped(light @ to_wide) @ to_narrow
+        steps = np.clip(light, 0, 1) * np.float32(len(_SIGNALS) - 1) + np.float32(0.5)
+        result[start : start + _ROWS] = _SIGNALS[steps.astype(np.uint16)]
     return Image.fromarray(result)
 
 
-_BT2020_LUMINANCE = np.array([0.2627, 0.6780, 0.0593])
+_BT2020_LUMINANCE = np.array([0.2627, 0.6780, 0.0593], np.float32)
 """Weights of R, G and B in luminance (ITU-R BT.2100, table 4)."""
 
 
@@ -71,9 +72,11 @@ def _mapped(light: np.ndarray) -> np.ndarray:
     Half of it up to white, then a quadratic Bezier curve to the peak (the reference white tone mapping of SMPTE ST
     2094-50, checked against what Chromium 156 shows).
     """
-    largest = light.max(-1, keepdims=True)
-    curve = np.where(largest <= 1, largest / 2, np.interp(largest, _CURVE_X, _CURVE_Y))
-    return light * np.where(largest <= 1, 0.5, curve / np.maximum(largest, 1))
+    largest = np.maximum(np.maximum(light[..., 0], light[..., 1]), light[..., 2])
+    factor = np.full(largest.shape, 0.5, np.float32)
+    bright = largest > 1
+    factor[bright] = np.interp(largest[bright], _CURVE_X, _CURVE_Y) / largest[bright]
+    return np.asarray(light * factor[..., np.newaxis])
 
 
 _T = np.linspace(0, 1, 1025)
@@ -81,7 +84,8 @@ _CURVE_X = (1 - _T) ** 2 + 2 * _T * (1 - _T) * 1.65 + _T**2 * (_PEAK / _WHITE)
 _CURVE_Y = (1 - _T) ** 2 * 0.5 + 2 * _T * (1 - _T) * 0.825 + _T**2
 
 
-def _srgb(light: np.ndarray) -> np.ndarray:
-    """The signal of linear light (IEC 61966-2-1)."""
-    clipped = np.clip(light, 0, 1)
-    return np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055)
+_LIGHT = np.linspace(0, 1, 2**14)
+_SIGNALS = np.rint(
+    255 * np.where(_LIGHT <= 0.0031308, 12.92 * _LIGHT, 1.055 * _LIGHT ** (1 / 2.4) - 0.055)  # IEC 61966-2-1
+).astype(np.uint8)
+"""Levels of sRGB for linear light in equal steps from 0 to 1."""
