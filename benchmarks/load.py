@@ -16,6 +16,9 @@ from stylewire.v1 import stylizer_pb2_grpc
 
 from .common import content_jpeg, style_jpeg
 
+ROUND_ROBIN = ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}')
+"""Share calls among the addresses of a target."""
+
 
 def request(side: int | None) -> pb.StylizeRequest:
     """A JPEG content and a JPEG style of 512x512 px."""
@@ -30,7 +33,7 @@ async def closed(target: str, callers: int, seconds: float, side: int | None) ->
     """Each caller sends its next call when the last is answered; the clock starts when each has been answered once."""
     message, latencies = request(side), []
     async with AsyncExitStack() as channels:
-        options = [("grpc.use_local_subchannel_pool", 1)]
+        options = [("grpc.use_local_subchannel_pool", 1), ROUND_ROBIN]
         opened = [
             await channels.enter_async_context(grpc.aio.insecure_channel(target, options)) for _ in range(callers)
         ]
@@ -50,7 +53,7 @@ async def closed(target: str, callers: int, seconds: float, side: int | None) ->
 async def open_loop(target: str, rate: float, seconds: float, side: int | None) -> dict:
     """Calls at even intervals, whatever has been answered; latency counts from when a call was due."""
     message, latencies, failed = request(side), [], 0
-    async with grpc.aio.insecure_channel(target, [("grpc.enable_retries", 0)]) as channel:
+    async with grpc.aio.insecure_channel(target, [("grpc.enable_retries", 0), ROUND_ROBIN]) as channel:
         stub = stylizer_pb2_grpc.StylizerStub(channel)
         await stub.Stylize(message)
 
