@@ -17,7 +17,9 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def preserve_color(picture: np.ndarray, content: np.ndarray) -> np.ndarray:
-    """Luma of the picture, chroma of the content; both [...,3] of one shape and type, uint8 or float32 in 0..1.
+    """Return the luma of a picture with the chroma of its content.
+
+    Both are [...,3] of one shape and type, uint8 or float32 in 0..1.
 
     Cb and Cr are multiples of B - Y and R - Y, so a picture keeps them when R, G and B all move by the change of Y.
     Adding that change in float32 avoids the banding of an 8-bit YCbCr round trip. Where the sum leaves the gamut it

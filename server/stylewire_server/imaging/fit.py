@@ -33,29 +33,35 @@ class Fit(StrEnum):
 
 @dataclass(frozen=True)
 class Plan:
-    """Part of a picture of that size, left out as equal margins, and the size that the rest is brought to."""
+    """Which part of a picture is used, and at which size.
+
+    Args:
+        size: Width and height of the whole picture.
+        margin: Pixels that are cut off on the left and right, and at the top and bottom.
+        target: Width and height that the rest is resized to.
+    """
 
     size: Size
     margin: tuple[float, float]
     target: Size
 
     def turned(self) -> "Plan":
-        """The same for the picture turned by a quarter."""
+        """Return the plan for the picture turned by 90 degrees."""
         return Plan(flip(self.size), (self.margin[1], self.margin[0]), flip(self.target))
 
     @property
     def full(self) -> "Plan":
-        """The same part of the picture at its own size."""
+        """Return the plan that keeps the part's own size."""
         own = [round(side - 2 * margin) for side, margin in zip(self.size, self.margin, strict=True)]
         return Plan(self.size, self.margin, (own[0], own[1]))
 
     def of(self, size: Size) -> "Plan":
-        """The same part of another picture, one of that size that covers the same scene."""
+        """Return the plan for another picture of the same scene, one of that size."""
         margin = [edge * new / old for edge, new, old in zip(self.margin, size, self.size, strict=True)]
         return Plan(size, (margin[0], margin[1]), self.target)
 
     def least_size(self, size: Size) -> Size:
-        """The whole picture's size at which the part that is used has just the target's size."""
+        """Return the smallest size of the whole picture at which the used part is no smaller than the target."""
         used = [side - 2 * margin for side, margin in zip(self.size, self.margin, strict=True)]
         return (
             min(size[0], math.ceil(size[0] * self.target[0] / used[0])),
@@ -64,7 +70,7 @@ class Plan:
 
 
 def plan_for(size: Size, fit: Fit, limits: ImageLimits, field: str, side: int | None = None, passes: int = 1) -> Plan:
-    """Return what becomes of a picture of that size.
+    """Return which part of a picture of that size is used, and at which size.
 
     Args:
         size: Of the picture, upright.
@@ -134,7 +140,7 @@ def resize_pixels(pixels: np.ndarray, target: Size) -> np.ndarray:
 
 
 def resize(image: Image.Image, plan: Plan) -> Image.Image:
-    """A picture in mode L, RGB, CMYK, RGBA or F brought to the plan's target."""
+    """Return the plan's part of a picture in mode L, RGB, CMYK, RGBA or F, at the target's size."""
     # The decoder may have made the picture smaller than the plan knows it.
     scale = (image.width / plan.size[0], image.height / plan.size[1])
     left, top = plan.margin[0] * scale[0], plan.margin[1] * scale[1]
@@ -148,7 +154,7 @@ def resize(image: Image.Image, plan: Plan) -> Image.Image:
 
 
 def resize_floats(pixels: np.ndarray, plan: Plan) -> np.ndarray:
-    """The same for float32 [H,W,3] in 0..1."""
+    """Return the plan's part of float32 pixels [H,W,3] in 0..1, at the target's size."""
     if plan.target == plan.size:
         return pixels
     planes = [np.asarray(resize(Image.fromarray(pixels[..., plane]), plan)) for plane in range(3)]
@@ -157,5 +163,5 @@ def resize_floats(pixels: np.ndarray, plan: Plan) -> np.ndarray:
 
 
 def flip(size: Size) -> Size:
-    """That of the picture turned by a quarter."""
+    """Return the size of the picture turned by 90 degrees."""
     return size[1], size[0]
