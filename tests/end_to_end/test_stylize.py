@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from PIL import Image
-from stylewire import Client, InvalidRequest
+from stylewire import Client, InvalidRequest, WeightedStyle
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 
@@ -59,6 +59,20 @@ def test_a_size_gives_larger_pictures_and_never_enlarges(client: Client, photo: 
     with pytest.raises(InvalidRequest, match=r"size is 300 px and fit is native.*leave size out") as caught:
         client.stylize(coffee, style_picture, fit="native", size=300)
     assert caught.value.field == "options.size"
+
+
+def test_full_size_and_masks_through_the_wire(client: Client, photo: Path, style_picture: Path) -> None:
+    coffee = photo.with_name("coffee.jpg")  # 512x341 px
+    assert client.stylize(coffee, style_picture, fit="keep", size=128, full_size=True).size == (512, 341)
+    mask = np.zeros((34, 51, 3), np.uint8)
+    mask[:, :25] = 255
+    half = np.asarray(
+        client.stylize(coffee, WeightedStyle(style_picture, mask=mask), fit="native", encoding="raw"), int
+    )
+    with Image.open(coffee) as image:
+        content = np.asarray(image.convert("RGB"), int)
+    assert np.abs(half[:, 280:] - content[:, 280:]).max() == 0
+    assert np.abs(half[:, :230] - content[:, :230]).mean() > 20
 
 
 @pytest.mark.parametrize("size", [63, 4097, 2**31])
