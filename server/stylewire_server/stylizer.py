@@ -37,7 +37,7 @@ class Options:
         preserve_color: Keep the content's chroma.
         fit: How the content reaches the network.
         size: Side in pixels at which the network works, 64 to 4096; None for 256. Not with `Fit.NATIVE`.
-        encoding: Of the result; None for the content's own.
+        encoding: Format of the result; None for the content's own.
         quality: 1..100 for JPEG, WebP and AVIF.
         full_size: Compute at `size`, and return the content's own size with its contours.
         keep_metadata: Copy the content's ICC profile and EXIF data to the result.
@@ -125,7 +125,7 @@ class Timings:
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
-        """Adds the time spent inside to `<stage>_ms`."""
+        """Add the time spent inside to `<stage>_ms`."""
         start = time.perf_counter()
         try:
             yield
@@ -185,7 +185,7 @@ class Stylizer:
         engine: What computes.
         limits: What a picture may be.
         max_styles: Styles that one request may blend.
-        cache_bytes: Of style vectors kept for pictures that come again.
+        cache_bytes: Bytes of style vectors that are kept for pictures that come again.
         edition: The network that the engine runs.
         store: The named styles.
     """
@@ -209,7 +209,7 @@ class Stylizer:
     def stylize(
         self, content: Source, blend: Sequence[WeightedStyle], options: Options, checkpoint: Checkpoint = lambda: None
     ) -> Stylized:
-        """Content in a blend of styles.
+        """Return the content in a blend of styles.
 
         Raises:
             InvalidInput: A picture cannot be used, or the number of styles is out of its range.
@@ -254,7 +254,7 @@ class Stylizer:
         overwrite: bool,
         checkpoint: Checkpoint = lambda: None,
     ) -> KeptStyle:
-        """Keeps a blend of styles under a name; it is on disk when this returns.
+        """Keep a blend of styles under a name; it is on disk when this returns.
 
         Raises:
             StyleExists: The name is taken, and overwrite is false.
@@ -332,14 +332,14 @@ class Stylizer:
         return dump(self.store.get(name))
 
     def is_own(self, style: KeptStyle) -> bool:
-        """Whether the style was made by this network, so that it can be used here."""
+        """Return True for a style that was made by this network, so that it can be used here."""
         return style.edition == self._edition
 
     def check_batch(self, contents: Sequence[Source], batch: Sequence[Source], options: Options) -> None:
-        """Whether these contents and styles, by their headers, are together no more work than one call may be.
+        """Check by their headers that contents and styles together are no more work than one call may be.
 
         Raises:
-            InvalidInput: They are, or one of them cannot be used.
+            InvalidInput: They are more, or one of them cannot be used.
         """
         measured = [codec.sizes(each, options.fit, self._limits, "content", options.size) for each in contents]
         decoded = sum(came for came, _ in measured)

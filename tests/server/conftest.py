@@ -83,9 +83,6 @@ def pairs(photo: Path, style_picture: Path, other_style_picture: Path) -> list[P
 def psnr() -> Callable[[np.ndarray, np.ndarray], float]:
     """Peak signal-to-noise ratio of two pictures in 0..1, dB."""
 
-    def measure(picture: np.ndarray, reference: np.ndarray) -> float:
-        assert picture.shape == reference.shape
-        error = float(np.mean(np.square(picture.astype(np.float64) - reference.astype(np.float64))))
-        return float(-10 * np.log10(max(error, 1e-20)))
+    from stylewire_server.preparation.fetch import psnr as measure
 
     return measure

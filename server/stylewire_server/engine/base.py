@@ -1,4 +1,4 @@
-"""What every engine does."""
+"""The interface of every engine, and the padding that all of them need."""
 
 from collections.abc import Callable
 from typing import Protocol

@@ -120,7 +120,7 @@ class OpenVinoEngine:
         self.max_pixels = max(self.one_pass_pixels, in_tiles)
 
     def predict(self, style: np.ndarray) -> np.ndarray:
-        """See `Engine.predict`."""
+        """Predict as `Engine.predict` says, one picture after another."""
         vectors = [self._predict(picture[np.newaxis]).reshape(-1) for picture in style]
         if self._kept is not None:
             # The predictor is compiled by now; its graph is sound.
@@ -248,7 +248,7 @@ class _Adaptive:
 
 
 def computes_bf16(core: ov.Core) -> bool:
-    """Whether the CPU has instructions for bf16, rather than imitating it at a loss."""
+    """Return True where the CPU has instructions for bf16. Without them bf16 is slower than f32."""
     return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 

@@ -38,7 +38,7 @@ class TensorFlowEngine:
         self._transform, self.norm_parameters = _tunable(_graph_def(frozen.transformer))
 
     def predict(self, style: np.ndarray) -> np.ndarray:
-        """See `Engine.predict`."""
+        """Predict as `Engine.predict` says."""
         vectors = self._predict(tf.constant(_levels(style))).numpy()
         return vectors.reshape(len(style), -1)
 

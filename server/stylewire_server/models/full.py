@@ -12,7 +12,7 @@ from .files import sync
 from .network import Frozen, Network, PixelBytes, WeightsError
 
 FOLDER = "full"
-"""Of the converted model, in the cache folder."""
+"""Name of the converted model's folder in the cache folder."""
 
 MANIFEST = "manifest.json"
 PREDICTOR, TRANSFORMER = "predictor.xml", "transformer.xml"
@@ -23,7 +23,7 @@ BOTH = frozenset({"predictor", "transformer"})
 """For `Network.bf16`: the check covers both halves at once."""
 
 FORMAT = 2
-"""Of the folder; one that a later release cannot read gets another number."""
+"""Version of the folder's layout. A layout that older releases cannot read gets another number."""
 
 STYLE_DIMENSION = 768
 
@@ -37,7 +37,7 @@ F32_DB = 80.0
 """PSNR against the SavedModel in TensorFlow that the converted model must reach in f32."""
 
 BF16_DB = 35.0
-"""The same in bf16, below which `--precision auto` stays in f32."""
+"""PSNR against the SavedModel in bf16, dB. Below it `--precision auto` stays in f32."""
 
 INT8_DB = 30.0
 """PSNR against f32 that an int8 transformer must reach to be kept. At 30 dB the root mean square error is 8 levels of
@@ -47,7 +47,7 @@ INT8_DB = 30.0
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a converted folder holds and how it came about; written last.
+    """The contents of a converted folder and how they were made. It is written last.
 
     Args:
         sources: Name -> sha256 of every file of the SavedModel.
@@ -77,7 +77,7 @@ class Manifest:
 
     @property
     def bf16(self) -> bool:
-        """Whether bf16 passed its check."""
+        """True where bf16 passed its check."""
         return self.bf16_db is not None and self.bf16_db >= BF16_DB
 
     def write(self, folder: Path) -> None:
@@ -91,7 +91,7 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """What folder holds.
+    """Return the manifest of a folder.
 
     Raises:
         WeightsError: It holds no converted model, or not all of it.
@@ -123,7 +123,7 @@ def full(folder: Path, edition: str = "full") -> Network:
 
 
 def as_network(folder: Path, manifest: Manifest, edition: str = "full") -> Network:
-    """The same, of a manifest at hand."""
+    """Return the converted model in a folder whose manifest has been read."""
     return Network(
         edition=edition,
         style_dimension=STYLE_DIMENSION,

@@ -18,8 +18,8 @@ class WeightsError(Exception):
 
 
 @contextmanager
-def needing(what: str, extra: str) -> Iterator[None]:
-    """Raises WeightsError where a package is missing that `what` needs and the extra brings."""
+def require_extra(what: str, extra: str) -> Iterator[None]:
+    """Raise WeightsError where a package is missing that `what` needs and that the extra installs."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -28,7 +28,7 @@ def needing(what: str, extra: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Frozen:
-    """The same two graphs as frozen TensorFlow GraphDef files, with the node names of `weights.frozen`."""
+    """The two graphs as frozen TensorFlow GraphDef files, with the node names at the end of this module."""
 
     predictor: Path
     transformer: Path

@@ -133,7 +133,7 @@ def upsampling(kernel: np.ndarray) -> np.ndarray:
 
 
 def channels_first(kernel: np.ndarray) -> np.ndarray:
-    """The same kernel [4*o,i,k,k] with output channel * 4 + phase."""
+    """Return a kernel of phases [4*o,i,k,k] with its outputs in the order channel * 4 + phase."""
     outputs = kernel.shape[0] // PHASES
     return kernel.reshape(PHASES, outputs, *kernel.shape[1:]).swapaxes(0, 1).reshape(kernel.shape)
 

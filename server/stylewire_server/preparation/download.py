@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..models.network import WeightsError, needing
+from ..models.network import WeightsError, require_extra
 from .published import BYTES, KAGGLE_PAGE
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def resolve(handle: str, folder: Path, progress: Progress) -> Path:
     Raises:
         WeightsError: It cannot be had; the message says how else to get it.
     """
-    with needing("fetching", "full"):
+    with require_extra("fetching", "full"):
         import tensorflow_hub as hub
     cache = os.environ.get("TFHUB_CACHE_DIR")
     with _variable("TFHUB_CACHE_DIR", cache or str(folder)), _watch(Path(cache or folder), progress):

@@ -11,7 +11,7 @@ import openvino as ov
 from ..engine.openvino import OpenVinoEngine, computes_bf16
 from ..models.files import staging, sync
 from ..models.full import BOTH, F32_DB, FOLDER, Manifest, as_network, read_manifest
-from ..models.network import STYLE_SIDE, WeightsError, needing
+from ..models.network import STYLE_SIDE, WeightsError, require_extra
 from .download import Progress, parts, resolve, unpack
 from .published import FILES, HANDLE, differences, sha256
 
@@ -73,7 +73,7 @@ def fetch(
 
 
 def _versions() -> dict[str, str]:
-    with needing("fetching", "full"):
+    with require_extra("fetching", "full"):
         return {name: version(name) for name in ("stylewire", "openvino", "tensorflow")}
 
 
@@ -96,7 +96,7 @@ def _convert(source: Path, folder: Path, manifest: Manifest, progress: Progress)
         WeightsError: It is another network, or the result is too far from the source.
     """
     progress("converting", 0.0)
-    with needing("fetching", "full"):
+    with require_extra("fetching", "full"):
         # Here, because nothing else in the server needs tensorflow.
         from .savedmodel import SavedModel, convert
     reference = SavedModel(source)

@@ -21,7 +21,7 @@ FILES: Mapping[str, str] = {
 """File -> what it must be: its sha256, or its blob id in git, sha1("blob " + size + NUL + content)."""
 
 BYTES = 94_200_000
-"""Of all of them, roughly; for progress bars."""
+"""Bytes of all files together, about; for progress bars."""
 
 
 def differences(folder: Path, files: Mapping[str, str] = FILES) -> list[str]:
@@ -40,7 +40,7 @@ def differences(folder: Path, files: Mapping[str, str] = FILES) -> list[str]:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

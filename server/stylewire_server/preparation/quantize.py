@@ -23,7 +23,7 @@ from ..imaging.fit import Fit
 from ..imaging.limits import ImageLimits
 from ..models.files import staging, sync
 from ..models.full import INT8_DB, TRANSFORMER_INT8, Manifest, as_network, read_manifest
-from ..models.network import WeightsError, needing
+from ..models.network import WeightsError, require_extra
 from .download import Progress
 from .fetch import psnr
 
@@ -31,7 +31,7 @@ LEAST = 3
 """Pictures of each kind that it takes: one to check on and two to calibrate on."""
 
 _HELD_OUT_OF = 3
-"""Of so many pictures one is for the check alone."""
+"""One picture of so many is for the check alone."""
 
 _CALIBRATION_PAIRS, _CHECK_PAIRS = 120, 24
 """At most."""
@@ -100,7 +100,7 @@ def quantize(
             folder is then as it was.
     """
     calibration, held_out = read_pairs(pictures)
-    with needing("quantising", "int8"):
+    with require_extra("quantising", "int8"):
         # Here, because serving needs none of it.
         import nncf
     # Before anything is made beside it.

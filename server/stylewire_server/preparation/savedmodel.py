@@ -18,7 +18,7 @@ _SCOPE = "StatefulPartitionedCall/"
 
 @dataclass(frozen=True)
 class Parts:
-    """What a SavedModel is made of.
+    """The parts of a SavedModel.
 
     Args:
         predictor: Frozen GraphDef of style -> vector.
@@ -74,7 +74,7 @@ class SavedModel:
 
 
 def _extract(graph: GraphDef, node: str) -> GraphDef:
-    """What that node needs, and nothing else."""
+    """Return the part of the graph that the node needs."""
     return tf.compat.v1.graph_util.extract_sub_graph(graph, [node])
 
 

@@ -1,4 +1,4 @@
-"""Messages to the domain's values and back."""
+"""Messages of the contract to values of the domain, and back."""
 
 from collections.abc import Hashable, Iterable
 
@@ -34,7 +34,7 @@ _ENCODINGS = {
 
 
 def source(image: pb.Image, field: str) -> Source:
-    """An image of a request: its bytes, or its pixels uint8 [H,W,3].
+    """Return an image of a request: its bytes, or its pixels uint8 [H,W,3].
 
     Raises:
         InvalidInput: It has neither, or not as many bytes as its sides say.
@@ -49,7 +49,7 @@ def source(image: pb.Image, field: str) -> Source:
 
 
 def weighted_styles(styles: Iterable[pb.WeightedStyle]) -> list[WeightedStyle]:
-    """The styles of a request.
+    """Return the styles of a request.
 
     Raises:
         InvalidInput: One has neither picture nor name, or a weight that is not above 0.
@@ -58,7 +58,7 @@ def weighted_styles(styles: Iterable[pb.WeightedStyle]) -> list[WeightedStyle]:
 
 
 def options(message: pb.StylizeOptions) -> Options:
-    """The options of a request, defaults filled in.
+    """Return the options of a request, defaults filled in.
 
     Raises:
         InvalidInput: A value is out of its range.
@@ -82,7 +82,7 @@ def options(message: pb.StylizeOptions) -> Options:
 
 
 def kind(content: Source, options: Options, passes: int = 1) -> Hashable:
-    """What jobs of about the same length have in common, for the scheduler.
+    """Return what jobs of about the same length have in common, for the scheduler.
 
     A picture that keeps its size takes as long as it is large. How many pixels a file has is not known before it is
     opened, and a stranger's file is not opened before the call is admitted; its length tells well enough.
@@ -93,7 +93,7 @@ def kind(content: Source, options: Options, passes: int = 1) -> Hashable:
 
 
 def response(result: Stylized, model: str, queue_ms: float) -> pb.StylizeResponse:
-    """A finished picture as a message."""
+    """Return a finished picture as a message."""
     if result.encoding is Encoding.RAW_PIXELS:
         image = pb.Image(pixels=pb.Pixels(height=result.height, width=result.width, rgb=result.data))
     else:
@@ -110,7 +110,7 @@ def response(result: Stylized, model: str, queue_ms: float) -> pb.StylizeRespons
 
 
 def style(kept: KeptStyle) -> pb.Style:
-    """A named style as a message."""
+    """Return a named style as a message."""
     message = pb.Style(
         name=kept.name,
         thumbnail=pb.Image(encoded=kept.thumbnail),

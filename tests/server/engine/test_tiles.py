@@ -10,6 +10,7 @@ from stylewire_server.engine.tiles import CONTENT_HALO, TILE_BYTES, spans
 from stylewire_server.models.full import full
 from stylewire_server.models.lite import PIXEL_BYTES, lite
 from stylewire_server.models.network import Network
+from stylewire_server.preparation.fetch import psnr
 
 LITE = PIXEL_BYTES["f32"]
 
@@ -47,8 +48,7 @@ def scene(photo: Path, height: int, width: int) -> np.ndarray:
 
 
 def decibels(one: np.ndarray, other: np.ndarray, peak: float = 255.0) -> float:
-    error = np.mean(np.square(one.astype(np.float64) - other))
-    return float(10 * np.log10(peak**2 / max(error, 1e-20)))
+    return psnr(one / peak, other / peak)
 
 
 @pytest.mark.parametrize(

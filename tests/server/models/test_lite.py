@@ -11,6 +11,7 @@ from stylewire_server.engine.openvino import OpenVinoEngine
 from stylewire_server.models import lite as lite_module
 from stylewire_server.models.lite import FILES, lite
 from stylewire_server.models.network import WeightsError
+from stylewire_server.preparation.fetch import psnr
 
 SIDE = 384
 
@@ -26,10 +27,6 @@ def picture(path: Path, side: int) -> np.ndarray:
     with Image.open(path) as image:
         resized = image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
     return np.asarray(resized, np.float32)[np.newaxis] / 255
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    return float(-10 * np.log10(np.mean((a - b) ** 2)))
 
 
 def run_tflite(path: Path, *inputs: np.ndarray) -> np.ndarray:
