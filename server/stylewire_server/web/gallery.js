@@ -63,6 +63,9 @@ export class Gallery {
     for (const style of styles) this.#add(style.name, style.name, label(style.name), style.thumbnail, style.origin);
     if (!this.#chosen[0] && styles.length) this.#chosen[0] = (styles.find(({ name }) => FIRST.test(name)) ?? styles[0]).name;
     this.#showChosen();
+    // In a narrow window the gallery is a strip, and the chosen style may be far to the right.
+    const tile = get("styles").querySelector("input:checked")?.parentElement;
+    if (tile) get("styles").scrollLeft = tile.offsetLeft - get("styles").clientWidth / 2;
   }
 
   /** Add a picture of the reader's own, first in the gallery, and choose it. */
