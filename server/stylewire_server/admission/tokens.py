@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 TOKEN_BYTES = 32
 """Random bytes of a token. With that many a plain hash is as good as a slow one: there is nothing to guess."""
 
-_WRONG_RATE, _WRONG_BURST, _WRONG_ADDRESSES = 1.0, 10.0, 4096
+_WRONG_RATE, _WRONG_BURST, _WRONG_ADDRESSES = 1.0, 100.0, 4096
 """Wrong tokens a second of one address, as many at once, and addresses that are remembered."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
