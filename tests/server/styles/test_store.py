@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -19,7 +21,7 @@ import pytest
 from stylewire_server.errors import InvalidInput, ServiceError, StoreFailed, StyleDamaged, StyleExists, StyleNotFound
 from stylewire_server.styles.file import KeptStyle
 from stylewire_server.styles.storage import BlobsError, BoundedBlobs, below, open_blobs
-from stylewire_server.styles.store import SUFFIX, StyleStore
+from stylewire_server.styles.store import SUFFIX, StyleStore, check_name
 from stylewire_server.styles.vectors import Edition
 
 
@@ -343,3 +345,29 @@ def test_a_storage_that_does_not_answer_is_told_in_time(tmp_path: Path) -> None:
         time.sleep(0.05)
     else:
         pytest.fail("no place came back")
+
+
+@pytest.mark.parametrize("name", ["con", "nul", "com1", "lpt9"])
+def test_names_of_windows_devices_are_refused(store: StyleStore, name: str) -> None:
+    with pytest.raises(InvalidInput, match="the name of a device on Windows"):
+        check_name(name)
+    check_name(f"{name}-art")
+
+
+def test_a_temporary_file_goes_when_its_writer_was_killed_and_stays_while_it_writes(tmp_path: Path) -> None:
+    code = (
+        "import fcntl, sys, time\nfile = open(sys.argv[1], 'xb')\nfcntl.flock(file, fcntl.LOCK_EX)\n"
+        "print('locked', flush=True)\ntime.sleep(60)"
+    )
+    path = tmp_path / ".wave.style.1.tmp"
+    writer = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    minute_ago = time.time() - 60
+    os.utime(path, (minute_ago, minute_ago))
+    open_blobs(str(tmp_path))
+    assert path.exists()
+    writer.kill()
+    writer.communicate()
+    open_blobs(str(tmp_path))
+    assert not path.exists()
