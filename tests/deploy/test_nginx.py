@@ -34,13 +34,24 @@ class Balanced:
         with Client(self.servers[0].target, timeout=60) as client:
             client.styles.create("style", style)
         self.target = f"127.0.0.1:{ports[2]}"
-        text = CONFIGURATION.read_text()
-        for number, port in enumerate(ports[:2], 1):
-            text = text.replace(f"stylewire-{number}:50051", f"127.0.0.1:{port}")
-        text = text.replace("listen 50050", f"listen {self.target}").replace("/tmp/stylewire-nginx", f"{folder}/nginx")
-        text = text.replace("worker_processes auto;", "worker_processes 1;\ndaemon off;")
-        (folder / "nginx.conf").write_text(text)
+        self.configure()
         self.nginx = subprocess.Popen([NGINX, "-c", folder / "nginx.conf"], stderr=(folder / "nginx.log").open("w"))
+
+    def configure(self, down: int | None = None) -> None:
+        """Write the file of the tree with the addresses of this test, with the server of that index taken out."""
+        text = CONFIGURATION.read_text()
+        for number, port in enumerate(self.ports[:2]):
+            out = "down " if number == down else ""
+            text = text.replace(f"stylewire-{number + 1}:50051 ", f"127.0.0.1:{port} {out}")
+        text = text.replace("listen 50050", f"listen {self.target}")
+        text = text.replace("/tmp/stylewire-nginx", f"{self.folder}/nginx")
+        text = text.replace("worker_processes auto;", "worker_processes 1;\ndaemon off;")
+        (self.folder / "nginx.conf").write_text(text)
+
+    def take_out(self, down: int | None) -> None:
+        """Let nginx read the file again, with the server of that index taken out, or with both."""
+        self.configure(down)
+        self.nginx.send_signal(signal.SIGHUP)
 
     def serve(self, port: int) -> ServerProcess:
         return ServerProcess("--port", port, *self.flags)
@@ -120,8 +131,10 @@ def test_a_rolling_restart_costs_no_call(balanced: Balanced, photo: Path) -> Non
     callers = Callers(balanced.target, photo)
     callers.more(20)
     for number, server in enumerate(balanced.servers):
-        assert server.stop() == 0
+        balanced.take_out(number)
         callers.more(20)
+        assert server.stop() == 0
         balanced.servers[number] = balanced.serve(balanced.ports[number])
+        balanced.take_out(None)
         callers.more(20)
     assert callers.end() == {"picture"}
