@@ -78,7 +78,8 @@ def test_a_stop_keeps_the_best_so_far_and_a_style_that_is_no_better_is_refused(s
 
     with pytest.raises(NotBetter, match="the cost on photographs kept apart was"):
         tune(style_picture, settings=TuneSettings(**SHORT), callback=stop_at(1))
-    stopped = tune(style_picture, settings=TuneSettings(**SHORT | {"steps": 40, "learning_rate": 0.005}), callback=stop_at(16))
+    slower = TuneSettings(**SHORT | {"steps": 40, "learning_rate": 0.005})
+    stopped = tune(style_picture, settings=slower, callback=stop_at(16))
     assert (stopped.steps, stopped.stopped) == (16, "enough")
     assert stopped.after.cost < stopped.before.cost
 
