@@ -19,7 +19,8 @@ from .errors import InvalidRequest, UnusableClient
 DEFAULT_TARGET = "localhost:50051"
 
 MAX_MESSAGE_BYTES = 64 * 2**20
-"""Bytes of one message in either direction; the server's default."""
+"""Maximum bytes of one message in either direction. It is above the server's default of 40 MiB, so that the
+client also works with servers that have a larger limit."""
 
 TIMEOUT = 30.0
 """Seconds that a call may take where nothing else is said."""
@@ -50,6 +51,7 @@ _SERVICE_CONFIG = {
     # failures in a row, retries stop, so that many callers do not multiply the load of a server that is in trouble.
     "retryThrottling": {"maxTokens": 64, "tokenRatio": 0.5},
 }
+"""Load balancing, health checks and the retry policy of every channel (gRPC's service config)."""
 
 _OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),

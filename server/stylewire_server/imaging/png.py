@@ -381,8 +381,8 @@ def _raw_bytes(width: int, height: int, bits: int, kind: int, interlace: int) ->
 _UP = 2
 """The filter that stores each byte less the one above it; above the first row is 0."""
 
-_LEVEL = 1
-"""0 is as fast and a third larger, 2 slower and no smaller."""
+_COMPRESSION_LEVEL = 1
+"""Level of ISA-L. Level 0 is as fast and a third larger; level 2 is slower and no smaller."""
 
 
 def write(pixels: np.ndarray, extra: bytes = b"") -> bytes:
@@ -404,7 +404,7 @@ def write(pixels: np.ndarray, extra: bytes = b"") -> bytes:
             SIGNATURE,
             *_chunk(b"IHDR", head),
             extra,
-            *_chunk(b"IDAT", isal_zlib.compress(rows, _LEVEL)),
+            *_chunk(b"IDAT", isal_zlib.compress(rows, _COMPRESSION_LEVEL)),
             *_chunk(b"IEND", b""),
         ]
     )

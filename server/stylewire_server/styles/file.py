@@ -117,6 +117,8 @@ def dump(style: KeptStyle) -> bytes:
 def parse(name: str, data: bytes) -> KeptStyle:
     """Return the style in a file of that name.
 
+    The edition is not checked here: `Stylizer.read_style` refuses the style of another network.
+
     Raises:
         DamagedFile: It is too long, cut short, altered, or of a format that is not known here.
     """

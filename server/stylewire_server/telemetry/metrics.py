@@ -1,4 +1,8 @@
-"""Metrics for Prometheus, over HTTP."""
+"""Metrics for Prometheus, over HTTP.
+
+The metrics of calls and stages are here. The gauges and counters that are read at each scrape are registered in
+`runtime/service.py`.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from threading import Thread

@@ -1,4 +1,4 @@
-// The stage: the photo before and after, with a divider that moves.
+// The photo before and after, with the slider that moves the border between them.
 
 import { show } from "./pictures.js";
 
@@ -6,7 +6,7 @@ const get = (id) => document.getElementById(id);
 
 get("split").addEventListener("input", () => moveTo(get("split").value));
 
-/** Move the divider; 0 shows the result alone, 100 the photo alone. */
+/** Move the slider; 0 shows the result alone, 100 the photo alone. */
 function moveTo(percent) {
   get("compare").style.setProperty("--split", `${percent}%`);
   get("split").setAttribute("aria-valuetext", `${percent} % before, ${100 - percent} % after`);
