@@ -77,7 +77,7 @@ def calls_begun() -> Callable[[str], int]:
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
     """The lite edition, for every test that leaves it as it found it; with the same levels at rest and under load."""
-    running = ServerProcess("--model", "lite", "--streams", "2")
+    running = ServerProcess("--model", "lite", "--streams", "2", "--max-pixels", 2**22)
     yield running
     assert running.stop() == 0, "\n".join(running.log)
 

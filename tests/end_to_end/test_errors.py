@@ -15,7 +15,7 @@ from PIL import Image
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 
-MAX_MESSAGE = 64 * 2**20
+MAX_MESSAGE = 40 * 2**20
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_no_style_and_too_many(stub, good: pb.StylizeRequest) -> None:
 
 
 def test_a_message_above_the_limit_is_refused_and_one_below_is_read(stub, good: pb.StylizeRequest) -> None:
-    good.content.pixels.CopyFrom(pb.Pixels(height=4000, width=4000, rgb=bytes(48_000_000)))
+    good.content.pixels.CopyFrom(pb.Pixels(height=3000, width=4000, rgb=bytes(36_000_000)))
     good.options.fit = pb.FIT_CROP_256
     assert stub.Stylize(good, timeout=60).width == 256
     good.content.pixels.rgb = bytes(MAX_MESSAGE + 1)

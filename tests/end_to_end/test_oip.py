@@ -318,12 +318,15 @@ def test_unknown_models_are_not_found(stub, name: str) -> None:
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_a_batch_has_the_pixel_limit_of_one_picture(stub, style: np.ndarray) -> None:
-    contents = np.zeros((70, 256, 256, 3), np.float32)
-    with pytest.raises(grpc.RpcError) as caught:
-        stub.ModelInfer(raw_request(contents, style), timeout=60)
+def test_a_batch_has_the_pixel_limit_of_one_picture(start_server, style: np.ndarray) -> None:
+    running = start_server("--model", "lite", "--max-pixels", "1000000")
+    contents = np.zeros((20, 256, 256, 3), np.float32)
+    with grpc.insecure_channel(running.target) as channel, pytest.raises(grpc.RpcError) as caught:
+        infer = open_inference_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer
+        infer(raw_request(contents, style), timeout=60)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "4,587,520 px; the limit is 4,194,304 px" in caught.value.details()
+    assert "1,310,720 px; the limit is 1,000,000 px" in caught.value.details()
+    assert running.stop() == 0
 
 
 def files_request(
@@ -390,10 +393,11 @@ def long_words(word: str, content: np.ndarray, style: np.ndarray) -> dict[str, t
 def test_long_words_of_the_caller_do_not_hide_what_is_wrong(
     stub, content: np.ndarray, style: np.ndarray, letter: str
 ) -> None:
-    """Messages travel in headers, of which clients take 8 kB."""
+    """Error messages travel in headers, of which clients take 8 kB. Texts above 1,024 bytes are refused as such."""
     seen = {}
-    for name, (request, code) in long_words(letter * 20_000, content, style).items():
-        with pytest.raises(grpc.RpcError) as caught:
-            stub.ModelInfer(request, timeout=20)
-        seen[name] = caught.value.code().name, code
+    for count in (250, 20_000):
+        for name, (request, code) in long_words(letter * count, content, style).items():
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.ModelInfer(request, timeout=20)
+            seen[name, count] = caught.value.code().name, code if count == 250 else "INVALID_ARGUMENT"
     assert [name for name, (found, code) in seen.items() if found != code] == []
