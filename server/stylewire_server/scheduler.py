@@ -1,11 +1,11 @@
 """The bounded queue in front of the engine: admission, fairness, deadlines, cancellation.
 
-All state lives in the event loop; only the jobs themselves run in threads.
+All state belongs to the event loop; only the jobs themselves run in threads.
 
-Fairness is two rules. Callers take turns, so that one with many jobs waits behind its own. And when the queue is full,
-a caller that has fewer jobs in it than another takes the place of that one's newest job (longest queue drop: Suter et
-al. 1999, Buffer management schemes for supporting TCP in gigabit routers with per-flow queueing), so that nobody can
-keep others out by filling it.
+Two rules keep the queue fair. Callers take turns, so the many jobs of one caller do not delay the jobs of others. If
+the queue is full, the server removes the newest job of the caller with the most jobs; the new job takes its place. So
+one caller cannot block the others. The second rule is longest queue drop (Suter et al. 1999, Buffer management schemes
+for supporting TCP in gigabit routers with per-flow queueing).
 """
 
 import asyncio
@@ -25,14 +25,15 @@ from .telemetry import stages
 T = TypeVar("T")
 
 _MIN_RETRY_SECONDS = 0.05
+"""Shortest wait that a refusal asks its caller for."""
 
 
 class Abandoned(Exception):
-    """Nobody waits for this job any more. Never leaves the scheduler."""
+    """The caller does not wait for this job any more. This error stays inside the scheduler."""
 
 
 class Ticket:
-    """What a running job knows of the call that it is for.
+    """The view that a running job has of its call.
 
     Attributes:
         queue_ms: Milliseconds between admission and start.
@@ -44,18 +45,18 @@ class Ticket:
         self._abandoned = threading.Event()
 
     def check(self) -> None:
-        """Call between stages: raises when the caller has gone, or its deadline has passed."""
+        """Raise an error if the caller has gone or the deadline has passed. Jobs call this between their stages."""
         if self._abandoned.is_set():
             raise Abandoned
         if self._deadline is not None and time.monotonic() > self._deadline:
             raise DeadlinePassed("the deadline passed while the picture was being made")
 
     def remaining(self) -> float | None:
-        """Seconds to the deadline, negative after it; None for no deadline."""
+        """Return the seconds to the deadline, negative after it; None for no deadline."""
         return None if self._deadline is None else self._deadline - time.monotonic()
 
     def abandon(self) -> None:
-        """The caller has gone."""
+        """Note that the caller has gone."""
         self._abandoned.set()
 
 
@@ -74,12 +75,12 @@ class Scheduler:
     """Runs jobs in worker threads, callers in turn.
 
     Args:
-        workers: Jobs that run at one time.
-        queue_size: Jobs that may wait.
+        workers: Maximum number of jobs that run at one time.
+        queue_size: Maximum number of jobs that wait.
         check_start: Called with a caller before each of its jobs starts; raises an error that the job ends in.
 
     Attributes:
-        waiting, running: Jobs that do so now.
+        waiting, running: Number of jobs that wait or run now.
     """
 
     def __init__(self, workers: int, queue_size: int, check_start: Callable[[str], None] = lambda caller: None) -> None:
@@ -97,18 +98,18 @@ class Scheduler:
     async def run(
         self, work: Callable[[Ticket], T], caller: str, deadline: float | None = None, kind: Hashable = None
     ) -> T:
-        """Runs work in a worker thread and returns what it returns.
+        """Run work in a worker thread and return its result.
 
         Args:
             work: Gets a ticket, on which it calls `check` between its stages.
-            caller: Whose turn it takes.
-            deadline: On the clock of `time.monotonic`, in seconds; None for none.
-            kind: What jobs of about the same length have in common.
+            caller: The caller in whose turn the job runs.
+            deadline: Seconds on the clock of `time.monotonic`; None for no deadline.
+            kind: A key that jobs of about the same duration share.
 
         Raises:
             Draining: The server is shutting down.
-            QueueFull: No more jobs may wait, or a caller with fewer jobs took this one's place.
-            DeadlinePassed: The deadline has passed, or is nearer than the queue is long.
+            QueueFull: No more jobs may wait, or the job of a caller with fewer jobs took the place of this one.
+            DeadlinePassed: The deadline has passed, or comes before the expected end of the job.
         """
         self._admit(caller, deadline, kind)
         done = asyncio.get_running_loop().create_future()
@@ -127,16 +128,18 @@ class Scheduler:
             del entry, done
 
     def expected_wait(self, caller: str = "") -> float:
-        """Seconds until a job of that caller that arrived now would start, by the jobs whose turn is before it."""
+        """Return the expected wait in seconds for a new job of this caller."""
         if self.running < self._workers:
             return 0.0
         own = len(self._waiting.get(caller, ()))
         ahead = [entry.kind for entries in self._waiting.values() for entry in islice(entries, own + 1)]
-        # A running job's kind stands for the one that has to end first.
+        # The kind of the job that was started last is the estimate for the running job that ends first.
         return sum(map(self._times.of, [*ahead, self._newest_kind])) / self._workers
 
     def check_room(self, caller: str) -> None:
-        """For a job that would be refused at once whatever it is, so that its message need not be read.
+        """Raise QueueFull if the queue would refuse any job of this caller now.
+
+        The server can then skip reading the message.
 
         Raises:
             QueueFull: As `run`.
@@ -145,11 +148,11 @@ class Scheduler:
             self._victim(caller)
 
     def drain(self) -> None:
-        """Admit nothing from now on; what has been admitted finishes."""
+        """Refuse new jobs from now on; admitted jobs finish."""
         self._draining = True
 
     def close(self) -> None:
-        """Ends the worker threads; what waits is dropped."""
+        """End the worker threads; waiting jobs are dropped."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _admit(self, caller: str, deadline: float | None, kind: Hashable) -> None:
@@ -179,7 +182,7 @@ class Scheduler:
             newest.done.set_exception(refusal)
 
     def _victim(self, caller: str) -> _Entry:
-        """Whose place a further job of that caller takes when the queue is full; raises QueueFull for nobody's."""
+        """Return the waiting job that a new job of this caller replaces; raise QueueFull if there is none."""
         longest = max(self._waiting.values(), key=len, default=deque[_Entry]())
         if len(longest) < len(self._waiting.get(caller, ())) + 2:
             raise self._refusal(caller)
@@ -236,7 +239,8 @@ class Scheduler:
     def _finish(self, entry: _Entry[T], result: T, error: BaseException | None, started: float) -> None:
         self.running -= 1
         seconds = time.perf_counter() - started
-        # A job that ran out of time would have taken longer; not to learn from it is to start the next one in vain.
+        # A job that ran out of time takes at least this long. Without this measurement, the next one would start in
+        # vain.
         if error is None or (isinstance(error, DeadlinePassed) and seconds > self._times.of(entry.kind)):
             self._times.measured(entry.kind, seconds)
         if not entry.done.done():
@@ -256,23 +260,23 @@ class Scheduler:
 
 
 SMOOTHING = 0.1
-"""Share of the newest job in the running mean."""
+"""Weight of the newest job in the running mean."""
 
 HALF_LIFE = 10.0
 """Seconds without a new measurement after which an estimate counts half.
 
-A refused job measures nothing: an estimate that stayed would refuse its kind for ever.
+A refused job gives no new measurement. Without this decay, one high estimate would refuse all later jobs of that kind.
 """
 
 KINDS = 256
-"""Kinds that are remembered; the least recently measured is forgotten first."""
+"""Maximum number of kinds with an estimate; the least recently measured kind is dropped first."""
 
 
 class ServiceTimes:
-    """A running mean of seconds for every kind of job, so that large pictures say nothing of small ones.
+    """A running mean of the duration of each kind of job. Large pictures do not change the estimate for small ones.
 
     Args:
-        clock: Seconds, monotonic.
+        clock: Returns seconds and never goes back.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -280,12 +284,12 @@ class ServiceTimes:
         self._means: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
     def of(self, kind: Hashable) -> float:
-        """Seconds that a job of this kind takes; 0 where none has been measured."""
+        """Return the expected seconds of a job of this kind; 0 if no job of this kind was measured."""
         mean, measured = self._means.get(kind, (0.0, 0.0))
         return mean * 0.5 ** ((self._clock() - measured) / HALF_LIFE) if mean else 0.0
 
     def measured(self, kind: Hashable, seconds: float) -> None:
-        """A job of this kind took so many seconds."""
+        """Add the duration of one job of this kind."""
         mean = self.of(kind)
         self._means[kind] = (mean + (seconds - mean) * (SMOOTHING if mean else 1.0), self._clock())
         self._means.move_to_end(kind)

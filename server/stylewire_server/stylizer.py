@@ -1,4 +1,4 @@
-"""The domain: content + styles + options -> picture. It knows no gRPC."""
+"""The domain: content, styles and options to a picture. This module does not use gRPC or HTTP."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,21 +26,22 @@ Source = bytes | np.ndarray
 """A picture: a JPEG, PNG or WebP file, or pixels [H,W,3], uint8 or float32 in 0..1."""
 
 QUALITY = 90
+"""Default quality of JPEG, WebP and AVIF results, 1..100."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to stylise.
+    """How to stylise one picture.
 
     Args:
-        strength: 0..1.
-        preserve_color: Keep the content's chroma.
+        strength: Strength of the style, 0..1; 0 is the content in its own style.
+        preserve_color: True to keep the chroma of the content.
         fit: How the content reaches the network.
         size: Side in pixels at which the network works, 64 to 4096; None for 256. Not with `Fit.NATIVE`.
-        encoding: Format of the result; None for the content's own.
-        quality: 1..100 for JPEG, WebP and AVIF.
-        full_size: Compute at `size`, and return the content's own size with its contours.
-        keep_metadata: Copy the content's ICC profile and EXIF data to the result.
+        encoding: Format of the result; None for the format of the content.
+        quality: Quality of a JPEG, WebP or AVIF result, 1..100.
+        full_size: True to compute at `size` and to return a result of the content's size with its contours.
+        keep_metadata: True to copy the content's ICC profile and EXIF data to the result.
 
     Raises:
         InvalidInput: A value is out of its range.
@@ -92,10 +93,10 @@ class WeightedStyle:
     """One style of a blend.
 
     Args:
-        source: Its picture, or the name of a kept style.
-        weight: Its share, above 0.
-        field: Its name in the request, for messages.
-        mask: Where it applies, a gray picture of any size that covers the content; None for everywhere.
+        source: The style picture, or the name of a kept style.
+        weight: Weight of the style in the blend, above 0.
+        field: Name of the style's field in the request, for error messages.
+        mask: Region of the style: a gray picture of any size that is resized to the content; None for everywhere.
 
     Raises:
         InvalidInput: The weight is not a finite number above 0.
@@ -148,7 +149,7 @@ class Stylized:
 
 @dataclass(frozen=True)
 class _Found:
-    """A style of a blend: its vector [D] or [D+P], the fingerprint of its origin, and whether it was there already."""
+    """A style of a blend: its vector [D] or [D+P], the fingerprint of its origin, and True if it was cached."""
 
     vector: np.ndarray
     origin: str
@@ -161,8 +162,8 @@ class Pass:
 
     Args:
         vector: The style, [D] or [D+P].
-        weight: Its share where several passes meet.
-        mask: Where it applies; None for everywhere.
+        weight: Weight of the pass where several masks overlap.
+        mask: Region of the pass; None for everywhere.
         field: Name of the mask in the request.
     """
 
@@ -182,10 +183,10 @@ class Stylizer:
     """Runs content and styles through an engine. Safe to call from several threads.
 
     Args:
-        engine: What computes.
-        limits: What a picture may be.
-        max_styles: Styles that one request may blend.
-        cache_bytes: Bytes of style vectors that are kept for pictures that come again.
+        engine: Runs the network.
+        limits: Limits on the size of a picture.
+        max_styles: Maximum number of styles in one request.
+        cache_bytes: Maximum bytes of style vectors that are kept for style pictures that are used again.
         edition: The network that the engine runs.
         store: The named styles.
     """
@@ -226,7 +227,7 @@ class Stylizer:
     def find_passes(
         self, blend: Sequence[WeightedStyle], timings: Timings, checkpoint: Checkpoint = lambda: None
     ) -> list[Pass]:
-        """Return the passes of a blend, for `stylize_in`; raises as `stylize`."""
+        """Return the passes of a blend, for `stylize_in`; raise errors as `stylize` does."""
         self._check_number(blend)
         return self._passes(blend, self._find(blend, timings, checkpoint, DecodeBudget(self._limits)))
 
@@ -254,7 +255,7 @@ class Stylizer:
         overwrite: bool,
         checkpoint: Checkpoint = lambda: None,
     ) -> KeptStyle:
-        """Keep a blend of styles under a name; it is on disk when this returns.
+        """Keep a blend of styles under a name. The style is on disk when this method returns.
 
         Raises:
             StyleExists: The name is taken, and overwrite is false.
@@ -266,7 +267,7 @@ class Stylizer:
             if part.mask is not None:
                 raise InvalidInput(f"{part.field}.mask", "a named style has no mask; give the mask with each picture")
         if not overwrite and name in self.store:
-            # Before any work is spent; `put` decides between two callers that get past this.
+            # Checked before any work. If two callers pass this check at one time, `put` refuses one of them.
             raise StyleExists(f"style {name!r} exists; delete it first, or overwrite it")
         found = self._find(blend, Timings(), checkpoint, DecodeBudget(self._limits))
         weights = [style.weight for style in blend]
@@ -285,7 +286,7 @@ class Stylizer:
         return style
 
     def import_style(self, name: str, data: bytes, overwrite: bool) -> KeptStyle:
-        """Keep the style of a style file under a name; it is on disk when this returns.
+        """Keep the style of a style file under a name. The style is on disk when this method returns.
 
         Raises:
             StyleExists: The name is taken, and overwrite is false.
@@ -299,7 +300,7 @@ class Stylizer:
         return style
 
     def read_style(self, name: str, data: bytes) -> KeptStyle:
-        """Return the style of a style file that comes from outside; raises as `import_style`."""
+        """Return the style of a style file that was made elsewhere; raise errors as `import_style` does."""
         if len(data) > MAX_BYTES:
             raise InvalidInput(
                 "data", f"data has {len(data):,} bytes; the limit of a style file is {MAX_BYTES:,} bytes"
@@ -332,14 +333,14 @@ class Stylizer:
         return dump(self.store.get(name))
 
     def is_own(self, style: KeptStyle) -> bool:
-        """Return True for a style that was made by this network, so that it can be used here."""
+        """Return True for a style that was made by this network. No other style can be used here."""
         return style.edition == self._edition
 
     def check_batch(self, contents: Sequence[Source], batch: Sequence[Source], options: Options) -> None:
-        """Check by their headers that contents and styles together are no more work than one call may be.
+        """Check from the headers of the pictures that the whole batch is within the limits of one call.
 
         Raises:
-            InvalidInput: They are more, or one of them cannot be used.
+            InvalidInput: The batch has too many pixels, or one of its pictures cannot be used.
         """
         measured = [codec.sizes(each, options.fit, self._limits, "content", options.size) for each in contents]
         decoded = sum(came for came, _ in measured)
@@ -496,7 +497,7 @@ class Stylizer:
             )
 
     def _length(self, style: KeptStyle) -> int:
-        """Return how many numbers a style of its kind has."""
+        """Return the number of values in a style of this kind, tuned or plain."""
         return self._engine.style_dimension + (self._engine.norm_parameters if style.tuned else 0)
 
     def _thumbnail(self, style: WeightedStyle, checkpoint: Checkpoint) -> np.ndarray:
@@ -514,7 +515,10 @@ class Stylizer:
 
 
 def _crossfade(content: np.ndarray, pictures: Iterable[np.ndarray], shares: Iterable[np.ndarray]) -> np.ndarray:
-    """Return the sum of pictures [H,W,3], each times its share [H,W]; what is missing to 1 comes from the content."""
+    """Return the sum of pictures [H,W,3], each times its share [H,W].
+
+    Where the shares of a pixel sum to less than 1, the content fills the rest.
+    """
     rest = np.ones((1, 1), np.float32)
     total = np.zeros(content.shape, np.float32)
     for picture, share in zip(pictures, shares, strict=True):

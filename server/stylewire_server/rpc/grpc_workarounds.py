@@ -1,8 +1,8 @@
-"""Everything that depends on internals of gRPC and prometheus_client: what upstream lacks, and when each can go.
+"""Workarounds that use internals of gRPC and prometheus_client. Each says what upstream lacks, and when to remove it.
 
 Written for grpcio 1.85 and prometheus_client 0.26. `tests/server/rpc/test_grpc_workarounds.py` fails when an upgrade
-breaks one of them. Two more are elsewhere, because they are more than a patch: `runtime/listener.py`, and the unary
-calls in `interceptor.py`.
+breaks one of them. Two larger workarounds are elsewhere: `runtime/listener.py`, and the unary calls in
+`interceptor.py`.
 """
 
 import asyncio
@@ -29,23 +29,24 @@ def _with_parent(loop: asyncio.AbstractEventLoop, coroutine: Any, /, **options: 
 
 
 def install_task_factory(loop: asyncio.AbstractEventLoop) -> None:
-    """Make `abandon` work for the calls of this loop. Call it before the server is made.
+    """Make `abandon` work for the calls of this event loop. Call this before the server is made.
 
     Lacking: `grpc.aio.ServicerContext` has no `cancel`, which the synchronous one has
-    (https://grpc.github.io/grpc/python/grpc.html#grpc.ServicerContext). Remove this and `abandon` when it has.
+    (https://grpc.github.io/grpc/python/grpc.html#grpc.ServicerContext). Remove this and `abandon` when it
+    has `cancel`.
     """
     loop.set_task_factory(_with_parent)
 
 
 def abandon(task: "asyncio.Task[Any]") -> None:
-    """Reset a call whose answer is not read, and free the answer. Its caller gets CANCELLED; its connection stays.
+    """Reset a call whose answer is not read, and free the answer. The caller gets CANCELLED; the connection stays open.
 
-    gRPC runs a call in two tasks: one runs the handler, and the one that started it waits for the call's end. When
-    both have gone nothing refers to the call, and gRPC resets a call that nothing refers to (grpc_call_unref).
-    gRPC's accept loop refers to the calls that it accepted first and last, so those two may live longer.
+    gRPC runs a call in two tasks: one runs the handler, and its parent waits for the end of the call. When both tasks
+    have ended, nothing refers to the call, and gRPC resets it (grpc_call_unref). gRPC's accept loop refers to the first
+    and the last call that it accepted, so these two may stay open longer.
 
     Args:
-        task: The one that runs the handler: `asyncio.current_task()` in the handler.
+        task: The task that runs the handler: `asyncio.current_task()` in the handler.
     """
     parent = _callers.pop(task, None)
     task.cancel()
@@ -55,10 +56,11 @@ def abandon(task: "asyncio.Task[Any]") -> None:
 
 @asynccontextmanager
 async def read_of(requests: AsyncIterator[Any]) -> AsyncIterator[AsyncIterator[Any]]:
-    """Yield the messages of a call, and break the reference cycle between gRPC's reader of them and the call.
+    """Yield the messages of a call, and break the reference cycle between the call and gRPC's message reader.
 
-    Lacking: `_MessageReceiver` (aio/server.pyx.pxi) refers to its own generator, so a call whose messages were not read
-    to their end lives until the garbage collector runs, and `abandon` would free nothing. Remove this when it does not.
+    Lacking: `_MessageReceiver` (aio/server.pyx.pxi) refers to its own generator. So a call whose messages were not all
+    read stays in memory until the garbage collector runs, and `abandon` would free nothing. Remove this when the reader
+    has no such reference.
     """
     messages = aiter(requests)
     try:
@@ -68,11 +70,11 @@ async def read_of(requests: AsyncIterator[Any]) -> AsyncIterator[AsyncIterator[A
 
 
 def is_about_this_server(record: logging.LogRecord) -> bool:
-    """Return False for the traces that gRPC logs about callers who leave, are cut off, or send what is no text.
+    """Return False for log records about callers that disconnect, are cut off, or send a header that is not UTF-8.
 
-    Lacking: such calls are no errors of the server, and the last message shows what was sent, which may be a token
-    (https://github.com/grpc/grpc/blob/master/src/python/grpcio/grpc/_cython/_cygrpc/aio/server.pyx.pxi logs them all
-    with `_LOGGER.exception`). Remove this when gRPC logs them at debug level.
+    Lacking: such calls are not errors of the server, but gRPC logs them as errors with a trace. The record about a
+    header shows its value, which may be a token (https://github.com/grpc/grpc/blob/master/src/python/grpcio/grpc/_cython/_cygrpc/aio/server.pyx.pxi).
+    Remove this when gRPC logs such calls at debug level.
     """
     if str(record.msg).startswith("Invalid encoding"):
         return False
@@ -81,12 +83,12 @@ def is_about_this_server(record: logging.LogRecord) -> bool:
 
 
 class HealthAnswers(asyncio.Queue[Any]):
-    """What the health service writes to in place of its caller.
+    """A queue that the health service writes its answers to, in place of the caller.
 
-    Lacking: `grpc_health.v1.health.aio.HealthServicer` holds one lock while it writes to any caller, so a caller who
-    does not read holds up all others, and the server's start and end
+    Lacking: `grpc_health.v1.health.aio.HealthServicer` holds one lock while it writes to any caller. So a caller that
+    does not read blocks all other callers, and the start and end of the server
     (https://github.com/grpc/grpc/blob/master/src/python/grpcio_health_checking/grpc_health/v1/_async.py). Remove this
-    when it writes outside of its lock.
+    when the service writes outside of its lock.
     """
 
     async def write(self, answer: Any) -> None:
@@ -101,10 +103,11 @@ class HealthAnswers(asyncio.Queue[Any]):
 
 
 def harden_metrics_server(server: WSGIServer) -> None:
-    """Bound the time of a request for metrics, and log broken ones in the log's own format.
+    """Bound the time of a request for metrics, and log broken requests in the format of the log.
 
     Lacking: `prometheus_client.start_http_server` takes neither a time limit nor an error handler
-    (https://github.com/prometheus/client_python/blob/master/prometheus_client/exposition.py). Remove this when it does.
+    (https://github.com/prometheus/client_python/blob/master/prometheus_client/exposition.py). Remove this when it takes
+    both.
     """
     server.RequestHandlerClass.timeout = _METRICS_SECONDS  # type: ignore[attr-defined]
     server.handle_error = _log_broken_request  # type: ignore[assignment]

@@ -25,25 +25,28 @@ from .wire_scan import MessageBounds
 log = logging.getLogger(__name__)
 
 HEALTH = f"/{health_pb2.DESCRIPTOR.services_by_name['Health'].full_name}/"
-"""Methods that need no token: a probe has none, and one that fails for want of it would end a healthy server."""
+"""Prefix of the methods that need no token. Probes have no token, and a failed probe restarts the server."""
 
 MESSAGE_SECONDS = 120.0
-"""Time limit from a call's head to the end of its message, or of a stream's first one: 64 MiB at 5 Mbit/s."""
+"""Time limit from the headers of a call to the end of its first message. It is enough for 64 MiB at 5 Mbit/s."""
 
 ANSWER_SECONDS = 120.0
-"""Time limit for a caller to take an answer, or one message of a stream's. After it the call is reset."""
+"""Time limit for a caller to read an answer, or one message of a stream. After it the server resets the call."""
 
 _MESSAGES_OF_A_STREAM = 5
-"""Messages of one stream in memory: four frames at work (`stream.WIDTH`), and one that is being read."""
+"""Maximum messages of one stream in memory: four frames in work (`stream.WIDTH`), and one that gRPC reads."""
 
 _CUT_OFF_SECONDS, _STREAM_CUT_OFF_SECONDS = 0.1, 0.005
-"""Time in which gRPC reports that a call without further messages was cut off. A stream waits less: each one pays."""
+"""Time in which gRPC reports that a call was cut off. The wait is shorter for a stream, because every stream has it."""
 
 _Method = TypeVar("_Method", bound=Callable)
 
 
 def queued(method: _Method) -> _Method:
-    """Mark a servicer's method whose every call is one job in the queue: a full queue refuses it before it is read."""
+    """Mark a servicer's method whose calls are one job each.
+
+    A full queue refuses such a call before its message is read.
+    """
     method.is_queued = True  # type: ignore[attr-defined]
     return method
 
@@ -55,14 +58,14 @@ def stream(method: _Method) -> _Method:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Takes every call through the guard, bounds what it holds in memory, and ends a call whose handler raised.
+    """Passes every call to the guard, bounds its memory, and ends a call whose handler raised an error.
 
     Args:
-        guard: Admits calls and tells the watchers.
-        probes: The limit on open calls of the health service, which the watchers do not see.
+        guard: Admits calls and informs the watchers.
+        probes: The limit on open calls of the health service. The watchers do not see these calls.
         memory: The limit on bytes of requests and answers.
-        bounds: The limits of a message's content.
-        max_message_bytes: The longest message that gRPC receives.
+        bounds: The limits on the content of a message.
+        max_message_bytes: Maximum bytes of a message that gRPC receives.
     """
 
     def __init__(
@@ -87,7 +90,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Return the method's handler with the guard around it (`grpc.aio.ServerInterceptor`).
 
         Raises:
-            TypeError: The method is of a kind that the guard does not know; such a method must not be served.
+            TypeError: The kind of the method, such as client streaming, is not supported.
         """
         handler = await continuation(handler_call_details)
         method, metadata = handler_call_details.method, tuple(handler_call_details.invocation_metadata or ())
@@ -97,8 +100,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         read = _Reader(self._bounds.checked(method, handler.request_deserializer))
         coders = read, handler.response_serializer
         if handler.unary_unary:
-            # For gRPC a unary call would be read whole before the handler runs, and a message that cannot be parsed
-            # would end in UNKNOWN. On the wire a stream of one message is the same.
+            # gRPC would read a unary call completely before the handler runs, and would end a message that cannot be
+            # parsed with UNKNOWN. A stream of one message has the same form on the wire, without these effects.
             unary = self._unary(handler.unary_unary, call, read)
             return grpc.stream_unary_rpc_method_handler(unary, *coders)
         if handler.stream_stream:
@@ -147,11 +150,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return around
 
     async def _single_message(self, exchange: "_Exchange", requests: AsyncIterator, read: "_Reader") -> Any:
-        """Return the message of a call that has one, once there is room in memory for the longest one.
+        """Wait until the largest possible message fits into memory, and return the only message of a call.
 
         Raises:
-            DeadlinePassed: It has not come in time.
-            InvalidInput: The call has ended without a message, or its message breaks a bound.
+            DeadlinePassed: The message did not arrive in time.
+            InvalidInput: The call ended without a message, or its message breaks a bound.
         """
         async with _message_deadline():
             holder = exchange.call.caller
@@ -160,7 +163,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 request = await anext(messages, None)
         exchange.reservation.resize(read.size)
         if request is None:
-            # A message that was cut off or too large looks like none, and gRPC ends the call itself a moment later.
+            # A message that was cut off or too large looks like no message, and gRPC ends the call shortly after.
             await asyncio.sleep(_CUT_OFF_SECONDS)
             raise InvalidInput("", "the call has no message")
         return request
@@ -191,7 +194,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     call.code = _own_code(context)
         except ServiceError as error:
             exchange.refusal = code_of(error), str(error), (*trailing_metadata(error), *answer)
-            # Its frames hold the request, and reference cycles would keep them until the next garbage collection.
+            # The frames of the traceback hold the request. Reference cycles would keep them until the next garbage
+            # collection.
             error.__traceback__ = error.__context__ = None
         except grpc.aio.AbortError:
             raise
@@ -205,9 +209,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 class _Exchange:
-    """What one call holds until its task is done, which is when its answer has travelled.
+    """The resources that one call holds until its answer is sent and its task ends.
 
-    It must not refer to the call's context: a call that is abandoned is freed when nothing refers to it.
+    An exchange must not refer to the context of the call: gRPC frees an abandoned call only if nothing refers to it.
     """
 
     def __init__(self, call: Call) -> None:
@@ -223,12 +227,15 @@ class _Exchange:
         task.add_done_callback(self._release)
 
     async def end_if_refused(self, context: grpc.aio.ServicerContext) -> None:
-        """Abort a call whose handler has raised. Call it outside of any except block, whose error would be kept."""
+        """Abort a call whose handler raised an error.
+
+        Call this outside of any `except` block, which would keep the error.
+        """
         if self.refusal is not None:
             await context.abort(*self.refusal)
 
     def end(self, error: ServiceError) -> None:
-        """End the call, because another one needs what it holds."""
+        """End the call, because another call needs its place or its memory."""
         if self._is_sending:
             log.info("%s: an answer that is not read gives way, request id %s", self.call.method, self.call.request_id)
             abandon(self._task)
@@ -237,14 +244,18 @@ class _Exchange:
             self._task.cancel()
 
     def begin_sending(self, size: int | None) -> None:
-        """Note that the caller has to take an answer from now on; its bytes, or None where they are not counted."""
+        """Start the time limit for the caller to read an answer.
+
+        Args:
+            size: Bytes of the answer; None to leave the reservation of memory as it is.
+        """
         self._is_sending = True
         if size is not None and self.reservation is not None:
             self.reservation.resize(size)
         self._timer = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._too_late)
 
     def sent(self) -> None:
-        """Note that the caller has taken the answer."""
+        """Note that the caller has read the answer."""
         self._is_sending = False
         if self._timer is not None:
             self._timer.cancel()
@@ -267,7 +278,7 @@ class _Exchange:
 
 
 class _Reader:
-    """A deserializer that remembers how long the last message was, in bytes on the wire."""
+    """A deserializer that keeps the size of the last message, in bytes on the wire."""
 
     def __init__(self, deserialize: Callable[[bytes], Any]) -> None:
         self._deserialize = deserialize
@@ -285,7 +296,7 @@ class _Reader:
 
 
 class _translated:  # noqa: N801 - used as a function
-    """Turns what gRPC and protobuf raise into errors of the domain."""
+    """Turns errors of gRPC and protobuf into errors of the domain."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -301,7 +312,7 @@ class _translated:  # noqa: N801 - used as a function
 
 
 def _own_code(context: grpc.aio.ServicerContext) -> grpc.StatusCode | None:
-    """Return the code that the handler itself has set, None for none. gRPC returns it as a number."""
+    """Return the status code that the handler has set; None if it has set none. gRPC stores the code as a number."""
     code = context.code()
     return code if code is None or isinstance(code, grpc.StatusCode) else _BY_NUMBER[code]
 
@@ -310,14 +321,14 @@ _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def _peer(context: grpc.aio.ServicerContext) -> str:
-    """Return the name in the client's certificate where it has shown one, else its address."""
+    """Return the name in the client's certificate; the client's address if it has no certificate."""
     names: Sequence[bytes] = context.auth_context().get("x509_common_name")
     return f"cn:{names[0].decode('utf-8', 'replace')}" if names else context.peer()
 
 
 @asynccontextmanager
 async def _message_deadline() -> AsyncIterator[None]:
-    """Bound the wait for a call's first message: a silent call holds a place."""
+    """Bound the wait for the first message of a call, because a silent call uses a place."""
     try:
         async with asyncio.timeout(MESSAGE_SECONDS):
             yield
@@ -326,10 +337,10 @@ async def _message_deadline() -> AsyncIterator[None]:
 
 
 async def _counted(requests: AsyncIterator, read: _Reader, reservation: Reservation) -> AsyncIterator:
-    """Yield all messages of a stream, and count the bytes of those that may still be in memory.
+    """Yield all messages of a stream, and reserve memory for the newest ones, which may still be in use.
 
     Raises:
-        DeadlinePassed: The first one has not come in time.
+        DeadlinePassed: The first message did not arrive in time.
     """
     sizes: deque[int] = deque(maxlen=_MESSAGES_OF_A_STREAM)
     async with read_of(requests) as messages:
@@ -341,5 +352,5 @@ async def _counted(requests: AsyncIterator, read: _Reader, reservation: Reservat
             yield request
             request = await anext(messages, None)
     if sizes:
-        # A caller that has gone looks like one that has nothing more to send.
+        # A caller that has gone looks like a caller that has no more messages.
         await asyncio.sleep(_STREAM_CUT_OFF_SECONDS)

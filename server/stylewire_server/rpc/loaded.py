@@ -1,4 +1,4 @@
-"""What the services wait for: a model."""
+"""The loaded model that the services wait for."""
 
 from stylewire.v1 import stylizer_pb2 as pb
 
@@ -7,24 +7,24 @@ from ..stylizer import Stylizer
 
 
 class Loaded:
-    """The domain and what it serves, once they are there."""
+    """The stylizer and the description of its model, once they are loaded."""
 
     def __init__(self) -> None:
         self._found: tuple[Stylizer, pb.Model] | None = None
 
     def __bool__(self) -> bool:
-        """Whether they are."""
+        """Return True once the model is loaded."""
         return self._found is not None
 
     def put(self, stylizer: Stylizer, model: pb.Model) -> None:
-        """From now on calls are served: by that stylizer, and GetModel answers that model."""
+        """Set the stylizer and the model; calls are served from now on."""
         self._found = stylizer, model
 
     def get(self) -> tuple[Stylizer, pb.Model]:
-        """Both.
+        """Return the stylizer and the description of its model.
 
         Raises:
-            NotReady: They are not there yet.
+            NotReady: The model is still loading.
         """
         if self._found is None:
             raise NotReady("the model is still loading; watch the health service, or wait for ready")

@@ -13,7 +13,7 @@ from ..styles.store import check_name
 from ..stylizer import QUALITY, Options, Source, Stylized, WeightedStyle
 
 STYLES = "styles"
-"""The kind of a job that makes a style vector and no picture, as `kind` is that of one that makes a picture."""
+"""Kind of a job that only computes style vectors, for the scheduler. `kind` gives the kind of all other jobs."""
 
 _FITS = {
     pb.FIT_UNSPECIFIED: Fit.CROP_256,
@@ -34,10 +34,10 @@ _ENCODINGS = {
 
 
 def source(image: pb.Image, field: str) -> Source:
-    """Return an image of a request: its bytes, or its pixels uint8 [H,W,3].
+    """Return an image of a request: the bytes of a file, or pixels uint8 [H,W,3].
 
     Raises:
-        InvalidInput: It has neither, or not as many bytes as its sides say.
+        InvalidInput: The image is empty, or the number of bytes does not match its sides.
     """
     match image.WhichOneof("kind"):
         case "encoded":
@@ -52,13 +52,13 @@ def weighted_styles(styles: Iterable[pb.WeightedStyle]) -> list[WeightedStyle]:
     """Return the styles of a request.
 
     Raises:
-        InvalidInput: One has neither picture nor name, or a weight that is not above 0.
+        InvalidInput: A style has neither picture nor name, or its weight is not above 0.
     """
     return [_weighted_style(style, f"styles[{index}]") for index, style in enumerate(styles)]
 
 
 def options(message: pb.StylizeOptions) -> Options:
-    """Return the options of a request, defaults filled in.
+    """Return the options of a request; options that are not set have their defaults.
 
     Raises:
         InvalidInput: A value is out of its range.
@@ -82,10 +82,10 @@ def options(message: pb.StylizeOptions) -> Options:
 
 
 def kind(content: Source, options: Options, passes: int = 1) -> Hashable:
-    """Return what jobs of about the same length have in common, for the scheduler.
+    """Return a key that jobs of about the same duration share, for the scheduler.
 
-    A picture that keeps its size takes as long as it is large. How many pixels a file has is not known before it is
-    opened, and a stranger's file is not opened before the call is admitted; its length tells well enough.
+    The time for a picture that keeps its size grows with its pixels. The number of pixels is not known here, because
+    the server opens a file only after the call is admitted. So the key has the length of the file in its place.
     """
     length = content.size if isinstance(content, np.ndarray) else len(content)
     work = options.fit, (options.size or 0).bit_length(), options.full_size, options.strength < 1.0, passes

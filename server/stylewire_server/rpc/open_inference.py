@@ -1,7 +1,8 @@
 """The Open Inference Protocol v2: inference.GRPCInferenceService, for clients of KServe, Triton and the like.
 
-FP32 contents come back as FP32 at their own size. Encoded ones come back as files of their own format, at 256x256
-unless the parameters `fit` and `size` say otherwise. The style is encoded or FP32; one style goes for a whole batch.
+The result of an FP32 content is FP32 at the size of the content. The result of an encoded content is a file of the same
+format, at 256x256 px unless the parameters `fit` and `size` say otherwise. The style is encoded or FP32. A batch has
+one style for each content, or one style for all.
 """
 
 import math
@@ -27,15 +28,15 @@ _INPUTS = ("content", "style")
 _FITS = {fit.value: fit for fit in Fit}
 
 _SIZE_DIGITS = 9
-"""Longer numbers are refused unread: a number as text could be as long as a message."""
+"""Maximum digits of a size. Longer numbers are not parsed: a number as text could be as long as a message."""
 
 
 class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
-    """Decodes tensors, queues the work, encodes what comes of it.
+    """Decodes tensors, queues the work, and encodes the results.
 
     Args:
-        scheduler: The queue in front of the domain.
-        loaded: The domain.
+        scheduler: The queue in front of the stylizer.
+        loaded: The stylizer; every call is refused until it is loaded.
     """
 
     def __init__(self, scheduler: Scheduler, loaded: Loaded) -> None:
@@ -44,25 +45,25 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
         self._draining = False
 
     def drain(self) -> None:
-        """From now on the server is not ready."""
+        """Report from now on that the server is not ready."""
         self._draining = True
 
     async def ServerLive(
         self, request: oip.ServerLiveRequest, context: grpc.aio.ServicerContext
     ) -> oip.ServerLiveResponse:
-        """A server that answers is alive."""
+        """Return that the server is alive, as it can answer."""
         return oip.ServerLiveResponse(live=True)
 
     async def ServerReady(
         self, request: oip.ServerReadyRequest, context: grpc.aio.ServicerContext
     ) -> oip.ServerReadyResponse:
-        """Whether it takes calls."""
+        """Return whether the server takes calls."""
         return oip.ServerReadyResponse(ready=self._is_ready)
 
     async def ModelReady(
         self, request: oip.ModelReadyRequest, context: grpc.aio.ServicerContext
     ) -> oip.ModelReadyResponse:
-        """Whether the model takes calls."""
+        """Return whether the model takes calls."""
         if self._loaded:
             self._find(request.name, request.version)
         return oip.ModelReadyResponse(ready=self._is_ready)
@@ -70,13 +71,13 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
     async def ServerMetadata(
         self, request: oip.ServerMetadataRequest, context: grpc.aio.ServicerContext
     ) -> oip.ServerMetadataResponse:
-        """Name and version of the server."""
+        """Return the name and version of the server."""
         return oip.ServerMetadataResponse(name=MODEL, version=self._loaded.get()[1].version)
 
     async def ModelMetadata(
         self, request: oip.ModelMetadataRequest, context: grpc.aio.ServicerContext
     ) -> oip.ModelMetadataResponse:
-        """The model's inputs and outputs, as it takes pixels; each may be BYTES [-1] as well, of encoded pictures."""
+        """Return the inputs and outputs of the model as FP32 pixels. Each may also be BYTES [-1], encoded pictures."""
         _, model = self._find(request.name, request.version)
         tensor = oip.ModelMetadataResponse.TensorMetadata
         shape = [-1, -1, -1, 3]
@@ -92,11 +93,11 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
     async def ModelInfer(
         self, request: oip.ModelInferRequest, context: grpc.aio.ServicerContext
     ) -> oip.ModelInferResponse:
-        """A batch of pictures, each in its style or all in one."""
+        """Return a batch of pictures, each in its own style or all in one style."""
         stylizer, model = self._find(request.model_name, request.model_version)
 
         def work(ticket: Ticket) -> oip.ModelInferResponse:
-            # All of it here: a batch of floats is too much to unpack in the event loop.
+            # Unpacking happens here too, because a batch of floats takes too long for the event loop.
             return self._infer(stylizer, request, ticket)
 
         size = str(_value(request.parameters["size"]))[:_SIZE_DIGITS] if "size" in request.parameters else ""
@@ -153,7 +154,7 @@ def _check_outputs(request: oip.ModelInferRequest) -> None:
 
 
 def _options(request: oip.ModelInferRequest, content: Source) -> Options:
-    """Return the options of the parameters strength, preserve_color, fit and size. Others are ignored."""
+    """Return the options from the parameters strength, preserve_color, fit and size. Other parameters are ignored."""
     fit = Fit.CROP_256 if isinstance(content, bytes) else Fit.NATIVE
     if "fit" in request.parameters:
         name = str(_value(request.parameters["fit"]))

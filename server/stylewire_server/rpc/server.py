@@ -21,25 +21,28 @@ SERVICE = pb.DESCRIPTOR.services_by_name["Stylizer"].full_name
 OPEN_INFERENCE = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
 _MIN_STREAMS_PER_CONNECTION = 128
-"""Calls that one connection may have open where a quarter of all is fewer: enough to fill the queue."""
+"""Minimum of the limit on open calls of one connection, which is a quarter of all calls: enough to fill the queue."""
 
 _KEEPALIVE_MS = 60_000
-"""Milliseconds of silence after which gRPC checks that a connection is alive; half-open ones are closed."""
+"""Milliseconds of silence after which gRPC checks that a connection is alive; half-open connections are closed."""
 
 _MIN_PING_MS = 1_000
-"""Milliseconds between two pings of a silent client that are no abuse. gRPC's own limit of five minutes ends the quiet
-stream of any client that pings once a minute."""
+"""Minimum milliseconds between two pings of a silent client. gRPC's default, five minutes, closes the connection of any
+client that pings once a minute."""
 
 _METADATA_BYTES = 16 * 1024
-"""Longest headers of a call. A token has 43 bytes, trace contexts and proxies add a few hundred."""
+"""Maximum bytes of the headers of a call. A token has 43 bytes; trace contexts and proxies add a few hundred."""
 
 _STABLE_REFLECTION = "grpc.reflection.v1.ServerReflection"
-"""The same messages as v1alpha, which is all that grpcio-reflection has; newer tools ask for this one first."""
+"""Name of the stable reflection service.
+
+Newer tools ask for it first. grpcio-reflection only has v1alpha, whose messages
+are the same."""
 
 
 @dataclass(frozen=True)
 class Services:
-    """What a gRPC server serves."""
+    """The services of a gRPC server."""
 
     stylizer: StylizerServicer
     open_inference: OpenInferenceServicer
@@ -52,8 +55,8 @@ def build_server(
     """Return a gRPC server with all its services, bound to no port yet.
 
     Args:
-        settings: Its limits.
-        services: What it serves.
+        settings: The limits of the server.
+        services: The services to add.
         interceptor: The guard around every call.
         share_port: Let other processes of this user listen at the same port.
     """
@@ -61,23 +64,24 @@ def build_server(
         interceptors=[interceptor],
         options=[
             ("grpc.max_receive_message_length", settings.max_message_bytes),
-            # An answer is as large as its picture, which has a limit of its own.
+            # The limits on the picture bound its answer already.
             ("grpc.max_send_message_length", -1),
             # Pictures gain nothing by compression, and 0.5 MB can decompress to the longest message.
             ("grpc.compression_enabled_algorithms_bitset", 1 << grpc.Compression.NoCompression),
             ("grpc.max_metadata_size", _METADATA_BYTES),
             ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
-            # With it gRPC grows the window of a stream that nobody reads, to 8 MB for each of 200 calls as measured.
-            # A message that is being read gets the window that it needs anyway.
+            # With this probe gRPC enlarges the window of a stream that nobody reads: to 8 MB for each of 200 calls, as
+            # measured. A message that is read gets the window that it needs without the probe.
             ("grpc.http2.bdp_probe", 0),
             ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_MS),
-            # A connection that opens more waits at its own end: one alone cannot take all places.
+            # A connection with more calls waits on the side of the client, so one connection cannot take all places.
             ("grpc.max_concurrent_streams", max(_MIN_STREAMS_PER_CONNECTION, settings.max_calls // 4)),
-            # It counts calls that are over and not yet put away, and refuses a client that keeps to the limit.
+            # This protection also counts calls that have ended but are not freed yet. So it refuses clients that keep
+            # to the limit.
             ("grpc.http.overload_protection", 0),
-            # Two servers on one port would share its calls without anybody's knowledge.
+            # Without this, a second server could share the port unnoticed.
             ("grpc.so_reuseport", int(share_port)),
             ("grpc.enable_channelz", int(settings.channelz)),
         ],
@@ -96,7 +100,7 @@ def build_server(
 
 
 def _add_reflection(services: Sequence[str], server: grpc.aio.Server) -> None:
-    """Let tools ask the server for the contracts of its services, by the old name of reflection and by the new."""
+    """Let tools ask for the contracts of the services, under the v1alpha and the v1 name of reflection."""
     servicer = reflection.aio.ReflectionServicer([*services, reflection.SERVICE_NAME])
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
     handler = grpc.stream_stream_rpc_method_handler(

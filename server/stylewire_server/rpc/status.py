@@ -13,6 +13,7 @@ DETAILS_KEY = "grpc-status-details-bin"
 """Metadata key of a serialized google.rpc.Status (gRPC's richer error model)."""
 
 _PATIENCE_SECONDS = 10.0
+"""Longest wait after which gRPC's own retries try again. After a longer wait the caller gets the error."""
 
 
 def code_of(error: ServiceError) -> grpc.StatusCode:
@@ -33,7 +34,7 @@ def trailing_metadata(error: ServiceError) -> tuple[tuple[str, str | bytes], ...
             delay.FromMicroseconds(int(error.retry_after * 1e6))
             detail = error_details_pb2.RetryInfo(retry_delay=delay)
             # The same for gRPC's own retries, which do not read the details (gRFC A6).
-            # A negative number tells them to leave it: a caller wants to hear of a long wait, not to sit through it.
+            # A negative number stops these retries, so that the caller learns of a long wait at once.
             pause = math.ceil(error.retry_after * 1e3) if error.retry_after <= _PATIENCE_SECONDS else -1
             pushback = (("grpc-retry-pushback-ms", str(pause)),)
         case _:

@@ -14,7 +14,7 @@ from . import messages
 T = TypeVar("T")
 
 WIDTH = 4
-"""Frames of one stream between being read and being sent: one decodes, one computes, one encodes, one travels."""
+"""Maximum frames of one stream in work: one is decoded, one computed, one encoded and one sent."""
 
 
 class Frames:
@@ -22,11 +22,11 @@ class Frames:
 
     Args:
         requests: The call's messages.
-        stylizer: Does the work.
-        scheduler: Where the work queues; a frame that finds the queue full waits, as its stream was admitted.
-        caller: Whose turn it takes there.
-        deadline: Of the call, on the clock of `time.monotonic`.
-        model: The edition, for the responses.
+        stylizer: Computes the pictures.
+        scheduler: The queue. If it is full, a frame waits and tries again, because its stream was admitted.
+        caller: The caller in whose turn the frames run.
+        deadline: Deadline of the call in seconds on the clock of `time.monotonic`; None for no deadline.
+        model: Edition of the model, for the responses.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Frames:
         first = await anext(self._requests, None)
         if first is None or first.WhichOneof("kind") != "setup":
             raise InvalidInput("setup", "the first message has no setup; give styles and options before the frames")
-        # The first frame tells what the set-up took.
+        # The response of the first frame includes the times of the set-up.
         setup = Timings()
         try:
             styles = messages.weighted_styles(first.setup.styles)
@@ -72,7 +72,7 @@ class Frames:
             yield response
 
     def cancel(self) -> None:
-        """Frees the engine at once: the caller has gone."""
+        """Cancel all frames, so that the engine is free at once. Call this when the caller has gone."""
         if self._frames is not None:
             self._frames.cancel()
 
@@ -104,14 +104,15 @@ R = TypeVar("R")
 class InOrder(Generic[T, R]):
     """Iterates over what `work(index, item)` returns for every item, in the order of the items.
 
-    At most `width` items are held: an item is read when a result before it has been taken, so a consumer that is slow
-    holds up the source in place of filling memory. A result is there as soon as its own work is done; no further item
-    need come. The first error, of the work or of the source, ends the iteration at its place in the order.
+    At most `width` items are in work. The next item is read only after the consumer has taken a result. So a slow
+    consumer slows down the source, and memory stays bounded (backpressure). A result is available as soon as its own
+    work and that of the items before it is done. The first error, of the work or of the source, ends the iteration at
+    its place in the order.
 
     Args:
-        items: The source.
-        work: Done for each item.
-        width: Items between being read and their result being taken.
+        items: The source of the items.
+        work: Computes the result of an item from its index and the item.
+        width: Maximum number of items that are read and whose results are not taken yet.
     """
 
     def __init__(self, items: AsyncIterator[T], work: Callable[[int, T], Awaitable[R]], width: int) -> None:
@@ -132,7 +133,7 @@ class InOrder(Generic[T, R]):
             self.cancel()
 
     def cancel(self) -> None:
-        """Ends all work at once. Call it when the consumer may have gone in the middle of an iteration."""
+        """Cancel all work at once. Call this when the consumer may have stopped in the middle of the iteration."""
         self._reader.cancel()
         for task in self._tasks:
             task.cancel()
@@ -156,6 +157,6 @@ class InOrder(Generic[T, R]):
 
     def _forget(self, task: "asyncio.Future[R]") -> None:
         self._tasks.discard(task)
-        # An error behind the one that ended the iteration is nobody's to retrieve.
+        # Nothing awaits a task after the error that ended the iteration. Reading its error avoids a warning of asyncio.
         if not task.cancelled():
             task.exception()

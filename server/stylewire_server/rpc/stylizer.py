@@ -19,11 +19,11 @@ from .stream import Frames
 
 
 class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
-    """Decodes messages, queues the work, encodes what comes of it.
+    """Decodes messages, queues the work, and encodes the results.
 
     Args:
-        scheduler: The queue in front of the domain.
-        loaded: The domain; every call is refused as long as it is not there.
+        scheduler: The queue in front of the stylizer.
+        loaded: The stylizer; every call is refused until it is loaded.
     """
 
     def __init__(self, scheduler: Scheduler, loaded: Loaded) -> None:
@@ -32,7 +32,7 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
 
     @queued
     async def Stylize(self, request: pb.StylizeRequest, context: grpc.aio.ServicerContext) -> pb.StylizeResponse:
-        """One picture in one or several styles."""
+        """Return a picture in one or several styles."""
         stylizer, model = self._loaded.get()
         content = messages.source(request.content, "content")
         styles = messages.weighted_styles(request.styles)
@@ -49,12 +49,12 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
     async def StylizeStream(
         self, requests: AsyncIterator[pb.StylizeStreamRequest], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.StylizeResponse]:
-        """Frames in one style, in order."""
+        """Yield the frames of a stream in one style, in order."""
         stylizer, model = self._loaded.get()
         call = current()
         frames = Frames(requests, stylizer, self._scheduler, call.caller, call.deadline, model.edition)
-        # A generator that waits in its yield does not hear of a call's end before it is collected. A callback of the
-        # context would keep an abandoned call alive (see grpc_workarounds.abandon).
+        # A generator that waits in a yield learns of the end of the call only when it is collected. A callback of the
+        # context would keep an abandoned call in memory (see grpc_workarounds.abandon).
         if (task := asyncio.current_task()) is not None:
             task.add_done_callback(lambda _: frames.cancel())
         async for response in frames:
@@ -62,7 +62,7 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
 
     @queued
     async def CreateStyle(self, request: pb.CreateStyleRequest, context: grpc.aio.ServicerContext) -> pb.Style:
-        """Keeps a picture or a blend under a name."""
+        """Keep a picture or a blend as a named style."""
         stylizer, _ = self._loaded.get()
         styles = messages.weighted_styles(request.styles)
 
@@ -73,20 +73,20 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         return messages.style(await self._scheduler.run(work, call.caller, call.deadline, messages.STYLES))
 
     async def GetStyle(self, request: pb.GetStyleRequest, context: grpc.aio.ServicerContext) -> pb.Style:
-        """One named style."""
+        """Return one named style."""
         stylizer, _ = self._loaded.get()
         return messages.style(await asyncio.to_thread(stylizer.store.get, request.name))
 
     async def ListStyles(
         self, request: pb.ListStylesRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListStylesResponse:
-        """A page of the named styles."""
+        """Return one page of the named styles."""
         stylizer, _ = self._loaded.get()
         styles, token = await asyncio.to_thread(stylizer.store.page, request.page_size, request.page_token)
         return pb.ListStylesResponse(styles=[messages.style(style) for style in styles], next_page_token=token)
 
     async def DeleteStyle(self, request: pb.DeleteStyleRequest, context: grpc.aio.ServicerContext) -> empty_pb2.Empty:
-        """Forgets a named style."""
+        """Delete a named style."""
         stylizer, _ = self._loaded.get()
         await asyncio.to_thread(stylizer.store.delete, request.name)
         return empty_pb2.Empty()
@@ -105,5 +105,5 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         return pb.ExportStyleResponse(data=await asyncio.to_thread(stylizer.export_style, request.name))
 
     async def GetModel(self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext) -> pb.Model:
-        """What is being served, and its limits."""
+        """Return the model that is served, and its limits."""
         return self._loaded.get()[1]

@@ -14,21 +14,21 @@ FP32 = "FP32"
 BYTES = "BYTES"
 
 MAX_BATCH = 256
-"""Pictures of one batch. The limit on pixels alone would allow thousands of tiny ones."""
+"""Maximum pictures of one batch. The limit on pixels alone would allow thousands of tiny pictures."""
 
 _FLOAT_BYTES = 4
 _LENGTH = struct.Struct("<I")
 
 _FP32_TAG = bytes([oip.InferTensorContents.DESCRIPTOR.fields_by_name["fp32_contents"].number << 3 | 2])
-"""Number and wire type of a packed field of float32 (protobuf's encoding guide)."""
+"""Tag of the packed field `fp32_contents`: its number and wire type (protobuf's encoding guide)."""
 
 
 def inputs(request: oip.ModelInferRequest, names: Sequence[str]) -> dict[str, list[Source]]:
-    """The pictures of every input, by its name.
+    """Return the pictures of every input, by the name of the input.
 
     Raises:
-        InvalidInput: An input is missing, unknown, given twice, or not what its shape and datatype say; or the request
-            mixes raw and typed contents.
+        InvalidInput: An input is missing, unknown, given twice, or does not match its shape and datatype; or the
+            request mixes raw and typed contents.
     """
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
@@ -53,13 +53,13 @@ def inputs(request: oip.ModelInferRequest, names: Sequence[str]) -> dict[str, li
 
 
 def output(name: str, pictures: Sequence[bytes], shape: Sequence[int], raw: bool) -> oip.ModelInferResponse:
-    """A response of one output, raw or typed as the request was.
+    """Return a response with one output, with raw or typed contents as in the request.
 
     Args:
-        name: Of the output.
+        name: Name of the output.
         pictures: Rows of float32 pixels for a shape [N,H,W,3], encoded files for a shape [N].
-        shape: Of the tensor.
-        raw: Whether the request had raw contents.
+        shape: Shape of the tensor.
+        raw: True if the request had raw contents.
     """
     floats = len(shape) == 4
     tensor = oip.ModelInferResponse.InferOutputTensor(name=name, datatype=FP32 if floats else BYTES, shape=shape)
@@ -104,13 +104,14 @@ def _floats(
 def _typed(values: bytes) -> oip.InferTensorContents:
     """Return float32 values as typed contents.
 
-    They are put in as they travel. One by one they would hold every other thread up, a large picture for seconds.
+    The message is built from its encoded bytes. Adding the values one by one would block every other thread, for
+    seconds if the picture is large.
     """
     return oip.InferTensorContents.FromString(_FP32_TAG + _varint(len(values)) + values)
 
 
 def _untyped(contents: oip.InferTensorContents) -> memoryview:
-    """Return the float32 values of typed contents that have no others, as they travel; the inverse of `_typed`."""
+    """Return the little-endian float32 bytes of typed contents, which hold nothing else; the inverse of `_typed`."""
     size = len(contents.fp32_contents) * _FLOAT_BYTES
     start = len(_FP32_TAG) + len(_varint(size))
     return memoryview(contents.SerializeToString())[start : start + size]
@@ -142,7 +143,7 @@ def _files(name: str, shape: list[int], contents: oip.InferTensorContents, raw: 
 
 
 def _split(name: str, raw: bytes, count: int) -> list[bytes]:
-    """Return the elements of a BYTES tensor; one more than `count` where there are more."""
+    """Return the elements of a BYTES tensor, but stop after `count` + 1 elements."""
     files, at = [], 0
     while at < len(raw):
         end = at + _LENGTH.size

@@ -1,8 +1,9 @@
 """Bounds on a message, checked on its bytes before they are parsed.
 
 A parsed message takes up to 50 times the bytes that it had on the wire: an empty sub-message is 2 bytes there and 100
-in memory. So the elements of repeated fields are counted first. The scan reads the fields' heads only and skips what
-they hold (protobuf's encoding guide), and it stops at a fixed number of fields, so its own cost is bounded too.
+in memory. So the elements of repeated fields are counted first. The scan reads only the tags and lengths of the fields
+and skips their contents (protobuf's encoding guide). It stops at a fixed number of fields, so its own cost is bounded
+too.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,20 +17,20 @@ from google.protobuf.message import DecodeError
 from ..errors import InvalidInput
 
 MAX_STRING_BYTES = 1024
-"""Longest text in a message. The longest that means anything is the name of a style."""
+"""Maximum bytes of a text in a message. The longest useful text is the name of a style."""
 
 MAX_ELEMENTS = 64
-"""Elements of a repeated field without a limit of its own."""
+"""Maximum elements of a repeated field that has no limit of its own."""
 
 MAX_FIELDS = 1024
-"""Fields of a message, sub-messages included, beside what its styles may need."""
+"""Maximum fields of a message, sub-messages included, without the fields of its styles."""
 
 _FIELDS_OF_A_STYLE = 16
 
 _MAX_VARINT_BYTES = 10
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-"""Wire types; 3 and 4, groups, are in no message here."""
+"""Wire types. No message here has groups, types 3 and 4."""
 
 _FIXED_WIDTH = frozenset(
     {
@@ -48,8 +49,8 @@ class MessageBounds:
     """The bounds of the messages of one server.
 
     Args:
-        max_styles: Styles of one request.
-        max_batch: Pictures of one batch of the Open Inference Protocol.
+        max_styles: Maximum styles of one request.
+        max_batch: Maximum pictures of one batch of the Open Inference Protocol.
     """
 
     def __init__(self, max_styles: int, max_batch: int) -> None:
@@ -69,7 +70,7 @@ class MessageBounds:
         """Return a deserializer that checks the bounds first.
 
         Args:
-            method: As /stylewire.v1.Stylizer/Stylize.
+            method: Full name of the method, such as /stylewire.v1.Stylizer/Stylize.
             deserialize: Parses a message of that method.
         """
         descriptor = _request_of(method)
@@ -84,12 +85,12 @@ class MessageBounds:
         """Check the bounds of a message.
 
         Args:
-            data: Its bytes.
-            descriptor: Its type; None where only the number of fields is bounded.
+            data: Bytes of the message.
+            descriptor: Type of the message; None to bound only the number of fields.
 
         Raises:
             InvalidInput: A repeated field has too many elements, a text too many bytes, or there are too many fields.
-            DecodeError: The bytes are no message.
+            DecodeError: The bytes are not a message.
         """
         _Scan(data, self._elements, self._max_fields).message(descriptor, 0, len(data), "")
 
@@ -122,7 +123,7 @@ class _Scan:
                     path, f"the message has more than {self._max_fields:,} fields; the limit is {self._max_fields:,}"
                 )
             if excess is not None:
-                # The rest is counted, so that the error names the number, but not looked into.
+                # The other elements are only counted, so that the error can name their number.
                 if self._left < 0:
                     break
                 continue

@@ -24,19 +24,19 @@ from .vectors import Edition
 FORMAT, TUNED_FORMAT = 1, 2
 
 MAX_BYTES = 256 * 1024
-"""Longest style file. A tuned style of the full edition has 45 kB of numbers, and a thumbnail."""
+"""Maximum bytes of a style file. A tuned style of the full edition has 45 kB of numbers, and a thumbnail."""
 
 MAX_NUMBER = 1e4
-"""Largest magnitude of a number in a style. Those of real styles are below 100; larger ones overflow on the way."""
+"""Maximum magnitude of a number in a style. Real styles stay below 100; much larger numbers overflow in the network."""
 
 # Not .npy: its header is parsed by `ast`, which now and then fails in CPython 3.11 when several threads parse.
 _FLOATS = np.dtype("<f4")
 
 _MAX_THUMBNAIL_BYTES = 64 * 1024
-"""Thumbnails made here have some 6 kB, and a page of a list has up to a thousand of them."""
+"""Maximum bytes of a thumbnail. Thumbnails made here have about 6 kB, and a page of a list has up to 1,000 of them."""
 
 _MAX_ORIGIN = 200
-"""Characters of the words that say where a style comes from."""
+"""Maximum characters of a style's `origin`."""
 
 _UNREADABLE = (
     zipfile.BadZipFile,
@@ -48,7 +48,7 @@ _UNREADABLE = (
     TypeError,
     ValueError,
 )
-"""What the parts of a damaged file raise."""
+"""Errors that reading a damaged file can raise."""
 
 
 class DamagedFile(Exception):
@@ -60,16 +60,17 @@ class KeptStyle:
     """A style kept under a name.
 
     Args:
-        name: See `store.NAME`.
+        name: Name of the style, as in `store.NAME`.
         vector: The style, float32: [D], or [D+P] if it is tuned.
-        thumbnail: A small JPEG file to recognise it by.
-        origin_sha256: Hash of what it was made from, see `vectors.fingerprint` and `vectors.fingerprint_of_blend`.
-        edition: The network whose predictor made the vector; no other one can use it.
-        create_time: With its time zone.
-        tuned: Whether the vector has a tuning at its end.
-        origin: Where the style comes from, in words; empty where unknown.
-        tuning: How it was tuned: picture, photographs, steps, preset, costs before and after; None where unknown.
-        built_in: Whether it belongs to the gallery; a file does not say this.
+        thumbnail: A small preview of the style, a JPEG file.
+        origin_sha256: Hash of the pictures that the style was made from, by `vectors.fingerprint` or
+            `vectors.fingerprint_of_blend`.
+        edition: The network whose predictor made the vector. No other network can use the style.
+        create_time: Time of creation, with its time zone.
+        tuned: True if the vector ends with a tuning.
+        origin: Where the style comes from, in words; empty if unknown.
+        tuning: Facts on the tuning: picture, photographs, steps, preset, costs before and after; None if unknown.
+        built_in: True for a style of the gallery. A file does not have this fact.
     """
 
     name: str
@@ -85,12 +86,12 @@ class KeptStyle:
 
 
 def tuned_origin(picture_sha256: str, vector: np.ndarray) -> str:
-    """Return the origin hash of a tuned style: over the fingerprint of its picture and all its numbers."""
+    """Return the origin hash of a tuned style, over the fingerprint of its picture and all its numbers."""
     return hashlib.sha256(picture_sha256.encode() + vector.astype(_FLOATS).tobytes()).hexdigest()
 
 
 def dump(style: KeptStyle) -> bytes:
-    """Return the file of a style."""
+    """Return a style as the bytes of a style file."""
     facts: dict[str, Any] = {
         "format": TUNED_FORMAT if style.tuned else FORMAT,
         "model": style.edition.name,
@@ -120,7 +121,7 @@ def parse(name: str, data: bytes) -> KeptStyle:
     The edition is not checked here: `Stylizer.read_style` refuses the style of another network.
 
     Raises:
-        DamagedFile: It is too long, cut short, altered, or of a format that is not known here.
+        DamagedFile: The file is too long, cut short or altered, or its format is not known.
     """
     if len(data) > MAX_BYTES:
         raise DamagedFile(f"it has {len(data):,} bytes; the limit is {MAX_BYTES:,} bytes")
@@ -149,7 +150,7 @@ def parse(name: str, data: bytes) -> KeptStyle:
 
 
 def _text(value: object) -> str:
-    """Return a fact that a message can carry: json reads halves of surrogate pairs, which no encoding takes."""
+    """Return a fact as a text; raise UnicodeEncodeError for half of a surrogate pair, which no message can carry."""
     str(value).encode()
     return str(value)
 

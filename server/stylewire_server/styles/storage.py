@@ -1,4 +1,4 @@
-"""Small files in one folder, on this machine or anywhere that fsspec reaches. Each is written whole or not at all."""
+"""Storage of small files (blobs) in one folder, local or at an fsspec URL. Each write is complete or has no effect."""
 
 import contextlib
 import errno
@@ -15,45 +15,45 @@ from urllib.request import url2pathname
 
 
 class BlobsError(Exception):
-    """The folder's URL cannot be used; the message says why. For the operator: it may name paths."""
+    """The URL of the folder cannot be used. The message is for the operator and may name paths."""
 
 
 class Blobs(Protocol):
     """Bytes under names. Safe to call from several threads and processes.
 
-    A missing blob is FileNotFoundError, an existing one FileExistsError; whatever else goes wrong is an OSError, or an
-    error of the library behind the URL.
+    A missing blob raises FileNotFoundError, and an existing blob raises FileExistsError. All other failures raise
+    OSError, or an error of the library behind the URL.
     """
 
     def names(self) -> list[str]:
-        """Of all blobs, in any order; empty where the folder does not exist yet."""
+        """Return the names of all blobs, in any order; an empty list if the folder does not exist yet."""
         ...
 
     def tag(self, name: str) -> str:
-        """Changes whenever the blob does; much cheaper than reading it."""
+        """Return a text that changes whenever the blob changes. This is much cheaper than reading the blob."""
         ...
 
     def read(self, name: str) -> bytes:
-        """The whole blob."""
+        """Return the bytes of a blob."""
         ...
 
     def write(self, name: str, data: bytes, overwrite: bool) -> None:
-        """Returns once the blob is on disk; a reader sees the old blob or the new one, never a part."""
+        """Write a blob and wait until it is on disk. A reader sees the old blob or the new blob, never a part."""
         ...
 
     def remove(self, name: str) -> None:
-        """Removes the blob."""
+        """Remove a blob."""
         ...
 
 
 def below(parent: str, folder: str) -> str:
-    """The path or URL of a folder in another, which may be a file system's root: `memory://`, `file:///`."""
+    """Return the path or URL of a folder in another one, which may be the root of a file system, such as `memory://`."""
     scheme, separator, rest = parent.rpartition("://")
     return f"{scheme}{separator}{rest.rstrip('/')}/{folder}"
 
 
 def open_blobs(url: str) -> Blobs:
-    """The folder at a path or an fsspec URL.
+    """Return the storage at a path or an fsspec URL.
 
     Raises:
         BlobsError: No file system is known for the URL, or its package is not installed.
@@ -67,13 +67,14 @@ def open_blobs(url: str) -> Blobs:
 
 
 _TEMPORARY = ".tmp"
+"""Suffix of a file that is not complete yet."""
 
 _STALE_SECONDS, _STALE_SECONDS_WITHOUT_LOCKS = 10, 3600
-"""Age of a temporary file that nobody locks, and of any where files cannot be locked: its writer was killed."""
+"""Seconds after which a temporary file is stale: if its lock is free, and if the file system has no locks."""
 
 
 class LocalBlobs:
-    """A folder of this machine; it is made at the first write.
+    """Blobs in a local folder, which is made at the first write.
 
     Args:
         root: The folder.
@@ -84,7 +85,7 @@ class LocalBlobs:
         self._sweep()
 
     def names(self) -> list[str]:
-        """See `Blobs.names`."""
+        """Return the names of all blobs."""
         try:
             with os.scandir(self._root) as entries:
                 return [entry.name for entry in entries if not entry.name.endswith(_TEMPORARY) and _is_file(entry)]
@@ -92,16 +93,16 @@ class LocalBlobs:
             return []
 
     def tag(self, name: str) -> str:
-        """See `Blobs.tag`."""
+        """Return a text that changes whenever the blob changes."""
         found = (self._root / name).stat()
         return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
 
     def read(self, name: str) -> bytes:
-        """See `Blobs.read`."""
+        """Return the bytes of a blob."""
         return (self._root / name).read_bytes()
 
     def write(self, name: str, data: bytes, overwrite: bool) -> None:
-        """See `Blobs.write`."""
+        """Write a blob and wait until it is on disk."""
         self._make_folder()
         temporary = self._root / f".{name}.{uuid.uuid4().hex}{_TEMPORARY}"
         try:
@@ -119,7 +120,7 @@ class LocalBlobs:
         self._sync_folder()
 
     def remove(self, name: str) -> None:
-        """See `Blobs.remove`."""
+        """Remove a blob."""
         (self._root / name).unlink()
         self._sync_folder()
 
@@ -132,7 +133,7 @@ class LocalBlobs:
     @staticmethod
     def _publish(temporary: Path, path: Path) -> None:
         try:
-            # Unlike a rename, a link fails where the name is taken, whoever took it.
+            # Unlike a rename, a link fails if the name is taken, also by another process.
             path.hardlink_to(temporary)
         except OSError as error:
             if error.errno not in _NO_LINKS:
@@ -159,9 +160,10 @@ class LocalBlobs:
 
 
 def _lock(file: IO[bytes]) -> bool | None:
-    """Lock a file for as long as it is open. Returns False if another process has; None where there are no locks.
+    """Lock a file for as long as it is open. The system frees the lock of a process that is killed.
 
-    The system frees the lock of a process that is killed.
+    Returns:
+        True for success, False if another process has the lock, None if the file system has no locks.
     """
     try:
         import fcntl
@@ -175,7 +177,7 @@ def _lock(file: IO[bytes]) -> bool | None:
 
 
 def _is_stale(path: Path) -> bool:
-    """Whether a temporary file was left behind by a process that was killed."""
+    """Return True for a temporary file that a killed process left behind."""
     age = time.time() - path.stat().st_mtime
     if age <= _STALE_SECONDS:
         return False
@@ -188,59 +190,61 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_file()
     except OSError:
-        # A link that leads to itself.
+        # The entry is a symbolic link to itself.
         return False
 
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-"""How file systems without hard links answer."""
+"""Error numbers of file systems without hard links."""
 
 
 class FsspecBlobs:
-    """A folder behind an fsspec URL, as s3://bucket/styles. One put is one object, so it is whole or not there.
+    """Blobs at an fsspec URL, such as s3://bucket/styles.
 
-    Whether two servers that create one name at one moment can both succeed depends on the file system: fsspec's mode
-    "create" is atomic where the storage has conditional writes, and a check before the write elsewhere.
+    A write stores one object, so it is complete or has no effect.
+
+    Two servers may create the same name at the same moment. Only one of them succeeds if the storage has conditional
+    writes: there fsspec's mode "create" is atomic. On other storage it checks before the write, and both may succeed.
 
     Args:
-        url: Of the folder.
+        url: URL of the folder.
     """
 
     def __init__(self, url: str) -> None:
-        # Here, because a server over a local folder does not need it.
+        # Imported here, because a server with a local folder does not need fsspec.
         import fsspec
 
         try:
-            # What another server has written must be seen, so listings are not kept.
+            # Other servers write to the same folder, so listings are not cached.
             self._files, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise BlobsError(f"{url}: {error}") from None
 
     def names(self) -> list[str]:
-        """See `Blobs.names`."""
+        """Return the names of all blobs."""
         try:
             return [path.rsplit("/", 1)[-1] for path in self._files.ls(self._root, detail=False)]
         except FileNotFoundError:
             return []
 
     def tag(self, name: str) -> str:
-        """See `Blobs.tag`."""
+        """Return a text that changes whenever the blob changes."""
         return str(self._files.ukey(self._path(name)))
 
     def read(self, name: str) -> bytes:
-        """See `Blobs.read`."""
+        """Return the bytes of a blob."""
         return bytes(self._files.cat_file(self._path(name)))
 
     def write(self, name: str, data: bytes, overwrite: bool) -> None:
-        """See `Blobs.write`."""
+        """Write a blob and wait until it is on disk."""
         self._files.makedirs(self._root, exist_ok=True)
         self._files.pipe_file(self._path(name), data, mode="overwrite" if overwrite else "create")
 
     def remove(self, name: str) -> None:
-        """See `Blobs.remove`."""
+        """Remove a blob."""
         path = self._path(name)
         if not self._files.exists(path):
-            # Object stores remove what is not there without a word.
+            # Object stores report success for the removal of an object that does not exist.
             raise FileNotFoundError(name)
         self._files.rm_file(path)
 
@@ -251,46 +255,46 @@ class FsspecBlobs:
 T = TypeVar("T")
 
 SECONDS = 5.0
-"""That one operation may take; a file of a style has some 10 kB."""
+"""Time limit for one operation of the storage. A style file has about 10 kB."""
 
-_HANGING = 16
-"""Operations that may hang at one time. With so many, nothing is asked of the storage any more."""
+_MAX_HANGING = 16
+"""Maximum operations that run or hang at one time. Further operations fail at once."""
 
 
 class BoundedBlobs:
-    """The same blobs, of which every operation ends in time: TimeoutError where the storage does not answer.
+    """Blobs with a time limit: an operation raises TimeoutError if the storage does not answer in time.
 
-    A thread that waits for a lost disk cannot be called back. So each operation has one of its own, which is left to
-    itself when it is late, and what it does in the end is done: a write may succeed after it was given up.
+    A thread that waits for a lost disk cannot be interrupted. So each operation runs in a thread of its own. After the
+    time limit the thread continues on its own: a write may still succeed after its TimeoutError.
 
     Args:
-        blobs: What is asked.
-        seconds: In which it has to answer.
+        blobs: The storage.
+        seconds: Time limit for one operation.
     """
 
     def __init__(self, blobs: Blobs, seconds: float = SECONDS) -> None:
         self._blobs = blobs
         self._seconds = seconds
-        self._free = threading.Semaphore(_HANGING)
+        self._free = threading.Semaphore(_MAX_HANGING)
 
     def names(self) -> list[str]:
-        """See `Blobs.names`."""
+        """Return the names of all blobs."""
         return self._bounded(self._blobs.names)
 
     def tag(self, name: str) -> str:
-        """See `Blobs.tag`."""
+        """Return a text that changes whenever the blob changes."""
         return self._bounded(lambda: self._blobs.tag(name))
 
     def read(self, name: str) -> bytes:
-        """See `Blobs.read`."""
+        """Return the bytes of a blob."""
         return self._bounded(lambda: self._blobs.read(name))
 
     def write(self, name: str, data: bytes, overwrite: bool) -> None:
-        """See `Blobs.write`."""
+        """Write a blob and wait until it is on disk."""
         self._bounded(lambda: self._blobs.write(name, data, overwrite))
 
     def remove(self, name: str) -> None:
-        """See `Blobs.remove`."""
+        """Remove a blob."""
         self._bounded(lambda: self._blobs.remove(name))
 
     def _bounded(self, operation: Callable[[], T]) -> T:
@@ -306,6 +310,6 @@ class BoundedBlobs:
             finally:
                 self._free.release()
 
-        # Not of a pool, whose threads the interpreter waits for at its end.
+        # A daemon thread and not a pool: the interpreter waits for the threads of a pool before it ends.
         threading.Thread(target=run, name="storage", daemon=True).start()
         return done.result(self._seconds)

@@ -1,4 +1,4 @@
-"""Named styles, kept in a folder that several servers may share. Knows no engine."""
+"""Named styles, kept in a folder that several servers may share."""
 
 import base64
 import binascii
@@ -18,32 +18,34 @@ from .storage import Blobs
 log = logging.getLogger(__name__)
 
 GALLERY = "gallery/"
-"""How the names of built-in styles begin; no other style may be called so."""
+"""Prefix of the names of built-in styles. No other style may have such a name."""
 
 NAME = re.compile(rf"(?:{GALLERY})?[a-z0-9][a-z0-9-]{{0,62}}")
+"""Pattern of the name of a style."""
 
 RESERVED = frozenset(
     {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
 )
-"""Names of devices on Windows, which opens them in place of files, whatever their suffix."""
+"""Names of devices on Windows. Windows opens the device in place of a file of that name, with any suffix."""
 
 PAGE_SIZE = 50
-"""Styles on a page where the caller does not say."""
+"""Default number of styles on a page."""
 
 MAX_PAGE_SIZE = 1000
-"""Styles on a page at most; a larger wish gets this many (AIP-158)."""
+"""Maximum number of styles on a page. A larger `page_size` gets this number (AIP-158)."""
 
 SUFFIX = ".style"
+"""Suffix of a style file."""
 
 _KEPT_IN_MEMORY = 1024
-"""Styles, of some 10 kB each."""
+"""Maximum number of styles in memory; each has about 10 kB."""
 
 
 def check_name(name: str, field: str = "name") -> None:
-    """Whether a style may be called that.
+    """Check the name of a style.
 
     Raises:
-        InvalidInput: It may not.
+        InvalidInput: No style can have this name.
     """
     if not NAME.fullmatch(name):
         raise InvalidInput(
@@ -54,10 +56,10 @@ def check_name(name: str, field: str = "name") -> None:
 
 
 def check_new_name(name: str) -> None:
-    """Check whether a style that is made, replaced or deleted may be called that.
+    """Check the name of a style that is to be made, replaced or deleted.
 
     Raises:
-        InvalidInput: It may not: it cannot be a name, or it is for the built-in styles.
+        InvalidInput: No style can have this name, or it is reserved for the built-in styles.
     """
     check_name(name)
     if name.startswith(GALLERY):
@@ -67,7 +69,7 @@ def check_new_name(name: str) -> None:
 
 
 def damaged(name: str, why: str) -> StyleDamaged:
-    """The error for a style whose file is not as it was written; why goes to the log."""
+    """Return the error for a style whose file is damaged, and log the reason."""
     log.error("style %r is damaged: %s", name, why)
     return StyleDamaged(f"style {name!r} is damaged; delete it, or create it again with overwrite")
 
@@ -75,12 +77,12 @@ def damaged(name: str, why: str) -> StyleDamaged:
 class StyleStore:
     """Styles under their names. Safe to call from several threads; every method may wait for a disk or a network.
 
-    Other processes may change the folder at any time: a style that was read before is only used while the tag of its
-    file stays the same.
+    Other processes may change the folder at any time. So a style in memory is only used while the tag of its file stays
+    the same.
 
     Args:
-        blobs: Where the files are.
-        built_in: The gallery, by names that begin with `GALLERY`.
+        blobs: Storage of the style files.
+        built_in: Styles of the gallery, by names that begin with `GALLERY`.
     """
 
     def __init__(self, blobs: Blobs, built_in: Mapping[str, KeptStyle] | None = None) -> None:
@@ -90,12 +92,12 @@ class StyleStore:
         self._read: OrderedDict[str, tuple[str, KeptStyle]] = OrderedDict()
 
     def put(self, style: KeptStyle, overwrite: bool) -> None:
-        """Keeps a style; it is on disk when this returns.
+        """Keep a style. The style is on disk when this method returns.
 
         Raises:
-            InvalidInput: Its name is not one.
+            InvalidInput: No style can have this name.
             StyleExists: The name is taken, and overwrite is false.
-            StoreFailed: It cannot be written.
+            StoreFailed: The style cannot be written.
         """
         check_new_name(style.name)
         try:
@@ -105,13 +107,13 @@ class StyleStore:
             raise StyleExists(f"style {style.name!r} exists; delete it first, or overwrite it") from None
 
     def get(self, name: str, field: str = "name") -> KeptStyle:
-        """The style of that name.
+        """Return the style of a name.
 
         Raises:
-            InvalidInput: The name cannot be one.
-            StyleNotFound: There is none.
-            StyleDamaged: Its file does not read.
-            StoreFailed: The folder does not.
+            InvalidInput: No style can have this name.
+            StyleNotFound: There is no style of this name.
+            StyleDamaged: The file of the style cannot be read or is damaged.
+            StoreFailed: The folder cannot be read.
         """
         check_name(name, field)
         if name.startswith(GALLERY):
@@ -127,7 +129,7 @@ class StyleStore:
             raise damaged(name, str(error)) from None
 
     def __contains__(self, name: str) -> bool:
-        """Return whether the name of a style to be made is taken, by a damaged style too; raises as `put`."""
+        """Return True if a style has this name, also a damaged style; raise errors as `put` does."""
         check_new_name(name)
         try:
             with _reported("read", name, FileNotFoundError):
@@ -137,14 +139,14 @@ class StyleStore:
         return True
 
     def page(self, size: int, token: str) -> tuple[list[KeptStyle], str]:
-        """Styles in the order of their names, and the token of the next page, "" after the last.
+        """Return styles sorted by name, and the token of the next page; the token is "" after the last page.
 
-        A token holds the last name of its page, so styles that come and go between two pages neither repeat nor hide
-        others. Damaged styles are left out, and logged.
+        A token holds the last name of its page. So a style that is made or deleted between two pages does not repeat or
+        hide another style. Damaged styles are logged and left out.
 
         Raises:
             InvalidInput: The size is below 0, or the token is not from this method.
-            StoreFailed: The folder does not read.
+            StoreFailed: The folder cannot be read.
         """
         if size < 0:
             raise InvalidInput("page_size", f"page_size is {size}; it must be 0 (for {PAGE_SIZE}) or more")
@@ -156,17 +158,17 @@ class StyleStore:
         return styles, _to_token(chosen[-1]) if start + size < len(names) else ""
 
     def names(self) -> list[str]:
-        """Of all styles, sorted.
+        """Return the names of all styles, sorted.
 
         Raises:
-            StoreFailed: The folder does not read.
+            StoreFailed: The folder cannot be read.
         """
         with _reported("list", "all"):
             found = (blob.removesuffix(SUFFIX) for blob in self._blobs.names() if blob.endswith(SUFFIX))
             return sorted([*self._built_in, *(name for name in found if NAME.fullmatch(name))])
 
     def delete(self, name: str) -> None:
-        """Forgets a style, a damaged one too.
+        """Delete a style, also a damaged style.
 
         Raises:
             InvalidInput, StyleNotFound, StoreFailed: As for `get`.
@@ -190,7 +192,7 @@ class StyleStore:
         try:
             style = parse(name, self._blobs.read(name + SUFFIX))
         except PermissionError as error:
-            # One file's own trouble, which the others of a list do not share.
+            # This error concerns one file only, so a list of the other styles still works.
             raise DamagedFile(str(error.strerror)) from None
         with self._lock:
             self._read[name] = tag, style
@@ -209,7 +211,7 @@ class StyleStore:
 
 @contextmanager
 def _reported(action: str, name: str, *expected: type[Exception]) -> Iterator[None]:
-    """Whatever a folder raises, but for what is expected, as an error that names no path."""
+    """Turn errors of the storage into StoreFailed, whose message names no path; raise the expected errors unchanged."""
     try:
         yield
     except expected:

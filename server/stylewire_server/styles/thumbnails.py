@@ -1,4 +1,4 @@
-"""Small pictures to recognise a style by. Pixels are uint8 [SIDE,SIDE,3]."""
+"""Thumbnails: small previews of styles. Pixels are uint8 [SIDE,SIDE,3]."""
 
 import io
 from collections.abc import Sequence
@@ -7,16 +7,16 @@ import numpy as np
 from PIL import Image
 
 SIDE = 128
-"""Side in pixels."""
+"""Side of a thumbnail in pixels."""
 
 _QUALITY = 85
 
 _MAX_SIDE = 1024
-"""Longest side in pixels of a thumbnail in an imported file."""
+"""Maximum side in pixels of a thumbnail in an imported file."""
 
 
 def shrink(pixels: np.ndarray) -> np.ndarray:
-    """The thumbnail of a square picture uint8 [S,S,3]."""
+    """Return the thumbnail of a square picture uint8 [S,S,3]."""
     return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 
@@ -25,7 +25,7 @@ def load(data: bytes) -> np.ndarray:
 
     Raises:
         ValueError: A side has more than 1024 px.
-        Exception: It is no JPEG file that reads. Pillow raises many kinds of errors.
+        Exception: The bytes are not a JPEG file that can be read. Pillow raises many kinds of errors.
     """
     with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
         if max(image.size) > _MAX_SIDE:
@@ -34,7 +34,7 @@ def load(data: bytes) -> np.ndarray:
 
 
 def join(parts: Sequence[np.ndarray], weights: Sequence[float]) -> bytes:
-    """The thumbnail of a blend as a JPEG file: stripes of its parts, as wide as their weights."""
+    """Return the thumbnail of a blend as a JPEG file: one stripe for each part, as wide as its weight."""
     edges = np.rint(np.cumsum([0.0, *weights]) / sum(weights) * SIDE).astype(int)
     picture = np.empty((SIDE, SIDE, 3), np.uint8)
     for part, left, right in zip(parts, edges[:-1], edges[1:], strict=True):

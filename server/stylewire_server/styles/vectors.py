@@ -1,8 +1,8 @@
-"""Styles as arrays: blends of them, and the cache that spares predicting one twice.
+"""Styles as arrays: blends, strength, and the cache of predicted style vectors.
 
-A style is a point in the space of the transformer's scales and offsets. It is kept as a style vector [D], which the
-network maps into that space, or as a vector with a tuning behind it [D+P], which moves the point. The map is affine and
-the tuning is added, so sums whose weights sum to 1 mean the same before the map and after it.
+A style sets the P scales and offsets of the transformer's norms. It is kept as a style vector [D], from which the
+network computes these numbers by an affine map, or as a vector with a tuning [D+P]. The P numbers of the tuning are
+added to the result of the map. So a weighted mean of styles gives the same weighted mean of scales and offsets.
 """
 
 import hashlib
@@ -17,11 +17,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Edition:
-    """Which network a style vector belongs to; vectors of one mean nothing to another.
+    """The network that made a style vector. No other network can use the vector.
 
     Args:
         name: "lite", "full", or the name of a folder.
-        weights_sha256: Over the files that its weights came from.
+        weights_sha256: SHA-256 over the files of the network's weights.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Edition:
 
 
 def blend(vectors: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
-    """Return the weighted mean of styles, each [D] or [D+P]: [D+P] if one of them is tuned.
+    """Return the weighted mean of styles, each [D] or [D+P]. The result is [D+P] if one of them is tuned.
 
     Scale and offset of every instance norm are affine in the vector, so mixing vectors mixes styles (Ghiasi et al.
     2017, section 4). Weights are zero or more, with a sum above zero; they are divided by it.
@@ -40,7 +40,7 @@ def blend(vectors: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray
 
 
 def interpolate(content: np.ndarray, style: np.ndarray, strength: float) -> np.ndarray:
-    """Return a style at that strength 0..1, as long as the longer: 0 is the content's own style, 1 the style itself.
+    """Return a style [D] or [D+P] at a strength 0..1: 0 is the content's own style, and 1 is the style itself.
 
     Ghiasi et al. 2017 (Exploring the structure of a real-time, arbitrary neural artistic stylization network),
     section 4. Strength 0 gives the content painted in its own style, which is not the original picture.
@@ -50,13 +50,13 @@ def interpolate(content: np.ndarray, style: np.ndarray, strength: float) -> np.n
 
 
 def _of_one_length(vectors: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return the styles with a tuning of zeros where one has none and another has."""
+    """Return the styles at one length: if one of them is tuned, the others get a tuning of zeros."""
     length = max(len(vector) for vector in vectors)
     return [np.pad(vector, (0, length - len(vector))) for vector in vectors]
 
 
 def fingerprint(source: bytes | np.ndarray) -> str:
-    """sha256 that tells one style picture, a file or pixels [H,W,3], from another."""
+    """Return the SHA-256 of a style picture, a file or pixels [H,W,3]."""
     if isinstance(source, np.ndarray):
         shape = f"{source.shape} {source.dtype} ".encode()
         return hashlib.sha256(shape + source.tobytes()).hexdigest()
@@ -64,7 +64,7 @@ def fingerprint(source: bytes | np.ndarray) -> str:
 
 
 def fingerprint_of_blend(parts: Sequence[str], weights: Sequence[float]) -> str:
-    """sha256 over the fingerprints of a blend's parts and their shares; of a single part, its own."""
+    """Return the SHA-256 over the fingerprints and shares of a blend's parts; a single part keeps its fingerprint."""
     if len(parts) == 1:
         return parts[0]
     total = sum(weights)
@@ -73,16 +73,16 @@ def fingerprint_of_blend(parts: Sequence[str], weights: Sequence[float]) -> str:
 
 
 class StyleCache:
-    """Style vectors under the fingerprint of their picture, the least recently used dropped first.
+    """Cache of style vectors by the fingerprint of their picture. The least recently used vector is dropped first.
 
-    Safe to call from several threads; a vector that several calls want at one time is computed by one of them.
+    Safe to call from several threads. If several calls need the same vector at one time, only one of them computes it.
 
     Args:
-        max_bytes: Of all vectors together.
+        max_bytes: Maximum bytes of all vectors together.
 
     Attributes:
-        hits: Vectors that were there.
-        misses: Vectors that were not.
+        hits: Number of look-ups that found a vector.
+        misses: Number of look-ups that found none.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -95,9 +95,10 @@ class StyleCache:
         self.misses = 0
 
     def get(self, key: str, compute: Callable[[], np.ndarray]) -> tuple[np.ndarray, bool]:
-        """The vector under that key, and whether it was there already; `compute` makes one that was not.
+        """Return the vector of a key, and True if the cache had it; otherwise call `compute` and keep its result.
 
-        An error of `compute` is its own call's alone; another that was waiting for it tries for itself.
+        If `compute` raises an error, only the call that ran it gets the error. Calls that waited for it compute the
+        vector themselves.
         """
         with self._lock:
             if key in self._vectors:

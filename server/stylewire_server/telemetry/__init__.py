@@ -1,4 +1,4 @@
-"""What operators see: calls, stages, logs, metrics, traces.
+"""Records of calls and stages for operators: logs, metrics, traces.
 
 May import: `errors`. Everything else may import this package.
 """

@@ -1,4 +1,4 @@
-"""What is known of a call besides its message: who calls, under which id, how it went. Knows no wire."""
+"""The record of a call: caller, request id, times and result. It is the same for gRPC and HTTP."""
 
 import re
 import time
@@ -25,16 +25,17 @@ class Call:
     """One call, from its first byte to its status.
 
     Attributes:
-        method: As /stylewire.v1.Stylizer/Stylize.
-        request_id: The caller's, else a fresh one.
-        metadata: Its headers.
-        account: Name of the token's owner; empty where no token is asked for.
-        peer: Address of the other end.
-        deadline: On the clock of `time.monotonic`, in seconds; None for none.
-        code: How it ended; None while it runs.
-        seconds: How long it took; 0 while it runs.
-        stages: Seconds spent in each stage.
-        evicted: Why another caller has taken its place; None if none has.
+        method: Full name of the method, such as /stylewire.v1.Stylizer/Stylize.
+        request_id: The id that the caller gave, or a new id.
+        metadata: Headers of the call.
+        account: Name of the token's owner; empty if the server asks for no token.
+        peer: Address of the caller.
+        deadline: Seconds on the clock of `time.monotonic`; None for no deadline.
+        code: Status code of the call; None while it runs.
+        seconds: Duration of the call; 0 while it runs.
+        stages: Seconds spent in each stage, by its name.
+        started: Start of the call in seconds on the clock of `time.perf_counter`.
+        evicted: The error with which the server ends this call in favour of another caller; None for no such error.
     """
 
     method: str
@@ -51,11 +52,14 @@ class Call:
 
     @property
     def caller(self) -> str:
-        """Whose turn the call takes in the queue, and whose share it takes: the account, else the connection."""
+        """Return the account, or the address if there is no account. Turns and limits apply to each caller."""
         return self.account or self.peer
 
     def finish(self) -> None:
-        """Set code and seconds. A call that has failed after its deadline counts as late, whatever came of it."""
+        """Set code and seconds.
+
+        A call that failed after its deadline has the code DEADLINE_EXCEEDED, whatever its error.
+        """
         if self.code is not grpc.StatusCode.OK:
             is_late = self.deadline is not None and time.monotonic() >= self.deadline
             self.code = grpc.StatusCode.DEADLINE_EXCEEDED if is_late else self.code or grpc.StatusCode.CANCELLED
@@ -63,23 +67,23 @@ class Call:
 
 
 class Watcher:
-    """Base class of what is told of every call. `passed` is called from several threads."""
+    """Base class of the observers of all calls. `passed` is called from several threads."""
 
     def began(self, call: Call) -> None:
-        """Note that a call has come in."""
+        """Note that a call has started."""
 
     def passed(self, call: Call, stage: str, start: float, end: float) -> None:
-        """Note that a stage of a call is over; seconds on the clock of `time.perf_counter`."""
+        """Note that a stage of a call is over; start and end are seconds on the clock of `time.perf_counter`."""
 
     def ended(self, call: Call) -> None:
-        """Note that a call is over: its code and seconds are set."""
+        """Note that a call is over. Its code and seconds are set."""
 
 
 _current: ContextVar[Call | None] = ContextVar("call", default=None)
 
 
 def enter(call: Call, watchers: Sequence[Watcher]) -> None:
-    """Make this the call that the current task works for."""
+    """Set the call that the current task works for."""
     _current.set(call)
 
     def passed(stage: str, start: float, end: float) -> None:
@@ -94,7 +98,7 @@ def current() -> Call:
     """Return the call that the current task works for.
 
     Raises:
-        LookupError: It works for none.
+        LookupError: The task works for no call.
     """
     call = _current.get()
     if call is None:
@@ -103,7 +107,7 @@ def current() -> Call:
 
 
 def value_of(metadata: Metadata, key: str) -> str:
-    """Return the first text value under a key; empty where there is none."""
+    """Return the first text value of a key; empty if there is none."""
     for name, value in metadata:
         if name == key:
             return value if isinstance(value, str) else ""
@@ -111,6 +115,6 @@ def value_of(metadata: Metadata, key: str) -> str:
 
 
 def request_id(metadata: Metadata) -> str:
-    """Return the caller's id if it is safe in a log line, else a fresh one."""
+    """Return the caller's request id if it is safe in a line of the log, else a new id."""
     given = value_of(metadata, REQUEST_ID)
     return given if _ID.fullmatch(given) else uuid.uuid4().hex

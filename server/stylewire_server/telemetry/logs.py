@@ -1,4 +1,4 @@
-"""The log on stderr: lines of text or of JSON, one for every call."""
+"""The log on stderr: text or JSON, with one line for every call."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from .calls import Call, Watcher
 
 log = logging.getLogger("stylewire_server.calls")
 
-_SERVERS_FAULT = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS)
+_SERVER_ERRORS = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS)
 
 
 def configure(level: str, form: str, is_wanted: Callable[[logging.LogRecord], bool]) -> None:
@@ -21,7 +21,7 @@ def configure(level: str, form: str, is_wanted: Callable[[logging.LogRecord], bo
     Args:
         level: The lowest level that is logged.
         form: "text" or "json".
-        is_wanted: Which of gRPC's own records are logged.
+        is_wanted: Returns True for those of gRPC's own records that are logged.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(_Json() if form == "json" else _Text("%(asctime)s %(levelname)s %(name)s %(message)s"))
@@ -35,8 +35,8 @@ class CallLog(Watcher):
     """Logs one line for every call that has ended."""
 
     def ended(self, call: Call) -> None:
-        """Log the call, as an error if the server is at fault."""
-        level = logging.ERROR if call.code in _SERVERS_FAULT else logging.INFO
+        """Log the call, as an error if the server caused the failure."""
+        level = logging.ERROR if call.code in _SERVER_ERRORS else logging.INFO
         if log.isEnabledFor(level):
             log.log(level, "call", extra={"call": _fields(call)})
 
@@ -59,7 +59,7 @@ class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = getattr(record, "call", {})
         line = " ".join([super().format(record), *(f"{name}={value}" for name, value in fields.items())])
-        # A line is one line, whatever a message or a certificate's name carries; a trace is left as it is.
+        # Line breaks in a message or in the name of a certificate must not make a second line. Traces keep theirs.
         return line if record.exc_info else line.replace("\n", "\\n").replace("\r", "\\r")
 
 

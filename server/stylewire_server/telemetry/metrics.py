@@ -54,7 +54,7 @@ class Metrics(Watcher):
         self.registry.register(self._readings)
 
     def show_model(self, model: pb.Model) -> None:
-        """Publish which model is served."""
+        """Publish the model that is served."""
         self._model.info(
             {
                 "edition": model.edition,
@@ -77,8 +77,8 @@ class Metrics(Watcher):
         Args:
             name: Its name, without `_total`.
             description: One sentence.
-            read: Returns the value of each value of `label`; without a label, one value under any key.
-            label: Name of the only label.
+            read: Returns the count for each value of `label`; without a label, one count under any key.
+            label: Name of the only label; None for no label.
         """
 
         def collect() -> Metric:
@@ -105,7 +105,7 @@ class Metrics(Watcher):
         self._seconds.labels(call.method).observe(call.seconds)
 
     def listen(self, host: str, port: int, prepare: Callable[[WSGIServer], None]) -> "Listener":
-        """Answer GET /metrics there, from threads of its own.
+        """Answer GET /metrics at an address, in separate threads.
 
         Args:
             host, port: The address; port 0 picks a free one.

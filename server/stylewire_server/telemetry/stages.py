@@ -1,23 +1,23 @@
-"""Tells whoever watches a call how long its stages took, without the stages knowing who that is.
+"""Reports the duration of each stage of a call to an observer. The code of a stage does not know the observer.
 
-The observer travels in the context (`contextvars`), which the scheduler carries into its worker threads.
+The observer is in a context variable (`contextvars`). The scheduler runs each job in the context of its call.
 """
 
 from collections.abc import Callable
 from contextvars import ContextVar
 
 Observer = Callable[[str, float, float], None]
-"""Gets a stage's name ("queue", "decode", "predict", "transform", "encode"), and its start and end on the clock of
-`time.perf_counter`, in seconds. Is called from several threads."""
+"""Function of a stage's name ("queue", "decode", "predict", "transform", "encode"), its start and its end in seconds
+on the clock of `time.perf_counter`. It is called from several threads."""
 
 
-def _nobody(stage: str, start: float, end: float) -> None:
+def _ignore(stage: str, start: float, end: float) -> None:
     pass
 
 
-observer: ContextVar[Observer] = ContextVar("observer", default=_nobody)
+observer: ContextVar[Observer] = ContextVar("observer", default=_ignore)
 
 
 def finished(stage: str, start: float, end: float) -> None:
-    """A stage of the current call is over."""
+    """Report that a stage of the current call is over."""
     observer.get()(stage, start, end)

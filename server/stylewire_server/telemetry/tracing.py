@@ -1,4 +1,4 @@
-"""Spans for OpenTelemetry: one for every call, and in it one for every stage.
+"""OpenTelemetry traces: a span for every call, with a child span for every stage.
 
 The exporter, its address and the service's name come from OpenTelemetry's own environment variables
 (OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER, …).
@@ -14,16 +14,17 @@ import grpc
 from .calls import Call, Watcher
 
 _CLOSE_SECONDS = 2.0
+"""Time limit for sending the remaining spans at the end."""
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
 class TracingError(Exception):
-    """Traces are wanted, and cannot be made."""
+    """Traces are asked for and cannot be made."""
 
 
 def wanted() -> bool:
-    """Whether the environment names somewhere to send spans."""
+    """Return True if the environment names an address for spans."""
     return any(os.environ.get(name) for name in _ENDPOINTS) and os.environ.get("OTEL_SDK_DISABLED") != "true"
 
 
@@ -44,7 +45,7 @@ class Tracing(Watcher):
         except ImportError as error:
             raise TracingError(f"{error}; traces need the extra `otel`: pip install 'stylewire[otel]'") from None
         resource = Resource.create({"service.name": "stylewire"}).merge(OTELResourceDetector().detect())
-        # Its own end at the interpreter's waits for a collector that is away, as long as it likes.
+        # The provider's own shutdown at exit would wait without a limit for a collector that does not answer.
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("stylewire_server")
@@ -53,7 +54,7 @@ class Tracing(Watcher):
         self._open: dict[int, Any] = {}
 
     def began(self, call: Call) -> None:
-        """See `Watcher`."""
+        """Start the span of the call."""
         carrier = {name: value for name, value in call.metadata if isinstance(value, str)}
         service, _, method = call.method.strip("/").rpartition("/")
         self._open[id(call)] = self._tracer.start_span(
@@ -70,14 +71,14 @@ class Tracing(Watcher):
         )
 
     def passed(self, call: Call, stage: str, start: float, end: float) -> None:
-        """See `Watcher`."""
+        """Add a span for the stage."""
         parent = self._open.get(id(call))
         if parent is not None:
             context = self._trace.set_span_in_context(parent)
             self._tracer.start_span(stage, context=context, start_time=_wall(start)).end(_wall(end))
 
     def ended(self, call: Call) -> None:
-        """See `Watcher`."""
+        """End the span of the call with its status."""
         span = self._open.pop(id(call))
         assert call.code is not None
         span.set_attribute("rpc.grpc.status_code", call.code.value[0])
@@ -86,12 +87,12 @@ class Tracing(Watcher):
         span.end(_wall(call.started + call.seconds))
 
     def close(self) -> None:
-        """Sends what is left, as far as that can be done in a moment."""
+        """Send the remaining spans, for at most two seconds."""
         sending = Thread(target=self._provider.shutdown, name="traces", daemon=True)
         sending.start()
         sending.join(_CLOSE_SECONDS)
 
 
 def _wall(seconds: float) -> int:
-    """A moment on the clock of `time.perf_counter` as nanoseconds since 1970."""
+    """Return a time on the clock of `time.perf_counter` as nanoseconds since 1970."""
     return time.time_ns() - int((time.perf_counter() - seconds) * 1e9)
