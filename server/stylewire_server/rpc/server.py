@@ -34,10 +34,8 @@ _METADATA_BYTES = 16 * 1024
 """Maximum bytes of the headers of a call. A token has 43 bytes; trace contexts and proxies add a few hundred."""
 
 _STABLE_REFLECTION = "grpc.reflection.v1.ServerReflection"
-"""Name of the stable reflection service.
-
-Newer tools ask for it first. grpcio-reflection only has v1alpha, whose messages
-are the same."""
+"""Name of the stable reflection service. Newer tools ask for it first. grpcio-reflection has only v1alpha, whose
+messages are the same."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The address at which the server listens, and whether it needs TLS."""
+"""The address at which the server listens, and the rule that an address open to other machines needs TLS."""
 
 import errno
 import ipaddress
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..settings import ServeSettings
 
 if TYPE_CHECKING:
-    # For the names alone: the parent of several processes reserves their port, and has no use for gRPC.
+    # For type checks only: the parent of several processes reserves their port and does not need gRPC.
     import grpc.aio
 
     from .tls import TlsFiles
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
-"""How a machine answers that has IPv4 alone, or IPv6 alone."""
-
+"""Error numbers of a machine that has only IPv4 or only IPv6."""
 
 UNIX = "unix:"
+"""Prefix of a host that is the path of a unix socket."""
 
 _UNIX_PATH_BYTES = 107
-"""Longest path of a unix socket (unix(7))."""
+"""Maximum bytes in the path of a unix socket (unix(7))."""
 
 
 class BindError(Exception):
-    """The address cannot be bound, or must not be."""
+    """The address cannot be bound, or must not be bound without TLS."""
 
 
 def bind(server: "grpc.aio.Server", settings: ServeSettings, tls: "TlsFiles | None") -> int:
-    """Bind the address of the settings, and return the port; 1 for a unix socket, as gRPC has it.
+    """Bind the address of the settings and return the port. For a unix socket gRPC gives 1.
 
     Raises:
-        BindError: It is taken, or not this machine's, or open to others without TLS.
+        BindError: The address is taken, belongs to another machine, or is open to other machines without TLS.
     """
     address = shown(settings.host, settings.port)
     if is_unix(settings.host):
@@ -60,14 +60,14 @@ def bind(server: "grpc.aio.Server", settings: ServeSettings, tls: "TlsFiles | No
 
 @contextmanager
 def reserve(host: str, port: int) -> Iterator[int]:
-    """Holds an address for processes that share it by SO_REUSEPORT, without listening there; yields the port.
+    """Reserve an address for processes that share it by SO_REUSEPORT, and yield the port. This process does not listen.
 
-    It is bound for one socket alone, so that whoever has the port already is found out, and opened to others by
-    SO_REUSEPORT after that. From then on the kernel refuses every socket without SO_REUSEPORT, as each stylewire
-    server's first one is, and those of other users.
+    The socket is first bound without SO_REUSEPORT, which fails if another server has the port. Then the option is set,
+    so that the processes can bind the same port. From then on the kernel refuses sockets without SO_REUSEPORT, such as
+    the first socket of any other stylewire server, and sockets of other users.
 
     Raises:
-        BindError: The address is taken, not this machine's, or not one of a host.
+        BindError: The address is taken or belongs to another machine, or the host has no address.
     """
     with ExitStack() as held:
         for family, address in _addresses(host, port):
@@ -83,10 +83,10 @@ def reserve(host: str, port: int) -> Iterator[int]:
 
 
 def sockets(host: str, port: int, share_port: bool) -> list[socket.socket]:
-    """Return sockets that are bound to every address of a host at one port, 0 for a free one; not listening yet.
+    """Return one socket for every address of a host, bound to one port and not listening yet. Port 0 picks a free port.
 
     Raises:
-        BindError: The address is taken, not this machine's, or not one of a host.
+        BindError: The address is taken or belongs to another machine, or the host has no address.
     """
     with ExitStack() as undo:
         bound: list[socket.socket] = []
@@ -110,21 +110,21 @@ def sockets(host: str, port: int, share_port: bool) -> list[socket.socket]:
 
 
 def is_unix(host: str) -> bool:
-    """Whether a host is the path of a unix socket: `unix:/run/stylewire.sock`."""
+    """Return True for the path of a unix socket, such as `unix:/run/stylewire.sock`."""
     return host.startswith(UNIX)
 
 
 def is_local(target: str) -> bool:
-    """Whether a target for gRPC, HOST:PORT or unix:PATH, is on this machine, so that no proxy can reach it."""
+    """Return True if a gRPC target, HOST:PORT or unix:PATH, is on this machine. No proxy can reach such a target."""
     host = target.removeprefix("dns:///").removeprefix("ipv4:").removeprefix("ipv6:").rpartition(":")[0]
     return target.startswith(("unix:", "unix-abstract:")) or is_loopback(host.strip("[]"))
 
 
 def _check_unix(host: str) -> None:
-    """Check that the path of a unix socket can be bound. gRPC would take the place of a server that listens there.
+    """Check that the path of a unix socket can be bound. gRPC would replace the socket of a server that listens there.
 
     Raises:
-        BindError: It is too long, or another server listens there.
+        BindError: The path is too long, its folder does not exist, or another server listens there.
     """
     path = host.removeprefix(UNIX)
     size = len(path.encode())
@@ -136,13 +136,13 @@ def _check_unix(host: str) -> None:
         try:
             probe.connect(path)
         except OSError:
-            # No such file, or one that a server has left behind: gRPC replaces it.
+            # There is no socket, or a server that has ended left it behind. gRPC replaces it.
             return
     raise BindError(f"cannot bind {host}: another server listens there")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address. A name other than localhost may resolve to anything."""
+    """Return True if only this machine can reach an address. A name other than localhost may resolve to any address."""
     if host == "localhost" or is_unix(host):
         return True
     try:
@@ -154,7 +154,7 @@ def is_loopback(host: str) -> bool:
 def _bind_alone(reserved: socket.socket, address: tuple[Any, ...]) -> None:
     if reserved.family is socket.AF_INET6:
         reserved.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address[0] != "::")
-    # Connections of a server that has just ended linger in TIME_WAIT, and must not keep its port.
+    # Connections of a server that has just ended stay in TIME_WAIT and must not block its port.
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     reserved.bind(address)
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
@@ -162,9 +162,9 @@ def _bind_alone(reserved: socket.socket, address: tuple[Any, ...]) -> None:
 
 
 def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
-    """What gRPC binds for that host: every address of a name, and for 0.0.0.0 or :: all of both families.
+    """Return the addresses that gRPC binds for a host: all of a name, and for 0.0.0.0 or :: those of both families.
 
-    As socket addresses, the port in them still to be put.
+    Each has the form of a socket address, whose port the caller sets.
     """
     if host == "localhost":
         return [(socket.AF_INET, ("127.0.0.1",)), (socket.AF_INET6, ("::1",))]
@@ -184,7 +184,7 @@ def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[A
 
 
 def shown(host: str, port: int) -> str:
-    """Return HOST:PORT as clients write it; a unix socket has no port."""
+    """Return HOST:PORT as clients write it; for a unix socket the host alone."""
     if is_unix(host):
         return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

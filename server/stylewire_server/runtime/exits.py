@@ -1,4 +1,4 @@
-"""How `serve` ends: its exit codes beyond 0, and the immediate exit."""
+"""The exit codes of `serve` other than 0, and the immediate exit."""
 
 import logging
 import os
@@ -7,14 +7,14 @@ from contextlib import suppress
 from typing import NoReturn
 
 REFUSED = 1
-"""A file, model or address cannot be used. A restart would fail again: somebody has to mend it first."""
+"""A file, model or address cannot be used. A restart would fail again until the operator corrects it."""
 
 CRASHED = 70
 """EX_SOFTWARE of sysexits.h. A supervisor starts the server again."""
 
 
 def exit_now(code: int) -> NoReturn:
-    """End the process at once, where Python would wait for threads whose work nobody wants any more."""
+    """End the process at once. Python itself would wait for threads whose results are not needed any more."""
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, AttributeError):

@@ -1,9 +1,9 @@
 """The gRPC server at its port, restarted when gRPC's accept loop ends by an error.
 
 In grpcio 1.85 a call whose method is not UTF-8 ends the loop that accepts calls (aio/server.pyx.pxi,
-`_server_main_loop`): one frame from a stranger, and the process would live on without a port. Open calls go on in the
-old server; their callers come back to the new one. Remove this when `_server_main_loop` survives such a call
-(tests/robustness/test_wire.py sends one).
+`_server_main_loop`). So any caller could make the process run on without a port. Open calls continue in the old server,
+and new calls go to the new server. Remove this when such a call does not end `_server_main_loop` any more
+(tests/robustness/test_wire.py sends such a call).
 """
 
 import asyncio
@@ -24,21 +24,21 @@ from .address import BindError
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
-"""Time between two checks whether the server still accepts calls."""
+"""Time between two checks that the server still accepts calls."""
 
 _RETRY_SECONDS = 0.05
 """Time between two attempts to bind the port again."""
 
 _TRIES = 200
-"""The old server takes some time to release the port."""
+"""Maximum attempts to bind the port again. The old server needs some time to release it."""
 
 
 class GrpcListener:
-    """Runs the gRPC server, and a new one when its accept loop has ended. For one event loop.
+    """Runs the gRPC server, and starts a new server when its accept loop has ended. Use it in one event loop.
 
     Args:
         build: Makes a server with all its services, not started yet.
-        bind: Binds a server to a port, and returns it; raises BindError.
+        bind: Binds a server to a port and returns the port; raises BindError.
     """
 
     def __init__(self, build: Callable[[], grpc.aio.Server], bind: Callable[[grpc.aio.Server, int], int]) -> None:
@@ -49,10 +49,10 @@ class GrpcListener:
         self._port = 0
 
     def bind(self, port: int) -> int:
-        """Bind the port, 0 for a free one, and return it.
+        """Bind the port and return it; 0 picks a free port.
 
         Raises:
-            BindError: It cannot be bound.
+            BindError: The port cannot be bound.
         """
         self._port = self._bind(self._server, port)
         return self._port
@@ -62,7 +62,7 @@ class GrpcListener:
         await self._server.start()
 
     async def serve_forever(self) -> None:
-        """Restart the server whenever its accept loop ends; return when it was stopped.
+        """Restart the server whenever its accept loop ends; return after `stop`.
 
         Raises:
             BindError: The port cannot be bound any more.
@@ -104,7 +104,7 @@ class GrpcListener:
 async def _dispose(server: grpc.aio.Server) -> None:
     """Stop an old server when its last call has ended."""
     with suppress(Exception):
-        # It raises what it fell by.
+        # This raises the error that ended the accept loop.
         await server.wait_for_termination()
     await server.stop(None)
 
@@ -120,11 +120,11 @@ def _unsent(link: Path) -> int:
         if not str(link.readlink()).startswith("socket:"):
             return 0
         with socket.socket(fileno=os.dup(int(link.name))) as found:
-            # Standard error may be a socket too, to a log that is behind.
+            # Standard error may be a socket too, with unsent lines of the log.
             if found.family not in (socket.AF_INET, socket.AF_INET6):
                 return 0
             (count,) = struct.unpack("i", fcntl.ioctl(found, termios.TIOCOUTQ, b"\0" * 4))
     except OSError:
-        # Closed in the meantime, or one that listens.
+        # The socket was closed in the meantime, or it listens.
         return 0
     return int(count)

@@ -1,4 +1,4 @@
-"""From settings to a model that is ready: network, engine, named styles."""
+"""Loading: makes the network, the engine and the stylizer with its named styles from the settings."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -22,15 +22,15 @@ from .style_folder import load_folder
 
 
 def open_engine(settings: ServeSettings, crashed: Callable[[], None]) -> tuple[Network, WatchedEngine]:
-    """The network in an engine that has run once, so that no caller pays for first touches.
+    """Return the network and an engine that has computed one picture. The first picture takes longer than all others.
 
     Args:
-        settings: Which network, and how it is run.
-        crashed: See `WatchedEngine`.
+        settings: Model, engine, precision, threads, streams and memory.
+        crashed: Called when the engine has crashed, as `WatchedEngine` says.
 
     Raises:
         WeightsError: The model cannot be used.
-        EngineError: The engine cannot run it.
+        EngineError: The engine cannot run the model.
     """
     network = open_network(settings.model, settings.cache)
     engine = start(
@@ -52,7 +52,7 @@ def _try(engine: Engine) -> None:
 
 
 def make_stylizer(network: Network, engine: Engine, settings: ServeSettings) -> Stylizer:
-    """The domain around that engine, with its named styles.
+    """Return a stylizer that uses this engine, with the named styles.
 
     Raises:
         BlobsError, FolderError: The folder of the named styles, or the one to load them from, cannot be used.
@@ -68,14 +68,14 @@ def make_stylizer(network: Network, engine: Engine, settings: ServeSettings) -> 
 
 
 def advice(network: Network) -> str:
-    """How to get what is better than this network, if anything is."""
+    """Return advice for the log on a better model; empty if there is none."""
     if network.edition == "lite":
         return "; the full model, 26 times the arithmetic, comes with: python -m stylewire_server fetch"
     return "" if network.verified else "; its files are not the published ones"
 
 
 def describe(network: Network, engine: Engine, settings: ServeSettings) -> pb.Model:
-    """What GetModel answers."""
+    """Return the answer to GetModel."""
     limits = settings.image_limits(engine.max_pixels)
     return pb.Model(
         edition=network.edition,

@@ -1,4 +1,4 @@
-"""The C allocator and the garbage collector, told what a server is like."""
+"""Settings of the C allocator and the garbage collector for a server."""
 
 import ctypes
 import gc
@@ -10,20 +10,22 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Parameters of glibc's mallopt(3)."""
 
 _MAPPED = 256 * 1024
-"""Bytes from which a block is mapped on its own, and unmapped when it is freed. A larger number spares page faults (at
-4 MiB a twentieth of the time of a 512x512 px picture), but pictures of ever new sizes leave holes that fit no other."""
+"""Minimum bytes of a block that is mapped on its own and unmapped when it is freed. A larger number gives fewer page
+faults: 4 MiB saves a twentieth of the time of a 512x512 px picture. But it lets the memory fragment when pictures of
+many sizes are freed."""
 
 _FREE = 64 * 1024**2
-"""Bytes of free memory that an arena keeps at its end."""
+"""Maximum bytes of free memory that an arena keeps at its end."""
 
 _ARENAS = 2
+"""Maximum number of arenas."""
 
 
 def configure_malloc() -> None:
-    """Stops glibc from keeping holes of pictures of every size. Call it before the first thread; elsewhere it is idle.
+    """Limit the fragmentation of memory in glibc. Call this before the first thread. Other C libraries are not changed.
 
-    By default each thread has an arena of its own, and the size from which blocks are mapped grows with those that are
-    freed, up to 32 MB; a server of pictures of many sizes then holds half again as much as it needs.
+    By default each thread has an arena of its own, and glibc raises the size from which blocks are mapped up to 32 MB.
+    A server of pictures of many sizes then holds one and a half times the memory that it needs.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -36,9 +38,9 @@ def configure_malloc() -> None:
 
 
 def freeze_gc() -> None:
-    """Takes all that lives now out of later garbage collections. Call it when all that stays has been made.
+    """Exclude all present objects from later garbage collections. Call this when the server has loaded everything.
 
-    The modules alone are some 60,000 objects, and a collection that goes through them stops every call for 40 ms.
+    The modules alone have about 60,000 objects. A collection that visits them stops every call for 40 ms.
     """
     gc.collect()
     gc.freeze()

@@ -29,18 +29,18 @@ _REFUSALS = (
 )
 
 _IDLE_SECONDS = 0.1
-"""Time in which a worker thread ends that has nothing to do."""
+"""Time limit for an idle worker thread to end."""
 
 
 def serve(settings: ServeSettings, share_port: bool = False, errors: TextIO | None = None) -> int:
     """Serve as `Service.run` does, and return the exit code: 0, or one of `exits`.
 
-    Where a job that nobody waits for is still at work, this ends the process and does not return.
+    If an abandoned job still runs, this function ends the process and does not return.
 
     Args:
-        settings: All of them; `processes` is for the supervisor.
+        settings: All settings; `processes` is for the supervisor.
         share_port: Let other processes of this user listen at the same port.
-        errors: Where the one line goes that says why the code is not 0; None for stderr.
+        errors: Output for the one line that explains an exit code other than 0; None for stderr.
     """
     logs.configure(settings.log_level, settings.log_format, is_about_this_server)
 

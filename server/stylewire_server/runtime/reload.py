@@ -1,4 +1,4 @@
-"""What SIGHUP reads again."""
+"""Files that SIGHUP reads again."""
 
 import asyncio
 import logging
@@ -8,18 +8,18 @@ log = logging.getLogger(__name__)
 
 
 class Reloader:
-    """Hooks that read something again: tokens, certificates, a folder of styles."""
+    """Hooks that read files again: tokens, certificates, a folder of styles."""
 
     def __init__(self) -> None:
         self._hooks: list[tuple[str, Callable[[], object]]] = []
         self._lock = asyncio.Lock()
 
     def add(self, name: str, hook: Callable[[], object]) -> None:
-        """Joins the list. The hook runs in a thread; one that fails must leave what was in force as it was."""
+        """Add a hook, which runs in a thread. A hook that fails must leave the old values in force."""
         self._hooks.append((name, hook))
 
     async def reload(self) -> None:
-        """Runs every hook, one after another, and logs how it went; a hook that fails stops no other."""
+        """Run all hooks one after another and log the results. A hook that fails does not stop the others."""
         async with self._lock:
             for name, hook in self._hooks:
                 try:

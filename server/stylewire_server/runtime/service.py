@@ -1,4 +1,4 @@
-"""One server: built, warmed up, serving, drained."""
+"""One server process: builds the server, loads the model, serves and drains."""
 
 import asyncio
 import logging
@@ -42,18 +42,18 @@ _FLUSH_SECONDS = 0.2
 """Time for gRPC to send the last answers after the last job is done."""
 
 _POLL_SECONDS = 0.02
-"""Time between two checks whether all answers are sent."""
+"""Time between two checks that all answers are sent."""
 
 
 class Crashed(Exception):
-    """The server has stopped working, and only a new process can serve again."""
+    """The server has stopped working. Only a new process can serve again."""
 
 
 class Service:
     """One server, from its settings to its end. Make it in the event loop that runs it.
 
     Args:
-        settings: All of them; `processes` is for the supervisor.
+        settings: All settings; `processes` is for the supervisor.
         share_port: Let other processes of this user listen at the same port.
 
     Raises:
@@ -186,7 +186,7 @@ class Service:
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     def _ignore_signals(self) -> None:
-        """Ignore further signals: a supervisor that asks twice must not kill a server that is ending in order."""
+        """Ignore further signals. A second signal must not kill a server that is shutting down."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self._loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
@@ -195,7 +195,7 @@ class Service:
         if self._is_serving:
             self._ending.set()
         else:
-            # Nobody has been served, and a model that is loading cannot be interrupted.
+            # No call has been served, and loading a model cannot be interrupted.
             log.info("stopped while starting")
             exits.exit_now(0)
 
@@ -205,7 +205,7 @@ class Service:
         task.add_done_callback(self._reloading.discard)
 
     def _engine_crashed(self) -> None:
-        """End the server. Called from the thread of a call."""
+        """End the server. This is called from the thread of a call."""
         self._crashed = "the engine has crashed"
         self._loop.call_soon_threadsafe(self._ending.set)
 
@@ -244,7 +244,7 @@ class Service:
         try:
             async with asyncio.timeout(self._settings.grace):
                 await self._calls.wait_idle()
-                # What the kernel has of an answer is lost where the process ends before its reader has taken it.
+                # The kernel may drop the unsent part of an answer if the process ends before the caller has read it.
                 while unsent_bytes():  # noqa: ASYNC110 - the kernel tells nobody
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:

@@ -1,4 +1,4 @@
-"""A folder of pictures and style files as named styles: `serve --styles DIR`."""
+"""Named styles from a folder of pictures and style files: `serve --styles DIR`."""
 
 import logging
 import re
@@ -15,20 +15,23 @@ log = logging.getLogger(__name__)
 
 
 class FolderError(Exception):
-    """The folder cannot be read; the message says why. For the operator: it may name paths."""
+    """The folder cannot be read. The message is for the operator and may name paths."""
 
 
 def style_name(stem: str) -> str | None:
-    """The name for a file of that stem: lower case, anything but a-z and 0-9 as a dash; None where nothing is left."""
+    """Return the style name for a file name without its suffix; None if no letter a-z or digit is left.
+
+    Letters become lower case. All other characters than a-z and 0-9 become dashes.
+    """
     name = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:63]
     return name if NAME.fullmatch(name) and name not in RESERVED else None
 
 
 def load_folder(stylizer: Stylizer, folder: Path) -> int:
-    """Keep every picture and style file of a folder as the style of its name; return how many are ready to be used.
+    """Keep every picture and style file of a folder as a named style, and return the number of styles.
 
-    A style that was made from the same file by the same network stays as it is; any other of that name is replaced.
-    Files that cannot be used are logged, and the others loaded.
+    A style that was made from the same file by the same network stays as it is. Any other style of that name is
+    replaced. Files that cannot be used are logged and skipped.
 
     Raises:
         FolderError: The folder cannot be read.

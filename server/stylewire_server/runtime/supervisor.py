@@ -1,7 +1,7 @@
-"""Several server processes on one port, and the light process that keeps them together.
+"""Several server processes on one port, and the parent process that starts and stops them.
 
-Each listens for itself with SO_REUSEPORT, and the kernel gives every new connection to one of them. They live and die
-together: one that ends unasked ends the others, which finish their calls, and a supervisor starts all of them again.
+Each process listens with SO_REUSEPORT, and the kernel gives every new connection to one of them. If one process ends
+unexpectedly, the parent stops the others, which finish their calls. A supervisor then starts all of them again.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from .address import BindError, reserve
 from .exits import CRASHED, REFUSED
 
 _AFTER_GRACE_SECONDS = 8.0
-"""Time after the grace period until a process that has not ended is killed."""
+"""Time after the grace period until the parent kills a process that has not ended."""
 
 
 def serve(settings: ServeSettings) -> int:
     """Serve in `effective_processes` processes until SIGTERM or SIGINT; return the exit code: 0, or one of `exits`.
 
-    Announces `serving on …` once all of them serve. SIGHUP is handed on. Errors go to stderr, once.
+    It prints `serving on …` when all processes serve. It passes SIGHUP to all of them. Errors go to stderr, once.
     """
     try:
         with ExitStack() as held:
@@ -38,7 +38,7 @@ def serve(settings: ServeSettings) -> int:
 
 
 class _Parent:
-    """Starts the children, waits for all of them, and hands signals on."""
+    """Starts the child processes, waits for all of them, and passes signals to them."""
 
     def __init__(self, settings: ServeSettings, port: int, http_port: int | None) -> None:
         self._count = settings.effective_processes
@@ -52,7 +52,7 @@ class _Parent:
         self._code = 0
 
     async def run(self) -> int:
-        """Start all processes, wait for their ends, and return the exit code."""
+        """Start all processes, wait until all have ended, and return the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
@@ -66,9 +66,10 @@ class _Parent:
             *(sys.executable, "-m", "stylewire_server.runtime.worker"),
             stdin=PIPE,
             stdout=PIPE,
-            # Ctrl-C in a terminal goes to a whole group: here to the parent alone, which says it once.
+            # Ctrl-C in a terminal goes to a whole process group. With a group of their own, the children get it from
+            # the parent only, once.
             process_group=0,
-            # The parent alone notifies systemd, when all of them serve.
+            # Only the parent notifies systemd, when all children serve.
             env={name: value for name, value in os.environ.items() if name != systemd.VARIABLE},
         )
         assert child.stdin is not None and child.stdout is not None
@@ -108,19 +109,20 @@ class _Parent:
         self._signal(signal.SIGTERM)
 
     def _reload(self) -> None:
-        task = asyncio.create_task(self._hand_on_reload())
+        task = asyncio.create_task(self._pass_on_reload())
         self._reloading.add(task)
         task.add_done_callback(self._reloading.discard)
 
-    async def _hand_on_reload(self) -> None:
-        # Before it serves, a child may not be listening for it yet, and the signal would end it.
+    async def _pass_on_reload(self) -> None:
+        # A child that does not serve yet may have no handler for the signal, which would then end it.
         await self._all_serve.wait()
         self._signal(signal.SIGHUP)
 
     def _signal(self, number: signal.Signals) -> None:
         for child in self._children:
             if child.returncode is None:
-                # Not child.send_signal: it may wait for the process before asyncio does, whose exit code is lost then.
+                # Not child.send_signal: it may collect the exit code of the process before asyncio does, which then
+                # loses it.
                 with suppress(ProcessLookupError):
                     os.kill(child.pid, number)
 

@@ -1,4 +1,4 @@
-"""Announce to others that the server serves or stops: a line on stdout, and a message to systemd.
+"""Announcements that the server serves or stops: a line on stdout, and a message to systemd.
 
 systemd sets $NOTIFY_SOCKET for a service of Type=notify, and gets one datagram there (sd_notify(3)).
 """
@@ -9,6 +9,7 @@ import socket
 import sys
 
 VARIABLE = "NOTIFY_SOCKET"
+"""Environment variable with the address of systemd's socket."""
 
 _SEND_SECONDS = 1.0
 """Time limit for a message to a supervisor that does not read."""
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def serving(banner: str) -> None:
-    """Announce that calls are answered now.
+    """Announce that the server serves calls from now on.
 
     A stdout that cannot be written, as on a full disk, is logged and does not stop the server.
 
@@ -28,13 +29,13 @@ def serving(banner: str) -> None:
         print(banner, flush=True)  # noqa: T201
     except OSError as error:
         log.warning("cannot write %r to standard output: %s", banner, error.strerror)
-        # Python flushes again at its end, and would fail again, with exit code 120.
+        # Python flushes stdout again at its exit. This would fail again and give exit code 120.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     _notify(f"READY=1\nSTATUS={banner}")
 
 
 def stopping() -> None:
-    """Announce that no more calls are taken."""
+    """Announce that the server takes no more calls."""
     _notify("STOPPING=1")
 
 

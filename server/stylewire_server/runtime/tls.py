@@ -1,4 +1,4 @@
-"""TLS from files, read again when they change."""
+"""TLS with a certificate and key from files, which are read again when they change."""
 
 import logging
 import ssl
@@ -10,22 +10,22 @@ log = logging.getLogger(__name__)
 
 
 class TlsError(Exception):
-    """The certificate, its key or the client CA cannot be used. The message says which, and not where it lies."""
+    """The certificate, its key or the client CA cannot be used. The message names the file's role but not its path."""
 
 
 class TlsFiles:
-    """A server's certificate, key and, for mTLS, the CA of its clients, all PEM.
+    """A server's certificate, key and, for mTLS, the CA of its clients, all in PEM format.
 
-    Files that cannot be used after a change, as between writing the one and the other, leave what was read before in
-    force, and are tried again at the next connection.
+    Changed files may not work, for example while the certificate is new and the key is still old. Then the old
+    certificate and key stay in use, and the files are read again at the next connection.
 
     Args:
-        certificate: The server's chain, leaf first.
-        key: The leaf's private key.
-        client_ca: Certificates that a client's must descend from; None to ask clients for none.
+        certificate: The server's certificate chain, leaf first.
+        key: Private key of the leaf certificate.
+        client_ca: Certificates of the authorities that issue client certificates; None to ask clients for none.
 
     Raises:
-        TlsError: They cannot be used.
+        TlsError: A file cannot be used.
     """
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
@@ -34,13 +34,13 @@ class TlsFiles:
         self._configuration = self._load()
 
     def credentials(self) -> grpc.ServerCredentials:
-        """What gRPC serves with. Each new connection sees the files as they are by then; open ones stay as they are."""
+        """Return credentials for gRPC. A new connection uses the present files; open connections are not changed."""
         return grpc.dynamic_ssl_server_credentials(
             self._configuration, self._changed, require_client_authentication=self._paths["client CA"] is not None
         )
 
     def context(self) -> ssl.SSLContext:
-        """Return the same for Python's own TLS. New connections see changed files here too."""
+        """Return a context for Python's `ssl`. A new connection uses the present files here too."""
         seen = self._seen
         current = self._new_context()
 
@@ -69,17 +69,20 @@ class TlsFiles:
         return context
 
     def reload(self) -> None:
-        """Reads the files now, changed or not.
+        """Read the files now, changed or not.
 
         Raises:
-            TlsError: They cannot be used; what was read before stays in force.
+            TlsError: A file cannot be used. The old certificate and key stay in use.
         """
         self._configuration = self._load()
-        # Not the signature of the files that were read, so that the next connection hands them to gRPC.
+        # With no signature, the next connection reads the files and gives them to gRPC.
         self._seen = None
 
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """gRPC asks at every connection: the new configuration, or None for the old one. It must not raise."""
+        """Return the new configuration, or None if nothing has changed. gRPC calls this at every connection.
+
+        It must not raise an error.
+        """
         signature = self._signature()
         if signature == self._seen:
             return None
@@ -104,7 +107,7 @@ class TlsFiles:
         certificate, key, client_ca = self._paths["certificate"], self._paths["key"], content["client CA"]
         assert certificate is not None
         try:
-            # gRPC takes any bytes and fails at the first connection; OpenSSL says at once what does not fit.
+            # gRPC accepts any bytes and fails at the first connection. OpenSSL reports an error at once.
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
         except ssl.SSLError as error:
             raise TlsError(f"certificate and key do not fit: {error.reason or 'not PEM'}") from None
@@ -126,5 +129,5 @@ class TlsFiles:
 
 
 def _no_password() -> str:
-    # Without this OpenSSL asks on the terminal.
+    # Without this function OpenSSL asks for the passphrase on the terminal.
     raise TlsError("the key is encrypted; give one without a passphrase, readable by the server alone")

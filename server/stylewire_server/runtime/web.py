@@ -1,4 +1,4 @@
-"""The HTTP side of a server: from the settings to a listener."""
+"""The page and the HTTP API of a server, from the settings to a listener."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -26,13 +26,13 @@ class Web:
     """The page and the HTTP API at their port.
 
     Args:
-        settings: All of them; `http_port` is set.
+        settings: All settings; `http_port` must be set.
         share_port: Let other processes of this user listen at the same port.
-        scheduler, loaded, guard, memory: Those of the gRPC side: one admission serves both.
+        scheduler, loaded, guard, memory: The same objects as for gRPC, so that both share all limits.
         tls: The certificate; None for plain HTTP.
 
     Attributes:
-        url: Where a browser finds the page.
+        url: Address of the page for a browser.
 
     Raises:
         HttpError: The extra `http` is missing.
@@ -63,7 +63,7 @@ class Web:
         self.url = f"{scheme}://{shown(settings.host, bound[0].getsockname()[1])}/"
 
     async def start(self) -> None:
-        """Answer from now on; as long as the model loads, with 503."""
+        """Answer requests from now on. Until the model is loaded, the answer is 503."""
         await self._listener.start()
         log.info("the page and the HTTP API are at %s", self.url)
 

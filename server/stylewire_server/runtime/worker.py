@@ -1,7 +1,7 @@
 """One of several server processes: `python -m stylewire_server.runtime.worker`, started by `supervisor`.
 
-Its settings come as one line of JSON on stdin, which stays open while the parent lives. It writes one line to stdout:
-that it serves, or why it does not.
+The worker reads its settings as one line of JSON from stdin, which stays open while the parent runs. It writes one line
+to stdout: either that it serves, or the reason why it does not.
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 import threading
 
 if __name__ == "__main__":
-    # Before the imports, which take half a second: a server that is still starting has nothing to read again.
+    # Set before the imports, which take half a second. A server that is starting can ignore SIGHUP.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 from ..settings import ServeSettings
@@ -18,7 +18,7 @@ from .memory import configure_malloc
 
 
 def main() -> int:
-    """Serve one share of the work; return the exit code of `process.serve`. Drains when the parent has gone."""
+    """Serve one share of the work, and drain when the parent has ended. Return the exit code of `process.serve`."""
     settings = ServeSettings.model_validate_json(sys.stdin.buffer.readline())
     configure_malloc()
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
@@ -28,7 +28,7 @@ def main() -> int:
 
 
 def _end_with_parent() -> None:
-    # Not through sys.stdin: a thread that waits in it would hold its lock when the interpreter ends.
+    # Not sys.stdin.read: a thread that waits in it would hold its lock when the interpreter ends.
     os.read(0, 1)
     os.kill(os.getpid(), signal.SIGTERM)
 
