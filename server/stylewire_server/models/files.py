@@ -1,4 +1,4 @@
-"""Folders that are made under a temporary name and put in place at once, by one process at a time."""
+"""Folders that are made under a temporary name and then moved in one step, by one process at a time."""
 
 import fcntl
 import logging
@@ -17,7 +17,10 @@ _LOCK = ".fetch.lock"
 
 @contextmanager
 def staging(parent: Path) -> Iterator[Path]:
-    """A new folder in parent, gone at the end. One process at a time has one; what a killed one left is removed."""
+    """Yield a new folder in `parent`, and remove it at the end. Folders that a killed process left are removed first.
+
+    Only one process at a time has such a folder; others wait.
+    """
     parent.mkdir(parents=True, exist_ok=True)
     with (parent / _LOCK).open("w") as lock:
         try:
@@ -33,7 +36,7 @@ def staging(parent: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """A file's content, or a folder's names, to the disk."""
+    """Flush the content of a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

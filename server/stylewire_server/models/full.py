@@ -1,4 +1,4 @@
-"""The full edition, from the folder that fetching left: nothing here needs tensorflow or the network."""
+"""The full edition, read from the folder that `fetch` wrote. This module does not need tensorflow."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ TRANSFORMER_INT8 = "transformer_int8.xml"
 FROZEN = Frozen(Path("predictor.pb"), Path("transformer.pb"))
 
 BOTH = frozenset({"predictor", "transformer"})
-"""For `Network.bf16`: the check covers both halves at once."""
+"""Value of `Network.bf16`: one check covers predictor and transformer."""
 
 FORMAT = 2
 """Version of the folder's layout. A layout that older releases cannot read gets another number."""
@@ -31,16 +31,17 @@ PIXEL_BYTES: Mapping[str, PixelBytes] = {
     "f32": PixelBytes(one_pass=416, tiled=300),
     "bf16": PixelBytes(one_pass=216, tiled=150),
 }
-"""Measured with OpenVINO on the graph with random weights, but for bf16 in tiles, which is taken as half of f32."""
+"""Bytes for each pixel, measured with OpenVINO on the graph with random weights. bf16 in tiles is half of f32
+(estimate)."""
 
 F32_DB = 80.0
-"""PSNR against the SavedModel in TensorFlow that the converted model must reach in f32."""
+"""Minimum PSNR in dB of the converted model in f32 against the SavedModel in TensorFlow."""
 
 BF16_DB = 35.0
-"""PSNR against the SavedModel in bf16, dB. Below it `--precision auto` stays in f32."""
+"""Minimum PSNR in dB of bf16 against the SavedModel. Below this `--precision auto` uses f32."""
 
 INT8_DB = 30.0
-"""PSNR against f32 that an int8 transformer must reach to be kept. At 30 dB the root mean square error is 8 levels of
+"""Minimum PSNR in dB of an int8 transformer against f32. At 30 dB the root mean square error is 8 levels of
 255; the lite edition's int8 graph as Google ships it is at 25 dB.
 """
 
@@ -51,14 +52,14 @@ class Manifest:
 
     Args:
         sources: Name -> sha256 of every file of the SavedModel.
-        verified: Whether they are the published ones.
-        versions: Of the packages that converted it.
+        verified: True if they are the published files.
+        versions: Versions of the packages that converted the model.
         sizes: Name -> bytes of every converted file.
-        f32_db: PSNR in f32 against the SavedModel in TensorFlow, dB, the worst over the pictures tried; None before.
-        bf16_db: The same in bf16; None where the CPU that converted it cannot compute in it, too.
-        format: See `FORMAT`.
-        int8_db: PSNR of the int8 transformer against f32, dB, the worst over pairs that it was not calibrated on; None
-            where there is no such transformer.
+        f32_db: PSNR in dB of f32 against the SavedModel in TensorFlow, for the worst picture; None before the check.
+        bf16_db: The same for bf16; None also if the converting CPU cannot compute in bf16.
+        format: Version of the folder's layout, as in `FORMAT`.
+        int8_db: PSNR in dB of the int8 transformer against f32, for the worst held-out pair; None if there is no int8
+            transformer.
     """
 
     sources: Mapping[str, str]
@@ -72,16 +73,16 @@ class Manifest:
 
     @property
     def sha256(self) -> str:
-        """Over the sources."""
+        """Return the SHA-256 over the hashes of the sources."""
         return hashlib.sha256("".join(self.sources[name] for name in sorted(self.sources)).encode()).hexdigest()
 
     @property
     def bf16(self) -> bool:
-        """True where bf16 passed its check."""
+        """Return True if bf16 passed its check."""
         return self.bf16_db is not None and self.bf16_db >= BF16_DB
 
     def write(self, folder: Path) -> None:
-        """Into folder, at once: a reader finds what was there before or this."""
+        """Write the manifest into a folder. A reader sees the old manifest or the new one, never a part."""
         path = folder / MANIFEST
         unfinished = path.with_suffix(".new")
         unfinished.write_text(json.dumps(asdict(self), indent=2) + "\n")
@@ -94,7 +95,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Return the manifest of a folder.
 
     Raises:
-        WeightsError: It holds no converted model, or not all of it.
+        WeightsError: The folder has no converted model, or the model is incomplete.
     """
     try:
         fields: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
@@ -114,10 +115,10 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def full(folder: Path, edition: str = "full") -> Network:
-    """The converted model in folder.
+    """Return the converted model in a folder.
 
     Raises:
-        WeightsError: It holds no converted model, or not all of it.
+        WeightsError: The folder has no converted model, or the model is incomplete.
     """
     return as_network(folder, read_manifest(folder), edition)
 
@@ -158,5 +159,5 @@ def _again(folder: Path) -> str:
 
 
 def _fetch(folder: Path) -> str:
-    """The command that makes that folder."""
+    """Return the command that makes a folder."""
     return "python -m stylewire_server fetch" + ("" if folder.name == FOLDER else f" --to {folder}")

@@ -1,4 +1,4 @@
-"""A network as the engines see it: two graphs that meet at the style vector, and where they came from."""
+"""A network for the engines: the graphs of predictor and transformer, and the origin of their weights."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,12 +14,17 @@ STYLE_SIDE = 256
 
 
 class WeightsError(Exception):
-    """The weights cannot be used; the message says why and what to do. For the operator: it may name paths."""
+    """The weights cannot be used. The message says what to do; it is for the operator and may name paths."""
 
 
 @contextmanager
 def require_extra(what: str, extra: str) -> Iterator[None]:
-    """Raise WeightsError where a package is missing that `what` needs and that the extra installs."""
+    """Raise WeightsError if a package of an extra is missing.
+
+    Args:
+        what: The work that needs the package, for the message.
+        extra: The extra that installs the package.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
@@ -39,8 +44,8 @@ class PixelBytes:
     """Bytes of memory for each pixel of a content while it is transformed, above the loaded process.
 
     Args:
-        one_pass: When the whole picture goes through the transformer at once.
-        tiled: When it goes in tiles, beside what one tile takes.
+        one_pass: Bytes if the whole picture is computed in one pass.
+        tiled: Bytes if it is computed in tiles, without the memory of the tile itself.
     """
 
     one_pass: int
@@ -54,15 +59,15 @@ class Network:
     Args:
         edition: "lite", "full", or the name of a folder.
         style_dimension: Length D of the style vector.
-        sha256: Over the files that the weights came from.
-        verified: Whether those files are the published ones.
-        predictor: Reads style [1,256,256,3] -> vector, any shape of D elements.
-        transformer: Reads (content [N,H,W,3], style [N,D+P]) -> picture [N,H,W,3], H and W multiples of 4; P is the
-            number of scales and offsets of its norms.
-        pixel_bytes: Precision, "f32" or "bf16", -> what a pixel takes.
-        bf16: Which of "predictor" and "transformer" may run in bf16: their pictures were found close to those in f32.
-        int8: Reads the transformer quantised to int8, found close to f32; None where there is none.
-        frozen: Where TensorFlow finds it; None where it has no TensorFlow graphs.
+        sha256: SHA-256 over the files of the weights.
+        verified: True if those files are the published files.
+        predictor: Reads the graph style [1,256,256,3] -> vector, any shape of D elements.
+        transformer: Reads the graph (content [N,H,W,3], style [N,D+P]) -> picture [N,H,W,3], H and W multiples of 4;
+            P is the number of scales and offsets of its norms.
+        pixel_bytes: Precision, "f32" or "bf16", -> bytes for each pixel.
+        bf16: Those of "predictor" and "transformer" that may run in bf16, because their pictures are close to f32.
+        int8: Reads the transformer in int8, whose pictures are close to f32; None if there is none.
+        frozen: Files for TensorFlow; None if the edition has no TensorFlow graphs.
     """
 
     edition: str
@@ -84,7 +89,7 @@ CONTENT = "placeholder"
 """[N,H,W,3] in 0..1."""
 
 VECTOR = "StatefulPartitionedCall/bottleneck/Mean"
-"""The style vector, [N,1,1,768]: all that the two halves share."""
+"""Node of the style vector, [N,1,1,768], the output of the predictor and an input of the transformer."""
 
 PICTURE = "Identity"
 """[N,H,W,3] in 0..1."""

@@ -1,4 +1,4 @@
-"""Which network is served."""
+"""The choice of the network that is served."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from .network import Network
 
 
 def open_network(model: str, cache: Path) -> Network:
-    """The network that `--model` names.
+    """Return the network that `--model` names.
 
     Args:
-        model: "full", "lite", "auto" (full where it has been fetched, else lite), or a converted folder.
-        cache: Where fetching leaves the full model.
+        model: "full", "lite", "auto" (full if it has been fetched, else lite), or a converted folder.
+        cache: Parent of the folder of the full model.
 
     Raises:
-        WeightsError: It is not there, or cannot be used.
+        WeightsError: The model does not exist or cannot be used.
     """
     if model == "auto":
         model = "full" if (cache / FOLDER / MANIFEST).is_file() else "lite"

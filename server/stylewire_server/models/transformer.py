@@ -6,9 +6,9 @@ Dumoulin, Shlens and Kudlur 2017 (A Learned Representation for Artistic Style), 
 instance norm: its scale and offset are affine in the style vector. The full edition has 32, 64 and 128 channels and
 twenty blocks, the lite one a quarter of each.
 
-Of the convolutions at full size one takes three channels and one gives three, a fraction of what a vector register
-holds; in the lite edition they would take most of the time. So the graph computes four neighbouring pixels as one
-position with four times the channels, their *phases*: exactly the same sums in another order.
+The first convolution has three input channels, and the last one has three outputs. So few channels fill only a part of
+a vector register, and in the lite edition these two would take most of the time. So the graph treats four neighbouring
+pixels as one position with four times the channels, called *phases*. The sums are the same, in another order.
 
 - 9x9 at full size becomes 10x10 with stride 2 and four phases of each output channel.
 - The 3x3 with stride 2 that follows becomes 2x2 on phases.
@@ -23,26 +23,28 @@ import openvino as ov
 from openvino import opset13 as op
 
 EPSILON = 1e-5
-"""Added to the variance of an instance norm in the SavedModel; the lite edition's file holds it as 127 * 7.874e-8."""
+"""Number added to the variance of an instance norm, as in the SavedModel. The lite edition's file has 127 *
+7.874e-8."""
 
 STYLE_LAYERS = "style_params/"
-"""Where the names of the affine maps begin. A norm has two, `…/StyleNorm/Conv` (offset) and `…_1` (scale)."""
+"""Prefix of the names of the affine maps. A norm has two, `…/StyleNorm/Conv` (offset) and `…_1` (scale)."""
 
 PHASES = 4
+"""Pixels of one position: two by two."""
 
 WIDE = 32
-"""Channels from which on channels-last order fills vector registers, two of AVX-512 in float32."""
+"""Minimum number of channels that fill vector registers in channels-last order: two registers of AVX-512 in float32."""
 
 
 def build(weights: Mapping[str, np.ndarray]) -> ov.Model:
-    """Graph of (content [N,H,W,3] in 0..1, style [N,D+P]) -> picture [N,H,W,3] in 0..1; H, W multiples of 4.
+    """Return the graph (content [N,H,W,3] in 0..1, style [N,D+P]) -> picture [N,H,W,3] in 0..1; H, W multiples of 4.
 
-    A style is a point in the space of the P scales and offsets of all norms. It comes as a style vector of D numbers,
-    which the network's own affine maps carry into that space, and a tuning of P numbers, which is added to the result.
-    With a tuning of zeros the picture is that of the vector, bit for bit.
+    A style sets the P scales and offsets of all norms. It is a style vector of D numbers, from which the network's
+    affine maps compute the P numbers, and a tuning of P numbers, which is added to the result. With a tuning of zeros,
+    the picture is that of the vector, bit for bit.
 
     Args:
-        weights: Under their TensorFlow names, kernels [out,in,kh,kw] as `…/weights` and biases [out] as
+        weights: Arrays by their TensorFlow names: kernels [out,in,kh,kw] as `…/weights` and biases [out] as
             `…/Conv2D_bias`. Channels, blocks and D follow from them.
 
     Raises:
@@ -64,12 +66,13 @@ def build(weights: Mapping[str, np.ndarray]) -> ov.Model:
         return op.relu(op.add(x, op.constant(bias.reshape(1, -1, 1, 1))))
 
     def normalized(x: ov.Node, name: str) -> ov.Node:
-        # A convolution's own bias cancels in the norm, so it is left out.
+        # The norm cancels the bias of the convolution before it, so the bias is left out.
         scale, offset = affines[name]
         return op.add(op.multiply(_standardized(x, [2, 3]), scale), offset)
 
     def normalized_rows(x: ov.Node, name: str) -> ov.Node:
-        # With few channels the engine's channels-last order wastes most of a register; flat rows do not have it.
+        # With few channels the engine's channels-last order wastes most of a vector register. Flat rows avoid that
+        # order.
         channels = affines[name][0].get_partial_shape()[1].get_length()
         flat = op.reshape(x, op.constant(np.array([0, channels, -1])), True)
         scale, offset = (op.squeeze(part, op.constant(3)) for part in affines[name])
@@ -103,7 +106,7 @@ def build(weights: Mapping[str, np.ndarray]) -> ov.Model:
 
 
 def to_phases(kernel: np.ndarray) -> np.ndarray:
-    """Kernel [o,i,k,k] of a stride of 1 as [4*o,i,k+1,k+1] of a stride of 2: output channel phase * o + channel."""
+    """Return a kernel [o,i,k,k] of stride 1 as [4*o,i,k+1,k+1] of stride 2, with output channel phase * o + channel."""
     outputs, inputs, side, _ = kernel.shape
     phases = np.zeros((2, 2, outputs, inputs, side + 1, side + 1), np.float32)
     for y, x in np.ndindex(2, 2):
@@ -112,7 +115,7 @@ def to_phases(kernel: np.ndarray) -> np.ndarray:
 
 
 def from_phases(kernel: np.ndarray) -> np.ndarray:
-    """Kernel [o,i,3,3] of a stride of 2 as [o,4*i,2,2] of a stride of 1: input channel phase * i + channel."""
+    """Return a kernel [o,i,3,3] of stride 2 as [o,4*i,2,2] of stride 1, with input channel phase * i + channel."""
     outputs, inputs = kernel.shape[:2]
     phases = np.zeros((outputs, 2, 2, inputs, 2, 2), np.float32)
     for y, x in np.ndindex(3, 3):
@@ -123,11 +126,11 @@ def from_phases(kernel: np.ndarray) -> np.ndarray:
 
 
 def upsampling(kernel: np.ndarray) -> np.ndarray:
-    """Kernel [o,i,3,3] that follows nearest x2 as the kernel [i,o,4,4] of a transposed convolution of stride 2."""
+    """Return a kernel [o,i,3,3] after nearest x2 as the kernel [i,o,4,4] of a transposed convolution of stride 2."""
     outputs, inputs = kernel.shape[:2]
     transposed = np.zeros((inputs, outputs, 4, 4), np.float32)
     for y, x in np.ndindex(3, 3):
-        # Each source pixel is two by two pixels of the doubled picture, and each of those meets the kernel.
+        # Each source pixel gives two by two pixels of the doubled picture, and the kernel covers each of them.
         transposed[:, :, 2 - y : 4 - y, 2 - x : 4 - x] += kernel[:, :, y, x].T[:, :, np.newaxis, np.newaxis]
     return transposed
 
@@ -139,7 +142,7 @@ def channels_first(kernel: np.ndarray) -> np.ndarray:
 
 
 def style_layers(weights: Mapping[str, np.ndarray]) -> list[str]:
-    """Names of the affine maps from the style vector to scales and offsets, in the order of a tuning's numbers."""
+    """Return the names of the affine maps from the style vector to scales and offsets, in the order of a tuning."""
     suffix = "/weights"
     names = (name.removesuffix(suffix) for name in weights if name.endswith(suffix))
     return sorted((name for name in names if name.startswith(STYLE_LAYERS)), key=lambda name: f"{name}/")
@@ -153,7 +156,7 @@ def norm_parameters(weights: Mapping[str, np.ndarray]) -> int:
 def _affines(
     weights: Mapping[str, np.ndarray], vector: ov.Output, tuning: ov.Output
 ) -> dict[str, tuple[ov.Output, ov.Output]]:
-    """Scale and offset [N,C,1,1] of every norm: one product with the style vector, and the tuning."""
+    """Return scale and offset [N,C,1,1] of every norm: one product with the style vector, plus the tuning."""
     middle = "/StyleNorm/Conv"
     names = style_layers(weights)
     kernels = [weights[f"{name}/weights"][:, :, 0, 0] for name in names]
@@ -182,7 +185,7 @@ def _convolve(x: ov.Node, kernel: np.ndarray, stride: int = 1) -> ov.Node:
 
 
 def _double(x: ov.Node, kernel: np.ndarray) -> ov.Node:
-    # Reflection at the edge of the doubled picture meets the second copy of the edge pixel itself.
+    # Reflection at the edge of the doubled picture gives the second copy of the edge pixel itself.
     return op.convolution_backprop_data(
         _pad(x, 1, 1, "edge"), op.constant(kernel), [2, 2], pads_begin=[3, 3], pads_end=[3, 3]
     )

@@ -1,4 +1,4 @@
-"""A SavedModel from wherever the user has it: TF Hub, Kaggle, a folder, an archive."""
+"""Sources of a SavedModel: TF Hub, Kaggle, a folder or an archive."""
 
 import http.client
 import logging
@@ -17,29 +17,30 @@ from .published import BYTES, KAGGLE_PAGE
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str, float], None]
-"""Is told what is being done and how much of it is done, 0..1."""
+"""Function of the name of the present stage and the share of it that is done, 0..1."""
 
 _PARTS = re.compile(r"(?:^|/)(saved_model\.pb|variables/variables\.(?:index|data-\d{5}-of-\d{5}))$")
-"""The files of a SavedModel that count; an archive's paths are never used for anything else."""
+"""Pattern of the files of a SavedModel that are used. Only the matched part of a path in an archive is used."""
 
 _KAGGLE = re.compile(r"[^/]+/[^/]+/tensorflow[12]/[^/]+/\d+", re.IGNORECASE)
 
 _POLL_SECONDS = 0.2
+"""Time between two reports of the progress."""
 
 
 def resolve(handle: str, folder: Path, progress: Progress) -> Path:
-    """Downloads a SavedModel through tensorflow_hub, into TFHUB_CACHE_DIR where that is set, else into folder.
+    """Download a SavedModel with tensorflow_hub into TFHUB_CACHE_DIR; if that is not set, into `folder`.
 
     Args:
         handle: A URL, or the short name of a model on TF Hub or Kaggle.
-        folder: Where it may write.
-        progress: Is told of the bytes as they come.
+        folder: A folder to write to.
+        progress: Called with the share of the bytes that has arrived.
 
     Returns:
         The SavedModel's folder.
 
     Raises:
-        WeightsError: It cannot be had; the message says how else to get it.
+        WeightsError: The download failed; the message says how else to get the model.
     """
     with require_extra("fetching", "full"):
         import tensorflow_hub as hub
@@ -55,17 +56,17 @@ def resolve(handle: str, folder: Path, progress: Progress) -> Path:
 
 
 def unpack(source: Path, folder: Path) -> Path:
-    """A SavedModel from a folder or .tar.gz that the user has.
+    """Return a SavedModel from a folder or .tar.gz file of the user.
 
     Args:
-        source: The SavedModel's folder, one that holds it, or an archive of either.
-        folder: Where it may write.
+        source: The SavedModel's folder, a folder that contains it, or an archive of either.
+        folder: A folder to unpack to.
 
     Returns:
         The SavedModel's folder.
 
     Raises:
-        WeightsError: There is none in it.
+        WeightsError: The source has no SavedModel.
     """
     if source.is_dir():
         found = sorted(source.rglob("saved_model.pb"), key=lambda path: len(path.parts))
@@ -85,7 +86,7 @@ def unpack(source: Path, folder: Path) -> Path:
 
 
 def parts(folder: Path) -> list[str]:
-    """Names of the files in a SavedModel's folder that count, sorted."""
+    """Return the sorted names of the files in a SavedModel's folder that are used."""
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(name for name in names if _PARTS.fullmatch(name))
 
@@ -124,7 +125,10 @@ def _variable(name: str, value: str) -> Iterator[None]:
 
 @contextmanager
 def _watch(folder: Path, progress: Progress) -> Iterator[None]:
-    """Reports how much has arrived in folder; tensorflow_hub unpacks there as it downloads and reports nothing."""
+    """Report the share that has arrived in a folder.
+
+    Tensorflow_hub unpacks there during the download, without reports.
+    """
     done = threading.Event()
     before = _bytes(folder)
 
@@ -147,6 +151,6 @@ def _bytes(folder: Path) -> int:
         try:
             total += path.stat().st_size if path.is_file() else 0
         except FileNotFoundError:
-            # Renamed under our eyes.
+            # tensorflow_hub has just renamed or removed this file.
             continue
     return total

@@ -1,4 +1,4 @@
-"""Getting the full model: found, verified, converted, held against the original, put in place at once or not at all."""
+"""Fetching the full model: download, verify, convert, compare with the original, and put in place in one step."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +16,7 @@ from .download import Progress, parts, resolve, unpack
 from .published import FILES, HANDLE, differences, sha256
 
 _PROBES = 3
+"""Number of picture pairs on which the converted model is compared with the original."""
 
 
 def fetch(
@@ -28,24 +29,25 @@ def fetch(
     published: Mapping[str, str] = FILES,
     progress: Progress = lambda stage, share: None,
 ) -> Path:
-    """The full model in the form that is served. Does nothing where that very model is in place.
+    """Fetch the full model, convert it to the form that is served, and return its folder.
 
-    A process that is killed leaves at most a folder with a temporary name, which the next one removes.
+    If the same model is in place already, this does nothing. A process that is killed leaves at most a folder with a
+    temporary name, which the next call removes.
 
     Args:
-        cache: Where the converted model goes, as `full`.
-        target: Goes there instead.
-        handle: What to download: a URL, or the short name of a model on TF Hub or Kaggle.
-        source: The user's own copy instead: a folder or an archive.
-        allow_unverified: Take files that are not the published ones; the manifest says so.
-        published: What the published files are, as in `published.FILES`.
-        progress: Is told what is being done.
+        cache: Parent of the folder `full`, the default for the converted model.
+        target: Another folder for the converted model; None for the default.
+        handle: The model to download: a URL, or its short name on TF Hub or Kaggle.
+        source: The user's own copy, a folder or an archive; None to download.
+        allow_unverified: True to accept files that are not the published files. The manifest records this.
+        published: Hashes of the published files, as in `published.FILES`.
+        progress: Called with each stage and the share of it that is done.
 
     Returns:
         The converted folder.
 
     Raises:
-        WeightsError: It cannot be had, is not the published model, or does not convert faithfully.
+        WeightsError: The model cannot be fetched, is not the published model, or differs too much after conversion.
     """
     target = target or cache / FOLDER
     with staging(target.parent) as scratch:
@@ -90,14 +92,14 @@ def _is_in_place(target: Path, manifest: Manifest) -> bool:
 
 
 def _convert(source: Path, folder: Path, manifest: Manifest, progress: Progress) -> None:
-    """Converts into folder, holds the result against the source, and writes the manifest.
+    """Convert a SavedModel into a folder, compare the result with the source, and write the manifest.
 
     Raises:
-        WeightsError: It is another network, or the result is too far from the source.
+        WeightsError: The SavedModel is another network, or the result is too far from the source.
     """
     progress("converting", 0.0)
     with require_extra("fetching", "full"):
-        # Here, because nothing else in the server needs tensorflow.
+        # Imported here, because nothing else in the server needs tensorflow.
         from .savedmodel import SavedModel, convert
     reference = SavedModel(source)
     convert(reference, folder)
@@ -124,7 +126,7 @@ def _convert(source: Path, folder: Path, manifest: Manifest, progress: Progress)
 
 
 def _publish(folder: Path, target: Path, replaced: Path) -> None:
-    """Moves folder to target; what was there goes to replaced. Between the two there is nothing, never a half."""
+    """Move a folder to `target`, and an old folder there to `replaced`. A reader never sees an incomplete folder."""
     for path in [*folder.iterdir(), folder]:
         sync(path)
     if target.exists():
@@ -134,7 +136,7 @@ def _publish(folder: Path, target: Path, replaced: Path) -> None:
 
 
 def _probe(seed: int) -> np.ndarray:
-    """A picture [1,256,256,3] in 0..1 with large shapes, small ones and noise, as photographs have."""
+    """Return a picture [1,256,256,3] in 0..1 with large shapes, small shapes and noise, like a photograph."""
     rng = np.random.default_rng(seed)
     picture = np.zeros((STYLE_SIDE, STYLE_SIDE, 3))
     for side in (4, 16, 64, 256):
@@ -144,6 +146,6 @@ def _probe(seed: int) -> np.ndarray:
 
 
 def psnr(picture: np.ndarray, reference: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of pixels in 0..1, dB; equal pictures are at 200."""
+    """Return the peak signal-to-noise ratio in dB of pixels in 0..1; for equal pictures 200."""
     error = float(np.mean(np.square(picture.astype(np.float64) - reference)))
     return float(-10 * np.log10(max(error, 1e-20)))

@@ -1,4 +1,4 @@
-"""The published full model: where it is, and what its files are.
+"""The published full model: its addresses and the hashes of its files.
 
 TF Hub google/magenta/arbitrary-image-stylization-v1-256/2, on Kaggle since 2023 under another name; Apache-2.0.
 """
@@ -18,14 +18,14 @@ FILES: Mapping[str, str] = {
         "sha256:a8970e355138697029fe71aca1cefe5f3ded143330ba1a9cf0b64d939238e3e3"
     ),
 }
-"""File -> what it must be: its sha256, or its blob id in git, sha1("blob " + size + NUL + content)."""
+"""File -> its expected hash: the sha256, or the blob id of git, sha1("blob " + size + NUL + content)."""
 
 BYTES = 94_200_000
-"""Bytes of all files together, about; for progress bars."""
+"""Approximate bytes of all files together, for progress bars."""
 
 
 def differences(folder: Path, files: Mapping[str, str] = FILES) -> list[str]:
-    """One line for every file of the published model that is missing in folder or is not the published one."""
+    """Return one line for every file of the published model that is missing in a folder or has another hash."""
     lines = []
     for name, expected in files.items():
         path = folder / name
@@ -46,7 +46,8 @@ def sha256(path: Path) -> str:
 
 
 def _blob_id(path: Path) -> str:
-    # The collision that would be needed to deceive a check against a given sha1 is a second preimage: out of reach.
+    # SHA-1 is enough here. Another file with this hash would be a second preimage, which nobody can compute; the known
+    # attacks only find collisions.
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as file:
         while piece := file.read(1 << 20):

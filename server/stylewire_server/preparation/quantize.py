@@ -1,8 +1,8 @@
-"""The full model's transformer in int8: quantised after training, held against f32, kept only where it is close.
+"""The full model's transformer in int8: quantised after training, compared with f32, and kept only if it is close.
 
 NNCF measures the ranges of activations over calibration pairs and rounds weights and activations to 8 bits. Only the
-residual blocks' convolutions are quantised, 85 % of the arithmetic: their sums, the instance norms, the contraction and
-the expansion cost accuracy in int8 and little time in floating point.
+convolutions of the residual blocks are quantised; they are 85 % of the arithmetic. The sums of the blocks, the instance
+norms, the contraction and the expansion would lose accuracy in int8, and they take little time in floating point.
 """
 
 import statistics
@@ -28,26 +28,27 @@ from .download import Progress
 from .fetch import psnr
 
 LEAST = 3
-"""Pictures of each kind that it takes: one to check on and two to calibrate on."""
+"""Minimum number of pictures of each kind: one for the check and two for the calibration."""
 
 _HELD_OUT_OF = 3
-"""One picture of so many is for the check alone."""
+"""One of this many pictures is only used for the check."""
 
 _CALIBRATION_PAIRS, _CHECK_PAIRS = 120, 24
-"""At most."""
+"""Maximum number of pairs for the calibration and for the check."""
 
 FLOAT_BLOCKS = (0, 3, 6, 10)
-"""How many of the first residual blocks stay in floating point, in the order that they are tried.
+"""Numbers of first residual blocks that stay in floating point, in the order in which they are tried.
 
-What is rounded early passes through every norm that follows, so the first blocks cost most of the accuracy.
+The rounding errors of a block pass through all norms after it. So the first blocks lose most of the accuracy.
 """
 
 _BLOCK_CONVOLUTIONS = 2
+"""Convolutions of one residual block."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A content picture [1,256,256,3], float32 in 0..1, and a style picture of that form."""
+    """A content picture and a style picture, each [1,256,256,3], float32 in 0..1."""
 
     content: np.ndarray
     style: np.ndarray
@@ -55,13 +56,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Closeness:
-    """PSNR of int8 pictures against f32, dB, over pairs that were not calibrated on.
+    """PSNR of int8 pictures against f32 in dB, over pairs that were not used for calibration.
 
     Args:
-        minimum_db: Of the worst pair.
-        median_db: Of them all.
-        pairs: How many.
-        float_blocks: Residual blocks left in floating point.
+        minimum_db: PSNR of the worst pair.
+        median_db: Median over all pairs.
+        pairs: Number of pairs.
+        float_blocks: Number of residual blocks that stay in floating point.
     """
 
     minimum_db: float
@@ -83,17 +84,17 @@ def quantize(
     bound_db: float = INT8_DB,
     progress: Progress = lambda stage, share: None,
 ) -> Closeness:
-    """Puts an int8 transformer into a converted folder, if it is close enough to f32.
+    """Add an int8 transformer to a converted folder, if it is close enough to f32.
 
-    The arrangements of `FLOAT_BLOCKS` are tried in turn; the first that meets the bound is kept. Pictures are compared
-    as they are served on this machine: from the predictor's own precision to the last layer's.
+    The numbers of `FLOAT_BLOCKS` are tried in turn, and the first result that meets the bound is kept. The compared
+    pictures are those that this machine would serve, with the precision that each layer has there.
 
     Args:
         folder: The converted model.
         pictures: A folder with JPEG, PNG or WebP pictures in `content` and in `style`, at least 3 in each. Every third
             is held out, for the check alone.
         bound_db: PSNR against f32 that the worst held-out pair must reach.
-        progress: Is told what is being done.
+        progress: Called with each stage and the share of it that is done.
 
     Raises:
         WeightsError: There is no converted model or too few pictures, NNCF is missing, or the bound is not met; the
@@ -101,9 +102,9 @@ def quantize(
     """
     calibration, held_out = read_pairs(pictures)
     with require_extra("quantising", "int8"):
-        # Here, because serving needs none of it.
+        # Imported here, because serving does not need it.
         import nncf
-    # Before anything is made beside it.
+    # Checked first, before a folder is made beside it.
     read_manifest(folder)
     found: list[Closeness] = []
     with staging(folder.resolve().parent) as scratch:
@@ -132,10 +133,10 @@ def quantize(
 
 
 def read_pairs(pictures: Path) -> tuple[list[Pair], list[Pair]]:
-    """Pairs to calibrate on, and held-out ones that share no picture with them.
+    """Return pairs for the calibration, and held-out pairs that have no picture in common with them.
 
     Raises:
-        WeightsError: There are too few pictures, or one cannot be read.
+        WeightsError: There are too few pictures, or a picture cannot be read.
     """
     contents = [_read(path, Fit.CROP_256) for path in _list(pictures / "content")]
     styles = [_read(path, Fit.SQUASH_256) for path in _list(pictures / "style")]
@@ -171,7 +172,7 @@ def _read(path: Path, fit: Fit) -> np.ndarray:
 
 
 def quantised(nncf: Any, model: ov.Model, inputs: list[list[np.ndarray]], float_blocks: int) -> ov.Model:
-    """The transformer with the convolutions of its residual blocks in int8, but for the first float_blocks."""
+    """Return the transformer with the convolutions of its residual blocks in int8, except the first `float_blocks`."""
     chosen = set(residual_convolutions(model)[_BLOCK_CONVOLUTIONS * float_blocks :])
     length = model.inputs[1].get_partial_shape()[1].get_length()
     inputs = [[content, with_tuning(style, length)] for content, style in inputs]
@@ -186,7 +187,7 @@ def quantised(nncf: Any, model: ov.Model, inputs: list[list[np.ndarray]], float_
 
 
 def residual_convolutions(model: ov.Model) -> list[str]:
-    """Names of the residual blocks' convolutions, in order: those of 3x3 with as many outputs as inputs."""
+    """Return the names of the residual blocks' convolutions, in order: 3x3 kernels with as many outputs as inputs."""
     names = []
     for op in model.get_ordered_ops():
         if op.get_type_name() == "Convolution":
@@ -197,7 +198,7 @@ def residual_convolutions(model: ov.Model) -> list[str]:
 
 
 def _publish(scratch: Path, folder: Path, manifest: Manifest, closeness: Closeness) -> None:
-    """Moves the graph from scratch into folder. In between the folder has none, never a half."""
+    """Move the graph from the scratch folder into a converted folder. A reader never sees an incomplete graph."""
     files = [TRANSFORMER_INT8, str(Path(TRANSFORMER_INT8).with_suffix(".bin"))]
     without = {name: size for name, size in manifest.sizes.items() if name not in files}
     if manifest.int8_db is not None:

@@ -1,4 +1,4 @@
-"""The published SavedModel taken apart. Needs tensorflow: fetching imports this, serving never does."""
+"""The parts of the published SavedModel. This module needs tensorflow; only fetching imports it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class Parts:
     Args:
         predictor: Frozen GraphDef of style -> vector.
         transformer: Frozen GraphDef of (content, vector) -> picture.
-        weights: The transformer's, as `transformer.build` takes them.
+        weights: Weights of the transformer, as `transformer.build` takes them.
     """
 
     predictor: bytes
@@ -32,10 +32,10 @@ class Parts:
 
 
 class SavedModel:
-    """The published model as published: the reference that everything else is held against.
+    """The published model in TensorFlow: the reference for all comparisons.
 
     Args:
-        folder: Holds saved_model.pb and variables/.
+        folder: Folder with saved_model.pb and variables/.
 
     Raises:
         WeightsError: TensorFlow cannot load it.
@@ -49,14 +49,17 @@ class SavedModel:
             raise WeightsError(f"{folder} is not a SavedModel that TensorFlow can load: {reason}") from None
 
     def __call__(self, content: np.ndarray, style: np.ndarray) -> np.ndarray:
-        """Content [N,H,W,3] and style [N,H',W',3], float32 in 0..1, to the picture [N,H",W",3]; sides come in fours."""
+        """Return the picture of content [N,H,W,3] and style [N,H',W',3], float32 in 0..1, to the picture [N,H",W",3].
+
+        Sides come in fours.
+        """
         return self._model(tf.constant(content), tf.constant(style))[0].numpy()
 
     def split(self) -> Parts:
-        """Cuts the graph where the style vector is.
+        """Split the graph at the style vector.
 
         Raises:
-            WeightsError: It is another network.
+            WeightsError: The SavedModel is another network.
         """
         signature = self._model.signatures.get("serving_default")
         if signature is None:
@@ -79,7 +82,7 @@ def _extract(graph: GraphDef, node: str) -> GraphDef:
 
 
 def _cut(graph: GraphDef) -> GraphDef:
-    """The graph with its style vector as an input."""
+    """Return the graph with its style vector as an input."""
     cut = GraphDef(versions=graph.versions, library=graph.library)
     for node in graph.node:
         if node.name == VECTOR:
@@ -125,13 +128,13 @@ def transformer_weights(graph: GraphDef | bytes) -> dict[str, np.ndarray]:
 
 
 def convert(model: SavedModel, folder: Path) -> None:
-    """Writes the two halves of model into folder, each in both forms, in full precision.
+    """Write predictor and transformer into a folder in full precision, each for TensorFlow and for OpenVINO.
 
-    The predictor is converted as it is. The transformer is built anew from its weights, which is a tenth faster than
-    its converted graph; whoever calls this holds the result against the SavedModel.
+    The predictor is converted as it is. The transformer is built from its weights, which makes it a tenth faster than
+    its converted graph. The caller compares the result with the SavedModel.
 
     Raises:
-        WeightsError: It is another network.
+        WeightsError: The SavedModel is another network.
     """
     parts = model.split()
     (folder / FROZEN.predictor).write_bytes(parts.predictor)

@@ -74,7 +74,8 @@ def is_about_this_server(record: logging.LogRecord) -> bool:
 
     Lacking: such calls are not errors of the server, but gRPC logs them as errors with a trace. The record about a
     header shows its value, which may be a token
-    (https://github.com/grpc/grpc/blob/master/src/python/grpcio/grpc/_cython/_cygrpc/aio/server.pyx.pxi). Remove this when gRPC logs such calls at debug level.
+    (https://github.com/grpc/grpc/blob/master/src/python/grpcio/grpc/_cython/_cygrpc/aio/server.pyx.pxi).
+    Remove this when gRPC logs such calls at debug level.
     """
     if str(record.msg).startswith("Invalid encoding"):
         return False
