@@ -1,4 +1,4 @@
-"""Errors of a call, in the words of the domain. `statuses` gives each its gRPC and its HTTP status.
+"""Errors of a call. `statuses` has the gRPC and HTTP status of each error.
 
     ServiceError
     ├── InvalidInput
@@ -22,10 +22,10 @@ import copyreg
 from typing import Any
 
 _MAX_MESSAGE_BYTES = 1000
-"""Longest message. It travels in headers, three times and encoded, and every client accepts 8 kB of headers."""
+"""Maximum bytes of a message. Headers carry it three times and encoded, and every client accepts 8 kB of headers."""
 
 _MAX_SHOWN = 64
-"""Characters of a caller's own text in a message."""
+"""Maximum characters of a caller's own text in a message."""
 
 
 def shortened(text: object, limit: int = _MAX_SHOWN) -> str:
@@ -95,7 +95,7 @@ class StoreFailed(ServiceError):
 
 
 class ResourceExhausted(ServiceError):
-    """Too much at one time; the caller may come back in `retry_after` seconds."""
+    """A limit is reached; the caller may try again in `retry_after` seconds."""
 
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
@@ -115,7 +115,7 @@ class TooManyOpenCalls(ResourceExhausted):
 
 
 class MemoryFull(ResourceExhausted):
-    """Requests and answers hold as many bytes as they may."""
+    """Requests and answers hold the maximum number of bytes."""
 
 
 class Unauthenticated(ServiceError):

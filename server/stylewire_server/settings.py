@@ -1,4 +1,4 @@
-"""Every flag, environment variable and default of the server, once."""
+"""All flags, environment variables and defaults of the server."""
 
 import os
 import sys
@@ -14,32 +14,35 @@ from .engine.memory import DEFAULT_BUDGET
 from .imaging.limits import ImageLimits
 
 _INT32_MAX = 2**31 - 1
-"""gRPC and the messages of the contract count in 32 bits."""
+"""Maximum of 32-bit numbers in gRPC and in the messages of the contract."""
 
 Count = Annotated[int, Field(ge=0, le=_INT32_MAX)]
 Positive = Annotated[int, Field(gt=0, le=_INT32_MAX)]
 Count64 = Annotated[int, Field(ge=0, lt=2**63)]
 
 _CORES_PER_PROCESS = 8
-"""A picture of the lite edition takes 12 ms of CPU time, 1.2 ms of it in the event loop, which is one thread."""
+"""Cores that one process can keep busy.
 
-_LEAST_PICTURE_MEMORY = 64 * 2**20
-"""Bytes: a picture of 256x256 px takes 27 MB in the full edition, and two of them should run at one time."""
+A picture of the lite edition takes 12 ms of CPU time. 1.2 ms of that are in the
+event loop, which is one thread."""
+
+_MIN_PICTURE_MEMORY = 64 * 2**20
+"""Minimum bytes of `--picture-memory`: two pictures of 256x256 px at one time, of 27 MB each in the full edition."""
 
 
 _CALL_MEMORY = 512 * 2**20
-"""Default of `--call-memory`: twelve of the longest messages at one time."""
+"""Maximum of the default of `--call-memory`: twelve of the longest messages at one time."""
 
 
 _ANSWER_BYTES = 4096
-"""Bytes of an answer beside its picture, at most."""
+"""Maximum bytes of an answer without its picture."""
 
 NO_MESSAGE_BYTES = 2**31 - 1
-"""For `max_message_bytes` where pictures do not travel in messages."""
+"""Value of `max_message_bytes` for pictures that are not sent in messages."""
 
 
 class CacheSettings(BaseSettings):
-    """Where things are kept."""
+    """The folder of the full model."""
 
     model_config = SettingsConfigDict(env_prefix="STYLEWIRE_", env_ignore_empty=True, extra="ignore")
 
@@ -159,9 +162,9 @@ class ServeSettings(CacheSettings):
             raise ValueError("--tls-client-ca needs --tls-cert and --tls-key")
         if self.processes > 1 and sys.platform != "linux":
             raise ValueError(f"--processes {self.processes}: only Linux spreads calls over processes on one port")
-        if 0 < self.picture_memory < _LEAST_PICTURE_MEMORY:
+        if 0 < self.picture_memory < _MIN_PICTURE_MEMORY:
             raise ValueError(
-                f"--picture-memory {self.picture_memory}: it must be 0, or at least {_LEAST_PICTURE_MEMORY} bytes"
+                f"--picture-memory {self.picture_memory}: it must be 0, or at least {_MIN_PICTURE_MEMORY} bytes"
             )
         if self.host.startswith("unix:"):
             if self.processes > 1:
@@ -174,7 +177,7 @@ class ServeSettings(CacheSettings):
         return self
 
     def image_limits(self, most_pixels: int) -> ImageLimits:
-        """Return what a picture may be, where the engine takes up to that many pixels."""
+        """Return the limits on pictures for an engine that takes up to `most_pixels` pixels."""
         return ImageLimits(
             max_pixels=min(self.max_pixels or most_pixels, most_pixels),
             max_decode_pixels=self.max_decode_pixels,
@@ -185,60 +188,73 @@ class ServeSettings(CacheSettings):
 
     @property
     def allowed_http_hosts(self) -> list[str] | None:
-        """Names in `Host` that are served over HTTP; None for any.
+        """Return the names in `Host` that are served over HTTP; None for all names.
 
-        With TLS a name that is not the certificate's fails in the browser, so that no check is needed.
+        With TLS the browser itself refuses a name that is not in the certificate, so no check is needed.
         """
         names = _listed(self.http_hosts)
         return None if self.tls_cert is not None and not names else [self.host, *names]
 
     @property
     def allowed_http_origins(self) -> list[str]:
-        """Other sites whose pages may call over HTTP."""
+        """Return the other sites whose pages may call over HTTP."""
         return _listed(self.http_origins)
 
     @property
     def effective_streams(self) -> int:
-        """Streams, with 0 resolved: one for every core that computes, up to 4."""
+        """Return the number of streams; for 0 one for every core that computes, up to 4."""
         return self.streams or min(self.threads or _allowed_cores(), 4)
 
     @property
     def effective_threads(self) -> int:
-        """Threads, with 0 resolved where a control group pays for fewer cores than the engine would find."""
+        """Return the number of threads.
+
+        For 0 the cores that the control group allows, if the engine would find more.
+        """
         allowed = _allowed_cores()
         return self.threads or (allowed if allowed < _cores() else 0)
 
     @property
     def effective_picture_memory(self) -> int:
-        """Bytes of picture_memory, with 0 resolved; the processes share what is allowed."""
+        """Return the bytes of `picture_memory`.
+
+        For 0 this process's share of half of the allowed memory, up to 1.75 GB.
+        """
         share = _allowed_memory() // 2 // self.effective_processes
-        return self.picture_memory or max(_LEAST_PICTURE_MEMORY, min(DEFAULT_BUDGET, share))
+        return self.picture_memory or max(_MIN_PICTURE_MEMORY, min(DEFAULT_BUDGET, share))
 
     @property
     def effective_processes(self) -> int:
-        """Processes, with 0 resolved: one for every 8 cores that compute, at least 1."""
+        """Return the number of processes; for 0 one for every 8 cores that compute, at least 1."""
         if self.processes or sys.platform != "linux" or self.host.startswith("unix:"):
             return self.processes or 1
         return max(1, (self.threads or _allowed_cores()) // _CORES_PER_PROCESS)
 
     @property
     def effective_call_memory(self) -> int:
-        """Bytes of requests and answers, with 0 resolved; at least two messages."""
+        """Return the bytes for requests and answers, at least two messages.
+
+        For 0 an eighth of the memory, up to 512 MiB.
+        """
         found = self.call_memory or min(_CALL_MEMORY, _allowed_memory() // 8)
         return max(found, 2 * self.max_message_bytes)
 
     @property
     def workers(self) -> int:
-        """Jobs in flight: twice the streams, so that some decode and encode while others compute."""
+        """Return the number of running jobs: twice the streams, so that some decode and encode while others compute."""
         return 2 * self.effective_streams
 
     def share(self, index: int, port: int, http_port: int | None = None) -> "ServeSettings":
-        """What the process of that index, from 0, serves with, at the ports that all share.
+        """Return the settings of one process. All processes share the ports.
 
-        What costs the machine is divided, so that the totals hold: cores, pictures at one time, bytes of the cache, and
-        open calls, whose messages are the memory that callers can fill. Cores that do not divide evenly go to the first
-        processes; of the others everyone has as many, and at least 1. Queue and streams are what a connection meets,
-        and it meets one process: they are for each.
+        Resources of the machine are divided, so that the totals hold: cores, pictures at one time, bytes of the cache,
+        memory for messages, and open calls. If the cores do not divide evenly, the first processes have one more. Every
+        process has at least 1 core and 1 call. The limits on the queue and on streams are not divided, because a
+        connection uses one process only.
+
+        Args:
+            index: Number of the process, from 0.
+            port, http_port: The shared ports.
         """
         count = self.effective_processes
         cores = self.threads or _allowed_cores()
@@ -280,7 +296,7 @@ def _group_value(name: str) -> list[str]:
 
 
 def _allowed_memory() -> int:
-    """Return the bytes of the machine, of the control group or of the process's limit (RLIMIT_AS), the fewest."""
+    """Return the smallest memory limit in bytes: of the machine, the control group or the process (RLIMIT_AS)."""
     limits = [sys.maxsize]
     if hasattr(os, "sysconf"):
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
@@ -295,7 +311,7 @@ def _allowed_memory() -> int:
 
 
 def _allowed_cores() -> int:
-    """Those of `_cores` for which the quota of the process's control group (version 2) has time; at least 1."""
+    """Return the number of cores within the CPU quota of the process's control group (version 2), at least 1."""
     try:
         quota, period = map(int, _group_value("cpu.max"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
 """Admission of calls, the same for gRPC and HTTP: tokens, rates, open calls, bytes in memory.
 
-Nothing here knows a wire. May import: `telemetry`, `statuses`, `errors`.
+This package does not use gRPC's or HTTP's server. May import: `telemetry`, `statuses`, `errors`.
 """

@@ -1,6 +1,6 @@
-"""The guard around every call, whatever wire it comes by: whether it may be, and who is told how it went.
+"""The guard around every gRPC and HTTP call: it admits or refuses the call, and reports it to the watchers.
 
-A wire serves a call like this:
+A server uses it like this:
 
     with guard.watch(call):
         place = guard.admit(call)
@@ -23,34 +23,37 @@ from .tokens import TokenFile, authenticate
 
 
 class Places:
-    """The places of one call: one of the open calls, and one of the streams if it is a stream."""
+    """The places of one call: one among the open calls, and for a stream also one among the streams."""
 
     def __init__(self, places: Sequence[Place]) -> None:
         self._places = places
 
     def release(self) -> None:
-        """Free all of them. Call it when the answer is sent; the second time it does nothing."""
+        """Free all places. Call this when the answer is sent; a second call does nothing."""
         for place in self._places:
             place.release()
 
     def on_eviction(self, end: Callable[[ServiceError], None]) -> None:
-        """Replace what happens when another caller takes a place: by default the task of the call is cancelled."""
+        """Set the function that ends the call when another caller takes a place.
+
+        The default cancels the call's task.
+        """
         for place in self._places:
             place.end = end
 
 
 class Guard:
-    """Admits calls and tells the watchers. One guard serves all wires of a process, in one event loop.
+    """Admits calls and informs the watchers. One guard serves gRPC and HTTP of a process, in one event loop.
 
     Args:
-        tokens: Who may call; None for everybody.
-        calls: The limit on open calls, those included that still send their message.
-        streams: The limit on those among them that are streams.
-        check_room: Raises QueueFull if a caller's job would be refused whatever it is.
-        watchers: Are told of every call.
+        tokens: The accounts that may call; None to admit all callers.
+        calls: The limit on open calls, including those that still send their message.
+        streams: The limit on open streams, which also count as calls.
+        check_room: Raises QueueFull if the queue would refuse any job of a caller.
+        watchers: Observers of every call.
 
     Attributes:
-        draining: Whether new calls are refused, because the server is shutting down.
+        draining: True to refuse new calls, because the server is shutting down.
     """
 
     def __init__(
@@ -69,16 +72,16 @@ class Guard:
         self.draining = False
 
     def admit(self, call: Call, *, stream: bool = False, queued: bool = False) -> Places:
-        """Check the token and the limits of a call before its message is read. Needs no message: only its head.
+        """Check the token and the limits of a call before its message is read. Only the headers are needed.
 
         Args:
-            call: The call; its account is set here.
-            stream: Whether it also takes a place of the streams.
-            queued: Whether it is a single job in the queue, which can be refused now if the queue is full.
+            call: The call; this method sets its account.
+            stream: True if the call also takes a place among the streams.
+            queued: True if the call is a single job in the queue. It is refused now if the queue is full.
 
         Returns:
-            Its places. Until they are released, another caller may take them: then the current task is cancelled, and
-            `watch` raises TooManyOpenCalls.
+            The places of the call. Until they are released, another caller may take them: then the current task is
+            cancelled, and `watch` raises TooManyOpenCalls.
 
         Raises:
             Unauthenticated, RateLimited: The token is wrong, or its rate is used up.
@@ -91,10 +94,10 @@ class Guard:
         return self.take(call, [self._calls, self._streams] if stream else [self._calls], queued=queued)
 
     def take(self, call: Call, limits: Sequence[OpenCallLimit], *, queued: bool = False) -> Places:
-        """Take a place of each limit, without asking for a token.
+        """Take a place of each limit, without a check of the token.
 
         Raises:
-            TooManyOpenCalls, QueueFull: As `admit`.
+            TooManyOpenCalls, QueueFull: As for `admit`.
         """
         task = asyncio.current_task()
         taken: list[Place] = []
@@ -108,7 +111,7 @@ class Guard:
             for limit in limits:
                 taken.append(limit.take(call.caller, end))  # noqa: PERF401 - what is taken must be known on an error
             if queued:
-                # To read a message costs half as much as to refuse a call for good.
+                # Checked before the message is read. Reading it would add half to the cost of a refusal.
                 self._check_room(call.caller)
         except ServiceError:
             Places(taken).release()
@@ -117,13 +120,13 @@ class Guard:
 
     @contextmanager
     def watch(self, call: Call, *, is_probe: bool = False) -> Iterator[None]:
-        """Make this the current call of the task, and tell the watchers of its begin and its end.
+        """Make this the current call of the task, and inform the watchers of its start and its end.
 
-        The call's code is set from the error that leaves the block, unless the wire has set it before.
+        The code of the call is set from the error that leaves the block, unless the caller of this method has set it.
 
         Args:
             call: The call; its peer and its deadline are set.
-            is_probe: Whether the watchers hear nothing of it, so that probes do not hide callers.
+            is_probe: True for a probe. The watchers do not see it, so that logs and metrics only have real calls.
 
         Raises:
             TooManyOpenCalls: Another caller has taken the call's place.

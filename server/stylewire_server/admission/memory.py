@@ -1,4 +1,4 @@
-"""A limit on the bytes that requests and answers of all calls hold in memory, shared fairly between their holders."""
+"""A limit on the bytes of all requests and answers in memory, shared fairly between callers (holders)."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -9,11 +9,11 @@ from ..errors import MemoryFull
 
 _RETRY_SECONDS = 1.0
 
-_PATIENCE_SECONDS = 0.25
-"""How long a reservation waits for room before it takes that of a larger holder."""
+_EVICTION_SECONDS = 0.25
+"""Time that a reservation waits for free memory before the server ends a call of a larger holder."""
 
 _SLOW_SECONDS = 5.0
-"""How long a message may be on its way before its reservation gives way to anybody who waits: 40 MiB at 70 Mbit/s."""
+"""Time for receiving a message, after which the server may end its call in favour of another: 40 MiB at 70 Mbit/s."""
 
 End = Callable[[MemoryFull], None]
 
@@ -22,9 +22,9 @@ class Reservation:
     """Bytes that one call holds.
 
     Attributes:
-        size: How many.
+        size: Number of bytes.
         end: Ends the call when another holder needs its bytes.
-        since: When it was made, on the clock of the event loop.
+        since: Start of the reservation in seconds on the clock of the event loop.
     """
 
     def __init__(self, memory: "CallMemory", holder: str, size: int, end: End) -> None:
@@ -35,11 +35,11 @@ class Reservation:
         self.since = asyncio.get_running_loop().time()
 
     def resize(self, size: int) -> None:
-        """Hold another number of bytes, now that the message is read. It counts, even beyond the limit."""
+        """Change the number of bytes, after the message is read. The new number counts even beyond the limit."""
         self._memory.resize(self, size)
 
     def release(self) -> None:
-        """Hold nothing any more; does nothing the second time."""
+        """Free the bytes; a second call does nothing."""
         self.resize(0)
 
 
@@ -51,18 +51,18 @@ class _Waiter:
 
 
 class CallMemory:
-    """Bytes of requests and answers. For one event loop.
+    """The memory for requests and answers. Use it in one event loop.
 
-    A call reserves the longest message before it reads, and what the message really has once it is read. So the bytes
-    in memory stay below the limit, however many calls are open. One holder's readers get at most half of the limit.
-    When there is no room for another's, it waits. Then the newest call of the largest holder gives way, and where all
-    hold the same, the message that has been on its way for longest.
+    Before the server reads a message, the call reserves the largest size of a message; afterwards it holds the real
+    size. So the bytes in memory stay below the limit, however many calls are open. The messages of one holder get at
+    most half of the limit. If no memory is free, a reservation waits. Then the server ends the newest call of the
+    largest holder. If all hold the same, it ends the call whose message has taken longest to arrive.
 
     Args:
-        limit: Bytes.
+        limit: Maximum bytes.
 
     Attributes:
-        used: Bytes that are reserved.
+        used: Reserved bytes.
     """
 
     def __init__(self, limit: int) -> None:
@@ -74,12 +74,12 @@ class CallMemory:
         self._waiting: OrderedDict[str, deque[_Waiter]] = OrderedDict()
 
     async def reserve(self, holder: str, size: int, end: End) -> Reservation:
-        """Wait for room, and reserve bytes for a message that is about to be read.
+        """Wait for free memory, and reserve bytes for a message that is about to be read.
 
         Args:
-            holder: Whose share they count against: the account, else the connection.
-            size: Bytes, at most half of the limit; more counts as that.
-            end: Ends the call with the error it is given, when another holder needs the bytes.
+            holder: The caller whose share is used: the account, else the connection.
+            size: Number of bytes. More than half of the limit counts as half of the limit.
+            end: Ends the call with the given error, when another holder needs the bytes.
         """
         size = min(size, self.limit // 2)
         if self._has_room(holder, size):
@@ -88,8 +88,8 @@ class CallMemory:
         self._waiting.setdefault(holder, deque()).append(waiter)
         try:
             while True:
-                # wait, unlike wait_for, leaves the future as it is.
-                await asyncio.wait([waiter.granted], timeout=_PATIENCE_SECONDS)
+                # Unlike `wait_for`, `wait` does not cancel the future.
+                await asyncio.wait([waiter.granted], timeout=_EVICTION_SECONDS)
                 if waiter.granted.done():
                     return waiter.granted.result()
                 if self._waiting[holder][0] is waiter and self.used + size > self.limit:
@@ -102,14 +102,14 @@ class CallMemory:
             self._leave(holder, waiter)
 
     def hold(self, holder: str, size: int, end: End) -> Reservation:
-        """Reserve bytes that are in memory already, as an answer is."""
+        """Reserve bytes that are in memory already, such as an answer."""
         return self._new(holder, size, end)
 
     def check_room(self, holder: str) -> None:
-        """Check that a job may make another answer; where memory is full, the largest holder's newest call gives way.
+        """Check that a job may make another answer. If memory is full, the newest call of the largest holder is ended.
 
         Raises:
-            MemoryFull: This holder has more than half of the limit, or memory is full and nobody has more than it.
+            MemoryFull: This holder has more than half of the limit, or memory is full and no other holder has more.
         """
         own = self._held.get(holder, 0)
         if own > self.limit // 2:
@@ -118,7 +118,7 @@ class CallMemory:
             raise self._refusal()
 
     def resize(self, reservation: Reservation, size: int) -> None:
-        """Change what a reservation holds; `Reservation.resize`."""
+        """Change the bytes of a reservation, for `Reservation.resize`."""
         self._reading.pop(reservation, None)
         change = size - reservation.size
         reservation.size = size
@@ -148,7 +148,7 @@ class CallMemory:
         return reservation
 
     def _grant(self) -> None:
-        """Give the room that there is to those who wait, in turn, one of each holder."""
+        """Give free memory to waiting reservations; the holders take turns."""
         for holder in list(self._waiting):
             waiter = self._waiting[holder][0]
             if self._has_room(holder, waiter.size):
@@ -168,7 +168,7 @@ class CallMemory:
         return self.used + size <= self.limit and self._held.get(holder, 0) + size <= self.limit // 2
 
     def _make_room(self, holder: str, size: int) -> bool:
-        """End the newest call of the holder with the most bytes, else a slow upload; returns False for neither."""
+        """End the newest call of the largest holder, else a slow upload. Return False if there is neither."""
         largest = max(self._endable, key=lambda name: self._held.get(name, 0), default=holder)
         if largest != holder and self._held.get(largest, 0) > self._held.get(holder, 0) + size:
             victim = next(reversed(self._endable[largest]))

@@ -1,4 +1,4 @@
-"""A limit on the number of open calls, shared fairly between their holders."""
+"""A limit on the number of open calls, shared fairly between callers (holders)."""
 
 import asyncio
 from collections import OrderedDict
@@ -25,22 +25,22 @@ class Place:
         self.is_held = True
 
     def release(self) -> None:
-        """Free the place; does nothing the second time."""
+        """Free the place; a second call does nothing."""
         self._limit.release(self)
 
 
 class OpenCallLimit:
-    """A limit on calls that are open at one time. For one event loop.
+    """A limit on calls that are open at one time. Use it in one event loop.
 
-    When all places are taken, a holder that has fewer than another takes the place of that one's newest call. This is
-    the queue's rule (see `scheduler`): nobody locks others out by opening calls and sending nothing.
+    If all places are taken, the server ends the newest call of the holder with the most calls; the new call takes its
+    place. The queue has the same rule (see `scheduler`). So no caller can lock out others with calls that send nothing.
 
     Args:
-        limit: The number of places.
-        what: What is counted, in the plural, for the message: "streams".
+        limit: Number of places.
+        what: Plural noun for the counted calls in the message, such as "streams".
 
     Attributes:
-        taken: Places in use.
+        taken: Number of places in use.
     """
 
     def __init__(self, limit: int, what: str) -> None:
@@ -55,11 +55,11 @@ class OpenCallLimit:
         """Take a place until `Place.release`.
 
         Args:
-            holder: Whose share the call counts against: the account, else the connection.
-            end: Ends the call with the error it is given, when another holder needs the place.
+            holder: The caller whose share is used: the account, else the connection.
+            end: Ends the call with the given error, when another holder needs the place.
 
         Raises:
-            TooManyOpenCalls: No place is free, and nobody has two more than this holder.
+            TooManyOpenCalls: No place is free, and no holder has at least two calls more than this holder.
         """
         if self.taken >= self._limit:
             self._make_room(holder)
@@ -70,7 +70,7 @@ class OpenCallLimit:
         return place
 
     def release(self, place: Place) -> None:
-        """Free a place; does nothing for one that is free already."""
+        """Free a place; for a free place this does nothing."""
         if not place.is_held:
             return
         place.is_held = False

@@ -1,12 +1,12 @@
-"""Bearer tokens: who may call, and how often.
+"""Bearer tokens: the accounts that may call, and their rates.
 
 A token file has one entry a line: a name, the hash of a token, and optionally a rate in calls a second.
 
     alice  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
     batch  sha256:…  rate=5
 
-Empty lines and lines that begin with `#` are skipped. A name may come more than once, so that a token can be replaced
-without a gap; its entries share one rate.
+Empty lines and lines that begin with `#` are skipped. A name may have several entries, so that a token can be
+replaced without a gap. The entries of a name share one rate.
 """
 
 import decimal
@@ -28,10 +28,10 @@ from ..telemetry.calls import Metadata, value_of
 log = logging.getLogger(__name__)
 
 TOKEN_BYTES = 32
-"""Random bytes of a token. With that many a plain hash is as good as a slow one: there is nothing to guess."""
+"""Random bytes of a token. So many bytes cannot be guessed, so a fast hash is as safe as a slow one."""
 
 _WRONG_RATE, _WRONG_BURST, _WRONG_ADDRESSES = 1.0, 100.0, 4096
-"""Wrong tokens a second of one address, as many at once, and addresses that are remembered."""
+"""Limits on wrong tokens: a second and address, at one time, and the number of addresses that are counted."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
@@ -44,12 +44,12 @@ class TokenFileError(Exception):
 
 @dataclass
 class Bucket:
-    """A token bucket: so many calls a second, and one second's worth of them at once (at least `least`).
+    """A token bucket: a limit on the calls a second. The calls of one second may come at once.
 
     Args:
         rate: Calls a second; infinity for no limit.
-        least: The smallest number of calls that may come at once.
-        clock: Seconds, monotonic.
+        least: Minimum number of calls that may come at once.
+        clock: Returns seconds and never goes back.
     """
 
     rate: float
@@ -63,11 +63,11 @@ class Bucket:
 
     @property
     def burst(self) -> float:
-        """Calls that may come at once."""
+        """Return the maximum number of calls that may come at once."""
         return max(self.least, self.rate)
 
     def take(self) -> float:
-        """Takes one call, and returns 0; or the seconds after which there will be one to take."""
+        """Count one call and return 0. If the rate is used up, return the seconds until the next call is allowed."""
         if self.rate == float("inf"):
             return 0.0
         now = self.clock()
@@ -91,10 +91,10 @@ class TokenFile:
     """The accounts of a token file.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
 
     Raises:
-        TokenFileError: It cannot be read, or a line of it.
+        TokenFileError: The file or one of its lines cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -104,7 +104,7 @@ class TokenFile:
         self.reload()
 
     def reload(self) -> None:
-        """Reads the file again. Accounts whose rate has not changed keep what is left of it.
+        """Read the file again. An account whose rate has not changed keeps its count of calls.
 
         Raises:
             TokenFileError: The file cannot be used; the accounts stay as they were.
@@ -131,9 +131,9 @@ class TokenFile:
             log.warning("the token file has no entries: every call will be refused")
 
     def account(self, token: str) -> Account | None:
-        """The account that the token opens; None for a wrong one.
+        """Return the account of a token; None for a wrong token.
 
-        Every entry is compared, each in constant time, so that the time says nothing of the token or of its place.
+        Every entry is compared, each in constant time. So the time reveals neither the token nor its place in the file.
         """
         presented = hashlib.sha256(token.encode()).digest()
         found = None
@@ -143,7 +143,7 @@ class TokenFile:
         return found
 
     def note_wrong(self, address: str) -> float:
-        """Note a wrong token. Returns the seconds that an address which sends too many of them has to wait, else 0."""
+        """Count a wrong token of an address. Return the seconds that the address has to wait; 0 for no wait."""
         bucket = self._wrong.pop(address, None) or Bucket(_WRONG_RATE, _WRONG_BURST)
         self._wrong[address] = bucket
         while len(self._wrong) > _WRONG_ADDRESSES:
@@ -152,10 +152,10 @@ class TokenFile:
 
 
 def new_token(name: str, rate: float | None = None) -> tuple[str, str]:
-    """A fresh token, and its entry for the token file.
+    """Return a new token, and its entry for the token file.
 
     Raises:
-        ValueError: The name is not one that an entry can have, or the rate is not above 0.
+        ValueError: The name cannot be in an entry, or the rate is not above 0.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name: up to 64 letters, digits and . _ @ -, beginning with a letter or digit")
@@ -185,18 +185,19 @@ _PORT = re.compile(r":\d+$")
 
 
 def _address(peer: str) -> str:
-    """Return a peer without its port, because each attempt may come by a connection of its own."""
+    """Return a peer without its port, because each attempt may use another connection."""
     return _PORT.sub("", peer)
 
 
 def authenticate(metadata: Metadata, peer: str, tokens: TokenFile | None) -> str:
-    """Return the name of the token's account; empty where the server asks for no token.
+    """Return the name of the token's account; empty if the server asks for no token.
 
-    A right token is always let in, however many wrong ones came from its address: callers behind one proxy share one.
+    A right token is always accepted, even after many wrong tokens from its address: callers behind a proxy share an
+    address.
 
     Args:
-        metadata: The call's headers.
-        peer: Where it comes from, as gRPC writes it.
+        metadata: Headers of the call.
+        peer: Address of the caller, as gRPC writes it.
         tokens: The accounts; None for a server that asks for no token.
 
     Raises:
@@ -213,7 +214,7 @@ def authenticate(metadata: Metadata, peer: str, tokens: TokenFile | None) -> str
         wait = tokens.note_wrong(_address(peer))
         if wait:
             raise RateLimited(f"too many wrong tokens from this address; the limit is {_WRONG_RATE:g} a second", wait)
-        # The same words for a token that was never one and for one that is no more.
+        # The message is the same for a token that never existed and for a token that was removed.
         raise Unauthenticated("the token is not known here")
     wait = account.bucket.take()
     if wait:

@@ -137,11 +137,11 @@ async def content(form: FormData) -> bytes:
     """
     found = form.getlist("content")
     if len(found) != 1 or not isinstance(found[0], UploadFile):
-        raise InvalidInput("content", f"content is given as {_told(found)}; give exactly 1 file")
+        raise InvalidInput("content", f"content is given as {_describe(found)}; give exactly 1 file")
     return await found[0].read()
 
 
-def _told(found: list[UploadFile | str]) -> str:
+def _describe(found: list[UploadFile | str]) -> str:
     files = sum(isinstance(each, UploadFile) for each in found)
     return f"{files} files and {len(found) - files} texts"
 

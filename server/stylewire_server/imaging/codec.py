@@ -32,11 +32,11 @@ __all__ = [
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 """Endings of the files that the server reads from a folder."""
 
-_LONGEST_SIDES = {Encoding.JPEG: 65_500, Encoding.WEBP: 16_383, Encoding.AVIF: 16_384}
-"""Pixels, by libjpeg's, libwebp's and libavif's own limits."""
+_MAX_SIDES = {Encoding.JPEG: 65_500, Encoding.WEBP: 16_383, Encoding.AVIF: 16_384}
+"""Maximum side of a result in pixels: the limits of libjpeg, libwebp and libavif."""
 
-_MOST_PIXELS = {Encoding.AVIF: 2**22}
-"""Its encoder takes 0.25 CPU seconds and 40 MB a Mpx, and cannot be stopped."""
+_MAX_PIXELS = {Encoding.AVIF: 2**22}
+"""Maximum pixels of a result. The encoder of AVIF takes 0.25 CPU seconds and 40 MB a Mpx, and cannot be stopped."""
 
 _MAX_EXIF_BYTES = 65_533 - 6
 """What a JPEG segment holds. Longer EXIF data are left out of a result."""
@@ -177,7 +177,7 @@ _BYTES_PER_PIXEL = {Encoding.PNG: 3, Encoding.RAW_PIXELS: 3, Encoding.RAW_FLOATS
 
 def check_encoding(size: Size, encoding: Encoding, max_bytes: int | None = None) -> None:
     """Raise InvalidInput where an encoding cannot hold a picture of that size, or not within that many bytes."""
-    longest, most = _LONGEST_SIDES.get(encoding), _MOST_PIXELS.get(encoding)
+    longest, most = _MAX_SIDES.get(encoding), _MAX_PIXELS.get(encoding)
     result = f"the result is {size[0]}x{size[1]} px"
     if longest is not None and max(size) > longest:
         raise InvalidInput("content", f"{result}; a side of a {encoding} file is at most {longest:,} px; ask for PNG")

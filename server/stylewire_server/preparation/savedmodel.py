@@ -49,9 +49,9 @@ class SavedModel:
             raise WeightsError(f"{folder} is not a SavedModel that TensorFlow can load: {reason}") from None
 
     def __call__(self, content: np.ndarray, style: np.ndarray) -> np.ndarray:
-        """Return the picture of content [N,H,W,3] and style [N,H',W',3], float32 in 0..1, to the picture [N,H",W",3].
+        """Return the pictures [N,H",W",3] for contents [N,H,W,3] and styles [N,H',W',3], all float32 in 0..1.
 
-        Sides come in fours.
+        H" and W" are multiples of 4.
         """
         return self._model(tf.constant(content), tf.constant(style))[0].numpy()
 

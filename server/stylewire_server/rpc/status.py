@@ -12,7 +12,7 @@ from ..statuses import status_of
 DETAILS_KEY = "grpc-status-details-bin"
 """Metadata key of a serialized google.rpc.Status (gRPC's richer error model)."""
 
-_PATIENCE_SECONDS = 10.0
+_MAX_RETRY_SECONDS = 10.0
 """Longest wait after which gRPC's own retries try again. After a longer wait the caller gets the error."""
 
 
@@ -35,7 +35,7 @@ def trailing_metadata(error: ServiceError) -> tuple[tuple[str, str | bytes], ...
             detail = error_details_pb2.RetryInfo(retry_delay=delay)
             # The same for gRPC's own retries, which do not read the details (gRFC A6).
             # A negative number stops these retries, so that the caller learns of a long wait at once.
-            pause = math.ceil(error.retry_after * 1e3) if error.retry_after <= _PATIENCE_SECONDS else -1
+            pause = math.ceil(error.retry_after * 1e3) if error.retry_after <= _MAX_RETRY_SECONDS else -1
             pushback = (("grpc-retry-pushback-ms", str(pause)),)
         case _:
             return ()
