@@ -209,7 +209,7 @@ class ServeSettings(CacheSettings):
     def effective_threads(self) -> int:
         """Return the number of threads.
 
-        For 0 the cores that the control group allows, if the engine would find more.
+        If `threads` is 0, these are the cores that the control group allows; 0 if the group does not limit the cores.
         """
         allowed = _allowed_cores()
         return self.threads or (allowed if allowed < _cores() else 0)
@@ -218,7 +218,7 @@ class ServeSettings(CacheSettings):
     def effective_picture_memory(self) -> int:
         """Return the bytes of `picture_memory`.
 
-        For 0 this process's share of half of the allowed memory, up to 1.75 GB.
+        If it is 0, this is the process's share of half of the allowed memory, up to 1.75 GB.
         """
         share = _allowed_memory() // 2 // self.effective_processes
         return self.picture_memory or max(_MIN_PICTURE_MEMORY, min(DEFAULT_BUDGET, share))
@@ -234,7 +234,7 @@ class ServeSettings(CacheSettings):
     def effective_call_memory(self) -> int:
         """Return the bytes for requests and answers, at least two messages.
 
-        For 0 an eighth of the memory, up to 512 MiB.
+        If `call_memory` is 0, this is an eighth of the memory, up to 512 MiB.
         """
         found = self.call_memory or min(_CALL_MEMORY, _allowed_memory() // 8)
         return max(found, 2 * self.max_message_bytes)

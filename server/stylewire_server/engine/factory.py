@@ -1,4 +1,4 @@
-"""Which engine runs."""
+"""The choice and start of the engine."""
 
 import os
 from pathlib import Path
@@ -19,20 +19,20 @@ def start(
     adaptive: bool = False,
     kept: Path | None = None,
 ) -> Engine:
-    """The engine of that name, loaded with network.
+    """Return the engine of a name, loaded with a network.
 
     Args:
-        network: What to run.
+        network: The network to run.
         engine: "openvino" or "tensorflow".
         precision: "auto", "f32", "bf16" or "int8".
         threads: Cores to compute on; 0 for all.
-        streams: Pictures computed at one time; TensorFlow sees to that itself.
+        streams: Pictures computed at one time; for OpenVINO only.
         picture_memory: Bytes for the pictures that are transformed at one time.
-        adaptive: Compute a picture that is alone on all threads; with OpenVINO.
-        kept: A folder that keeps compiled graphs for the next start; with OpenVINO.
+        adaptive: True to compute a single picture on all threads; for OpenVINO only.
+        kept: A folder that keeps compiled graphs for the next start; for OpenVINO only.
 
     Raises:
-        EngineError: It is not installed, or cannot run that network or precision.
+        EngineError: The engine is not installed, or cannot run this network or precision.
     """
     if engine == "tensorflow":
         return _start_tensorflow(network, precision, threads, picture_memory)
@@ -63,7 +63,7 @@ def _start_tensorflow(network: Network, precision: str, threads: int, picture_me
         )
     if precision not in {"auto", "f32"}:
         raise EngineError(f"precision is {precision}; the TensorFlow engine computes in f32")
-    # Of what it says from C++, errors alone.
+    # TensorFlow's C++ code then prints only errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         from .tensorflow import TensorFlowEngine

@@ -1,6 +1,7 @@
 """Compiled graphs kept between starts: OpenVINO's model cache, with a checksum for every file.
 
-OpenVINO notices a file that is cut short, and runs one that is damaged in the middle, which makes other pictures.
+OpenVINO refuses a file that is cut short. But it runs a file that is damaged in the middle, and then computes wrong
+pictures.
 """
 
 import hashlib
@@ -14,10 +15,10 @@ _SUMS = "sha256.json"
 
 
 def prune(folder: Path) -> None:
-    """Makes the folder, and removes from it every graph that is not as `seal` found it.
+    """Make the folder, and remove every graph from it that has changed since `seal`.
 
     Raises:
-        EngineError: It cannot be made, read or cleared.
+        EngineError: The folder cannot be made, read or cleared.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,10 +31,10 @@ def prune(folder: Path) -> None:
 
 
 def seal(folder: Path) -> None:
-    """Notes the graphs that are in the folder now as sound.
+    """Write the checksums of all graphs that are in the folder now.
 
     Raises:
-        EngineError: It cannot be written.
+        EngineError: The folder cannot be written.
     """
     try:
         sums = {path.name: found for path in _graphs(folder) if (found := _sha256(path))}
@@ -57,7 +58,7 @@ def _graphs(folder: Path) -> list[Path]:
 
 
 def _sha256(path: Path) -> str:
-    """Of a file; empty for one that another process has removed since."""
+    """Return the SHA-256 of a file; empty if another process has removed the file."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

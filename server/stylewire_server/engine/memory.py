@@ -1,4 +1,4 @@
-"""The memory that pictures take while they are transformed: one budget for all that run at one time."""
+"""The memory for the pictures that are transformed at one time: one shared budget."""
 
 import logging
 import threading
@@ -8,29 +8,29 @@ from contextlib import contextmanager
 log = logging.getLogger(__name__)
 
 DEFAULT_BUDGET = 1_750_000_000
-"""Bytes. They hold 12.7 Mpx in one pass of the lite edition in f32, a photograph of a common phone."""
+"""Default budget in bytes: enough for 12.7 Mpx, a common phone photograph, in one pass of the lite edition in f32."""
 
 RELEASE_SECONDS = 2.0
-"""From the end of the last large picture to the release of what the engine keeps for the next one.
+"""Time from the end of the last large picture until the engine releases the memory that it keeps for the next picture.
 
-To take it again costs 0.15 to 0.25 seconds of a core.
+To allocate the memory again costs 0.15 to 0.25 CPU seconds.
 """
 
 LARGE_BYTES = 64 * 2**20
-"""Bytes that a picture takes from which on it is large: its memory is worth releasing."""
+"""Minimum bytes of a large picture. Only the memory of large pictures is released early."""
 
 
 class MemoryBudget:
-    """Bytes that pictures share. Safe to call from several threads.
+    """A budget of bytes that all pictures share. Safe to call from several threads.
 
-    The engine keeps the memory of a finished picture for the next one on the same stream, until it is released. So the
-    largest pictures since the last release count, as many as there are streams, whether they still run or not. A
-    picture that does not fit waits until nothing runs, and then releases. Pictures enter in order of arrival, so that
-    a large one gets its turn.
+    The engine keeps the memory of a finished picture for the next picture on the same stream, until a release. So the
+    budget counts the largest pictures since the last release, one for each stream, whether they still run or not. A
+    picture that does not fit waits until no picture runs, and then the memory is released. Pictures enter in order of
+    arrival, so that a large picture gets its turn.
 
     Args:
-        size: Bytes in all.
-        streams: Pictures whose memory the engine keeps.
+        size: Bytes of the budget.
+        streams: Maximum number of pictures whose memory the engine keeps.
         release: Returns the kept memory to the system. It is called while no picture runs.
     """
 
@@ -46,7 +46,7 @@ class MemoryBudget:
 
     @contextmanager
     def reserve(self, amount: int) -> Iterator[None]:
-        """Hold the bytes that a picture takes while it is transformed."""
+        """Hold the bytes of a picture while it is transformed."""
         with self._turn, self._changed:
             kept = self._with(amount)
             if sum(kept) > self.size and self._kept:

@@ -36,25 +36,25 @@ OpenVINO's default of 5000 grows by about 1 MB with every new size, to gigabytes
 
 
 CALM_SECONDS = 0.25
-"""Without two pictures at one time, after which one is held to be alone."""
+"""Seconds without two pictures at one time, after which a picture counts as single."""
 
 
 class OpenVinoEngine:
     """A network in OpenVINO on the CPU. One graph with open sides serves every picture size.
 
     Args:
-        network: What to run.
+        network: The network to run.
         precision: "f32", "bf16", "int8" of a network that has it, or "auto": bf16 where the CPU computes in it natively
             and the network is fit for it. What is not quantised in int8 is computed as with "auto".
         threads: Cores to compute on; 0 for all.
         streams: Pictures computed at one time; they share the threads.
         picture_memory: Bytes for the pictures that are transformed at one time; a picture waits for its share.
-        adaptive: Compute a picture that is alone on all threads, rather than on its share of them. With them sums are
-            taken in another order, so the same picture may come back with levels that differ by up to some 8 of 255.
-        kept: A folder that keeps the compiled graphs for the next start; None for none.
+        adaptive: True to compute a single picture on all threads and not only on its share. The order of the sums is
+            then different, so levels of the same picture may differ by up to about 8 of 255.
+        kept: A folder that keeps the compiled graphs for the next start; None to keep no graphs.
 
     Raises:
-        EngineError: That folder cannot be used.
+        EngineError: The folder `kept` cannot be used.
     """
 
     name = "openvino"
@@ -214,10 +214,10 @@ class _Half:
 
 
 class _Adaptive:
-    """One graph in two arrangements: for a picture that is alone, and for one beside others.
+    """One graph in two arrangements: for a single picture, and for several pictures at one time.
 
-    A stream of many threads is the fastest for one picture, streams of few threads make the most of the cores. A moment
-    with nobody else about is not enough: under load there are many.
+    One stream with many threads is the fastest for a single picture. Several streams with few threads use the cores
+    best. The arrangement changes only after some time with a single picture, because short gaps also happen under load.
     """
 
     def __init__(self, alone: _Half, beside: _Half, streams: int) -> None:

@@ -1,4 +1,4 @@
-"""Watches an engine: how busy it is, and whether it still works."""
+"""A wrapper of an engine that measures its computing time and detects a crash."""
 
 import logging
 import threading
@@ -15,24 +15,24 @@ log = logging.getLogger(__name__)
 
 
 class _Stopped(Exception):
-    """The job that the engine computes for is no longer wanted; the cause says why."""
+    """The job of the engine is no longer needed; the cause of this error says why."""
 
 
 class WatchedEngine:
-    """An engine that tells when it has crashed.
+    """An engine that reports when it has crashed.
 
-    Engines get arrays that have been checked, so an engine that raises has a fault. One picture may have brought it
-    about, and a server that ends for one picture can be ended by anybody: so after a fault the engine is tried with the
-    picture that it started with. If that works, the fault was the call's, and is raised as it is. If not, the engine
-    has crashed: the call gets `EngineFailed`, and `crashed` is called, once.
+    An engine gets only checked arrays, so an error of the engine is a fault. But the fault may concern one picture
+    only, and no caller must be able to end the server with a picture. So after a fault the engine computes the picture
+    that it was started with. If that works, the error goes to the call. If it fails, the engine has crashed: the call
+    gets `EngineFailed`, and `crashed` is called once.
 
     Args:
-        engine: What computes.
-        trial: Makes the engine compute something that it has computed before; raises if it cannot.
-        crashed: Is called from the thread of the call.
+        engine: The engine to watch.
+        trial: Makes the engine compute a picture that it has computed before; raises an error if that fails.
+        crashed: Called when the engine has crashed, in the thread of the call.
 
     Attributes:
-        busy_seconds: Spent computing, by all calls together.
+        busy_seconds: Computing time of all calls together.
     """
 
     def __init__(self, engine: Engine, trial: Callable[[Engine], object], crashed: Callable[[], None]) -> None:
@@ -77,7 +77,7 @@ class WatchedEngine:
         try:
             return compute(*arrays)
         except _Stopped as stopped:
-            # The engine did what it was asked to: there is no fault to look for.
+            # The job was stopped on request, so the engine has no fault.
             assert stopped.__cause__ is not None
             raise stopped.__cause__ from None
         except Exception as fault:

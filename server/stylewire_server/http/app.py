@@ -48,11 +48,11 @@ _CREATE_FIELDS = frozenset({"name", "style", "weight", "overwrite"})
 
 
 class Api:
-    """The API's answers.
+    """The answers of the API.
 
     Args:
-        scheduler: The queue in front of the domain.
-        loaded: The domain; every call is refused as long as it is not there.
+        scheduler: The queue in front of the stylizer.
+        loaded: The stylizer; every call is refused until it is loaded.
         admission: Admits calls.
         limits: What a form may be.
     """
@@ -165,7 +165,7 @@ class _Call:
 
     Args:
         admission: Admits calls.
-        handlers: HTTP method -> name of the call in gRPC, for the log and the metrics, and what answers it.
+        handlers: HTTP method -> name of the call in gRPC, for the log and the metrics, and the function that answers.
     """
 
     def __init__(self, admission: Admission, handlers: Mapping[str, tuple[str, Handler]]) -> None:
@@ -176,14 +176,14 @@ class _Call:
         """Serve one request, as ASGI has it."""
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         name, handle = self._handlers[method]
-        # What is posted is a job in the queue, as the methods of gRPC that make a picture or a style.
+        # A POST is a job in the queue, like the methods of gRPC that make a picture or a style.
         request = Request(scope, receive, send)
         await self._admission.serve(request, send, f"/http/{name}", method == "POST", handle)
 
 
 @asynccontextmanager
 async def _form(request: Request, limits: forms.Limits, fields: Iterable[str]) -> AsyncIterator[FormData]:
-    """A form, read into memory, without fields that no one reads."""
+    """Yield a form that is read into memory. A form with unknown fields is refused."""
     forms.check_head(request, limits)
     form = await forms.read_form(request, limits)
     try:
@@ -194,7 +194,7 @@ async def _form(request: Request, limits: forms.Limits, fields: Iterable[str]) -
 
 
 class _PageFiles(StaticFiles):
-    """The page's files. A browser asks each time whether one has changed, so that an update shows at once."""
+    """The page's files. A browser asks each time if a file has changed, so that an update shows at once."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
@@ -226,7 +226,7 @@ def make_app(settings: ServeSettings, scheduler: Scheduler, loaded: Loaded, guar
 
 
 def _server_timing(result: Stylized, queue_ms: float) -> str:
-    """The stages in milliseconds, as browsers show them (W3C Server Timing)."""
+    """Return the milliseconds of the stages in the form that browsers show (W3C Server Timing)."""
     timings = result.timings
     stages = {
         "queue": queue_ms,
@@ -240,7 +240,7 @@ def _server_timing(result: Stylized, queue_ms: float) -> str:
 
 
 def _described(style: KeptStyle, inline: bool = False) -> dict[str, Any]:
-    """A style as JSON, its thumbnail as a path or, inline, as a data URI."""
+    """Return a style as JSON. Its thumbnail is a path or, if `inline` is true, a data URI."""
     message = messages.style(style)
     thumbnail = f"/v1/styles/{style.name}/thumbnail"
     if inline:
@@ -257,7 +257,10 @@ def _described(style: KeptStyle, inline: bool = False) -> dict[str, Any]:
 
 
 def _as_json(message: Message) -> dict[str, Any]:
-    """A message with the names of the contract. Unlike protobuf's own JSON, 64-bit numbers are numbers."""
+    """Return a message as JSON with the names of the contract.
+
+    Unlike in protobuf's JSON, 64-bit numbers are numbers.
+    """
     found: dict[str, Any] = {}
     for field in message.DESCRIPTOR.fields:
         value = getattr(message, field.name)

@@ -1,4 +1,4 @@
-"""Around every request: which sites may send it, who it is from, whether it may be, and how it ends.
+"""The checks around every HTTP request: its site, its caller, its admission, and its end.
 
 `Perimeter` is for all paths, the page's files included. `Admission` is for the API: it takes a call through the
 guard that gRPC uses too, before the body is read.
@@ -38,7 +38,7 @@ CONTENT_SECURITY_POLICY = (
     "manifest-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'; "
     "require-trusted-types-for 'script'"
 )
-"""Nothing but this server's own files runs or is asked for; pictures may also come from the page's memory."""
+"""The page may only run and request files of this server. Pictures may also come from the memory of the page."""
 
 _HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -53,11 +53,11 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Perimeter:
-    """Checks Host and Origin, adds the security headers and the request id, and answers what no route has answered.
+    """Checks Host and Origin, adds the security headers and the request id, and answers requests without a route.
 
     Args:
-        app: What is inside.
-        hosts: Names by which the server may be called, beside addresses and localhost; None for any name.
+        app: The application that handles a checked request.
+        hosts: Names of the server that are accepted, beside addresses and localhost; None for any name.
         origins: Other sites whose pages may call, as `https://example.org`; "*" for all.
     """
 
@@ -115,7 +115,7 @@ class Perimeter:
 
 
 def _is_known(host: str, names: frozenset[str]) -> bool:
-    """Whether a Host header names an address, localhost or one of the names.
+    """Return True if a Host header names an address, localhost or one of the names.
 
     Addresses are safe: a site that rebinds its name to this machine's address still sends its name.
     """
@@ -133,12 +133,12 @@ def _is_known(host: str, names: frozenset[str]) -> bool:
 
 
 class Admission:
-    """Takes calls through the guard, and counts the bytes that they hold in memory.
+    """Passes calls to the guard, and counts the bytes that they hold in memory.
 
     Args:
-        guard: The one of all wires.
-        memory: Bytes of requests and answers, of all wires too.
-        max_body_bytes: Bytes of the longest body.
+        guard: The guard, which gRPC uses too.
+        memory: The memory for requests and answers, which gRPC uses too.
+        max_body_bytes: Maximum bytes of a body.
     """
 
     def __init__(self, guard: Guard, memory: CallMemory, max_body_bytes: int) -> None:
@@ -148,7 +148,7 @@ class Admission:
 
     @property
     def draining(self) -> bool:
-        """Whether new calls are refused, because the server is shutting down."""
+        """Return True if new calls are refused, because the server is shutting down."""
         return self._guard.draining
 
     async def serve(
@@ -165,7 +165,7 @@ class Admission:
             request: The request; its body is unread.
             send: Takes the answer.
             method: The call's name for the log and the metrics.
-            queued: Whether the call has a body, and is a job in the queue.
+            queued: True if the call has a body and is a job in the queue.
             handle: Makes the answer.
         """
         call = Call(method, request.state.request_id, tuple(request.headers.items()), peer=_peer(request))
@@ -220,7 +220,7 @@ class Admission:
                 reservation.release()
 
     def _body_bytes(self, request: Request) -> int:
-        """Return how long the body may be: what its head says, or the limit."""
+        """Return the maximum bytes of the body: the length in its headers, or the limit."""
         length = request.headers.get("content-length", "")
         return min(int(length), self._max_body_bytes) if length.isdecimal() else self._max_body_bytes
 
@@ -230,7 +230,7 @@ async def body_deadline() -> AsyncIterator[None]:
     """Bound the wait for a body.
 
     Raises:
-        DeadlinePassed: It did not come within `MESSAGE_SECONDS`.
+        DeadlinePassed: The body did not arrive within `MESSAGE_SECONDS`.
     """
     try:
         async with asyncio.timeout(MESSAGE_SECONDS):
@@ -285,11 +285,11 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9}(?:\.\d{1,6})?)")
 
 
 def _deadline(request: Request) -> float | None:
-    """The caller's deadline on the clock of `time.monotonic`, from `Prefer: wait=SECONDS`; None for none."""
+    """Return the deadline on the clock of `time.monotonic`, from `Prefer: wait=SECONDS`; None for no deadline."""
     found = _WAIT.search(request.headers.get("prefer", ""))
     return time.monotonic() + float(found[1]) if found else None
 
 
 def _peer(request: Request) -> str:
-    """The address without the port: a browser opens several connections and is still one caller."""
+    """Return the address without the port. A browser opens several connections and is still one caller."""
     return f"http:{request.client.host}" if request.client is not None else "http"
