@@ -18,6 +18,7 @@ from uuid import uuid4
 import fsspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset
 import pyarrow.parquet as pq
 import ray
 import ray.data
@@ -43,6 +44,9 @@ _ENCODINGS = {
 """What a result is written as where no encoding is asked for: what its name says, else PNG."""
 
 _SUFFIXES = {Encoding.JPEG: ".jpg", Encoding.PNG: ".png", Encoding.WEBP: ".webp"}
+
+_ROWS = 64
+"""Rows of a parquet data set in one block of Ray's object store, which moves blocks to disk when memory is short."""
 
 _BATCH = 16
 """Pictures handed to an actor at one time: few enough that a lost actor costs little, at 10 ms a picture."""
@@ -207,8 +211,11 @@ def _outcomes(
         raise BatchError(f"no machine of the cluster has {cores} cores for an actor")
     if rows is None:
         fs, path = url_to_fs(source)
-        # Without a core of their own, readers run beside the actors, which have all cores.
-        data = ray.data.read_parquet(path, filesystem=fs, num_cpus=0)
+        # Ray's own reader needs a core beside the actors, and waits for ever where they have all of them.
+        dataset = pyarrow.dataset.dataset(path, filesystem=fs, format="parquet")
+        columns = [name for name in ("path", "bytes") if name in dataset.schema.names]
+        batches = dataset.to_batches(columns=columns, batch_size=_ROWS)
+        data = ray.data.from_arrow_refs([ray.put(pa.Table.from_batches([batch])) for batch in batches])
         actors = cluster
     else:
         actors = min(cluster, math.ceil(len(rows) / _BATCH))
