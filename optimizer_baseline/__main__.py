@@ -3,11 +3,13 @@
 import sys
 from typing import NoReturn
 
-from .cli import main
-
 
 def run() -> NoReturn:
     """Run the command line and end the process with its exit code."""
+    try:
+        from .cli import main
+    except ModuleNotFoundError as error:
+        sys.exit(f"stylewire-baseline: {error.name} is not installed: pip install 'stylewire[baseline]'")
     sys.exit(main())
 
 

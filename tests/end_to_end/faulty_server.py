@@ -5,6 +5,7 @@ While FOLDER/once exists, a picture that is not 256x256 fails; while FOLDER/alwa
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from stylewire_server.cli.main import main
@@ -16,11 +17,11 @@ FOLDER = Path(sys.argv.pop(1))
 class FaultyEngine(openvino.OpenVinoEngine):
     """OpenVINO, and a fault."""
 
-    def transform(self, content: np.ndarray, vector: np.ndarray) -> np.ndarray:
-        """See `Engine.transform`."""
+    def transform(self, content: np.ndarray, vector: np.ndarray, **others: Any) -> np.ndarray:
+        """Fail while a file says so."""
         if (FOLDER / "always").exists() or ((FOLDER / "once").exists() and content.shape[1] != 256):
             raise RuntimeError("a fault in /opt/secret/place")
-        return super().transform(content, vector)
+        return super().transform(content, vector, **others)
 
 
 openvino.OpenVinoEngine = FaultyEngine  # type: ignore[misc]

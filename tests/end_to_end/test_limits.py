@@ -13,7 +13,7 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from PIL import Image
 from stylewire import Client
-from stylewire.errors import ServerBusy, from_rpc_error
+from stylewire.errors import InvalidRequest, ServerBusy, from_rpc_error
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 from stylewire_server.testing import until
@@ -168,8 +168,7 @@ def test_a_connection_that_keeps_to_its_share_of_the_calls_is_never_refused(serv
             assert {call.result().edition for call in calls} == {"lite"}
 
 
-def test_an_answer_has_no_limit_of_bytes(start_server, style_picture: Path) -> None:
-    """But for that on its pixels: a photograph that fits into a message may come back as a PNG that would not."""
+def test_a_result_that_fits_no_message_is_refused_with_a_format_that_does(start_server, style_picture: Path) -> None:
     running = start_server("--model", "lite", "--max-message-bytes", "1000000")
     with Client(running.target, timeout=60) as client:
         assert client.stylize(style_picture, style_picture, fit="native", encoding="raw").size == (512, 512)
@@ -177,5 +176,7 @@ def test_an_answer_has_no_limit_of_bytes(start_server, style_picture: Path) -> N
         with Image.open(style_picture) as image:
             file = io.BytesIO()
             image.resize(size).save(file, "JPEG")
-        assert client.stylize(file.getvalue(), style_picture, fit="native", encoding="raw").size == size
+        with pytest.raises(InvalidRequest, match=r"up to 1,260,000 bytes as RAW; .* ask for JPEG or WebP"):
+            client.stylize(file.getvalue(), style_picture, fit="native", encoding="raw")
+        assert client.stylize(file.getvalue(), style_picture, fit="native", encoding="jpeg").size == size
     assert running.stop() == 0

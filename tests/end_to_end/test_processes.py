@@ -346,7 +346,7 @@ def new_token(name: str) -> tuple[str, str]:
     ("flags", "message"),
     [
         (["--model", "/no/such/model"], "/no/such/model holds no converted model"),
-        (["--host", "unix:/tmp/socket"], "'unix:/tmp/socket' is neither an address nor the name of a host"),
+        (["--host", "no such host"], "'no such host' is neither an address nor the name of a host"),
     ],
 )
 def test_what_cannot_be_served_is_said_once(flags: list[str], message: str) -> None:

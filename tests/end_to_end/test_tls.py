@@ -84,7 +84,7 @@ def test_an_expired_server_certificate_is_not_believed(start_server, authority) 
     running = start_server("--tls-cert", certificate, "--tls-key", key)
     try:
         with (
-            Client(f"localhost:{running.port}", timeout=3, tls=Tls(ca=authority.certificate)) as client,
+            Client(f"127.0.0.1:{running.port}", timeout=3, tls=Tls(ca=authority.certificate)) as client,
             pytest.raises(Unavailable, match="certificate has expired"),
         ):
             client.model()

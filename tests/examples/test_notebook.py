@@ -12,6 +12,7 @@ def test_the_tour_runs_and_shows_its_pictures(monkeypatch: pytest.MonkeyPatch, t
     nbformat = pytest.importorskip("nbformat", reason="needs nbformat, from the extra dev")
     pytest.importorskip("ipykernel", reason="needs ipykernel, from the extra dev")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    monkeypatch.delenv("STYLEWIRE_NO_GALLERY", raising=False)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "clear the outputs before you commit"
     nbclient.NotebookClient(

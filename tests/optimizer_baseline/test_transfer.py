@@ -292,7 +292,7 @@ def test_a_run_that_ends_at_a_coarse_scale_tells_the_cost_of_what_it_returns(con
     settings = {name: QUICK[name] for name in ("preset", "weights", "precision")}
     measured = score(large, style, result.picture, size=128, **settings).costs.total_cost
     assert result.costs.total_cost == pytest.approx(measured, rel=5e-3)
-    assert result.costs.content_cost > 1.5 * result.history[-1].costs.content_cost
+    assert result.costs.content_cost > 1.1 * result.history[-1].costs.content_cost
 
 
 def test_nan_at_a_finer_scale_keeps_the_coarser_one(content, style):
@@ -415,10 +415,10 @@ def test_adam_agrees_on_the_order(real_lbfgs, real_pair):
 
 
 def test_bfloat16_ends_where_float32_does(real_lbfgs, real_pair):
-    """Both pictures are scored in float32: the bf16 run's is within 10 % of the other's cost."""
+    """Both pictures are scored in float32: the bf16 run's is within 15 % of the other's cost."""
     from optimizer_baseline import score
 
     rounded = stylize(*real_pair, iterations=150, precision="bf16", **REAL)
     assert rounded.precision == "bf16"
     a, b = score(*real_pair, [real_lbfgs.picture, rounded.picture], preset=REAL["preset"], weights="offline", size=96)
-    assert b.costs.total_cost == pytest.approx(a.costs.total_cost, rel=0.1)
+    assert b.costs.total_cost == pytest.approx(a.costs.total_cost, rel=0.15)

@@ -4,14 +4,11 @@ import argparse
 import sys
 from typing import Any
 
-from ..imaging.codec import Encoding
-from ..imaging.fit import Fit
-from ..stylizer import Options
 from .flags import UsageError
 
-_FITS = {"crop": Fit.CROP_256, "squash": Fit.SQUASH_256, "keep": Fit.KEEP_256, "native": Fit.NATIVE}
+_FITS = ("crop", "squash", "keep", "native")
 
-_ENCODINGS = {"jpeg": Encoding.JPEG, "png": Encoding.PNG, "webp": Encoding.WEBP}
+_ENCODINGS = ("jpeg", "png", "webp")
 
 
 def register(commands: Any) -> None:
@@ -37,9 +34,9 @@ def register(commands: Any) -> None:
     parser.add_argument("--cores", type=int, default=1, metavar="N", help="cores for each actor (default: %(default)s)")
     parser.add_argument("--strength", type=float, default=1.0, metavar="S", help="0 to 1 (default: %(default)g)")
     parser.add_argument("--preserve-color", action="store_true", help="keep the colors of the pictures")
-    parser.add_argument("--fit", choices=sorted(_FITS), default="crop", help="(default: %(default)s)")
+    parser.add_argument("--fit", choices=_FITS, default="crop", help="(default: %(default)s)")
     parser.add_argument("--size", type=int, metavar="PX", help="side at which the network works (default: 256)")
-    parser.add_argument("--encoding", choices=sorted(_ENCODINGS), help="of the results (default: as the pictures)")
+    parser.add_argument("--encoding", choices=_ENCODINGS, help="of the results (default: as the pictures)")
     parser.add_argument("--quality", type=int, default=90, metavar="N", help="of JPEG and WebP (default: %(default)s)")
     for flag, metavar, text in (
         ("--model", "MODEL", "auto, full, lite, or a folder (default: auto)"),
@@ -52,7 +49,11 @@ def register(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    # Pillow, numpy and Ray are heavy; the other commands do not need them.
     from ..errors import InvalidInput
+    from ..imaging.codec import Encoding
+    from ..imaging.fit import Fit
+    from ..stylizer import Options
 
     if arguments.cores < 1:
         raise UsageError(f"--cores {arguments.cores}: it must be at least 1")
@@ -60,8 +61,8 @@ def _run(arguments: argparse.Namespace) -> int:
         options = Options(
             strength=arguments.strength,
             preserve_color=arguments.preserve_color,
-            fit=_FITS[arguments.fit],
-            encoding=_ENCODINGS[arguments.encoding] if arguments.encoding else None,
+            fit=Fit(arguments.fit),
+            encoding=Encoding(arguments.encoding.upper()) if arguments.encoding else None,
             quality=arguments.quality,
             size=arguments.size,
         )

@@ -121,7 +121,7 @@ def test_a_reload_that_fails_leaves_the_accounts(path: Path) -> None:
 
 def test_a_bucket_gives_its_rate_and_says_when_to_come_back() -> None:
     clock = Clock()
-    bucket = Bucket(4.0, clock)
+    bucket = Bucket(4.0, clock=clock)
     assert [bucket.take() for _ in range(4)] == [0.0] * 4
     assert bucket.take() == pytest.approx(0.25)
     clock.now += 0.25
@@ -133,7 +133,7 @@ def test_a_bucket_gives_its_rate_and_says_when_to_come_back() -> None:
 
 def test_less_than_one_call_a_second_still_gives_one() -> None:
     clock = Clock()
-    bucket = Bucket(0.1, clock)
+    bucket = Bucket(0.1, clock=clock)
     assert bucket.take() == 0.0
     assert bucket.take() == pytest.approx(10.0)
 

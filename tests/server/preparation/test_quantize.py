@@ -25,7 +25,7 @@ BOUND_DB = 25.0
 
 @pytest.fixture(scope="module")
 def pictures(photo: Path) -> Path:
-    """Three contents and four styles."""
+    """The contents and styles of the examples."""
     return photo.parent.parent
 
 
@@ -61,7 +61,7 @@ def test_the_figure_is_that_of_pictures_it_never_saw(quantised: tuple, pictures:
     folder, found, _ = quantised
     calibration, held_out = read_pairs(pictures)
     seen = {picture.tobytes() for pair in calibration for picture in (pair.content, pair.style)}
-    assert len(held_out) == found.pairs == 2
+    assert len(held_out) == found.pairs >= 2
     engines = {precision: OpenVinoEngine(full(folder), precision) for precision in ("f32", "int8")}
     levels = []
     for pair in held_out:
