@@ -119,12 +119,15 @@ def test_one_connection_reaches_both_servers(balanced: Balanced, photo: Path) ->
     assert min(counts) >= 5
 
 
-def test_a_killed_server_costs_no_call(balanced: Balanced, photo: Path) -> None:
+def test_a_killed_server_costs_at_most_the_calls_that_it_had(balanced: Balanced, photo: Path) -> None:
+    """nginx answers 502 to a call that had begun; most of them are saved by the client's retries."""
     callers = Callers(balanced.target, photo)
     callers.more(40)
     balanced.servers[0].process.send_signal(signal.SIGKILL)
     callers.more(40)
-    assert callers.end() == {"picture"}
+    failed = callers.end() - {"picture"}
+    assert all(error.startswith("Unavailable(") for error in failed)
+    assert callers.ended.total() - callers.ended["picture"] <= CALLERS
 
 
 def test_a_rolling_restart_costs_no_call(balanced: Balanced, photo: Path) -> None:
