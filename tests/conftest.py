@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import io
+import json
 import os
 import re
 import socket
@@ -10,6 +11,7 @@ import struct
 import tempfile
 import threading
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -59,6 +61,21 @@ def free_port() -> Callable[[], int]:
             return probe.getsockname()[1]
 
     return find
+
+
+@pytest.fixture(scope="session")
+def with_facts() -> Callable[..., bytes]:
+    """Returns a style file with other facts in it."""
+
+    def change(data: bytes, **changed: object) -> bytes:
+        out = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(out, "w") as after:
+            for name in before.namelist():
+                part = before.read(name)
+                after.writestr(name, json.dumps({**json.loads(part), **changed}) if name == "style.json" else part)
+        return out.getvalue()
+
+    return change
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,5 @@
 """Tuned styles through a real server: import, export, blends, strength, and what is refused."""
 
-import io
-import json
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -105,15 +102,6 @@ def test_the_command_line_imports_and_exports(
     assert copy.read_bytes() == data
 
 
-def with_facts(data: bytes, **changed: object) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(out, "w") as after:
-        for name in before.namelist():
-            part = before.read(name)
-            after.writestr(name, json.dumps({**json.loads(part), **changed}) if name == "style.json" else part)
-    return out.getvalue()
-
-
 @pytest.mark.parametrize(
     ("spoil", "code", "message"),
     [
@@ -128,14 +116,17 @@ def with_facts(data: bytes, **changed: object) -> bytes:
         ),
         (lambda plain: tuned(plain, np.full(P, np.nan)), "INVALID_ARGUMENT", "not finite"),
         (lambda plain: tuned(plain, np.full(P, 2e4)), "INVALID_ARGUMENT", "magnitude 2e\\+04; the limit is 10000"),
-        (lambda plain: with_facts(dump(plain), format=3), "INVALID_ARGUMENT", "its format is 3"),
-        (lambda plain: with_facts(dump(plain), model="full"), "FAILED_PRECONDITION", "was made by model full"),
+        ({"format": 3}, "INVALID_ARGUMENT", "its format is 3"),
+        ({"model": "full"}, "FAILED_PRECONDITION", "was made by model full"),
         (lambda plain: dump(replace(plain, thumbnail=b"no picture")), "INVALID_ARGUMENT", "thumbnail that does not"),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_a_reason(stub, plain, spoil: Callable, code: str, message: str) -> None:
+def test_what_cannot_be_used_is_refused_with_a_reason(
+    stub, plain, with_facts: Callable[..., bytes], spoil: Callable | dict, code: str, message: str
+) -> None:
+    data = with_facts(dump(plain), **spoil) if isinstance(spoil, dict) else spoil(plain)
     with pytest.raises(grpc.RpcError, match=message) as caught:
-        take(stub, "spoiled", spoil(plain))
+        take(stub, "spoiled", data)
     assert caught.value.code() is grpc.StatusCode[code]
     with pytest.raises(grpc.RpcError, match="no style is called 'spoiled'"):
         stub.ExportStyle(pb.ExportStyleRequest(name="spoiled"))

@@ -1,8 +1,8 @@
 """Style files: what is damaged is found."""
 
 import io
-import json
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -93,22 +93,13 @@ def test_equal_styles_have_equal_files() -> None:
         ({"tuning": [1]}, "not a mapping|sequence"),
     ],
 )
-def test_what_no_style_holds_is_refused(changes: dict, reason: str) -> None:
+def test_what_no_style_holds_is_refused(changes: dict, reason: str, with_facts: Callable[..., bytes]) -> None:
     style = replace(STYLE, **changes) if "tuning" not in changes else STYLE
     data = dump(style)
     if "tuning" in changes:
         data = with_facts(data, tuning=changes["tuning"])
     with pytest.raises(DamagedFile, match=reason):
         parse("wave", data)
-
-
-def with_facts(data: bytes, **changed: object) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(out, "w") as after:
-        for name in before.namelist():
-            part = before.read(name)
-            after.writestr(name, json.dumps({**json.loads(part), **changed}) if name == "style.json" else part)
-    return out.getvalue()
 
 
 def test_a_later_format_is_refused() -> None:

@@ -1,15 +1,13 @@
 """The store over a folder and over an fsspec file system: the same promises."""
 
 import base64
-import io
-import json
 import os
 import subprocess
 import sys
 import threading
 import time
 import uuid
-import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -29,16 +27,6 @@ def style(name: str, value: float = 0.0) -> KeptStyle:
     return KeptStyle(
         name, np.full(100, value, np.float32), b"jpeg" * 500, "ab" * 32, Edition("lite", "cd"), datetime.now(UTC)
     )
-
-
-def with_facts(data: bytes, **changed: str) -> bytes:
-    """A style file with other facts in it."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(out, "w") as after:
-        for name in before.namelist():
-            part = before.read(name)
-            after.writestr(name, json.dumps({**json.loads(part), **changed}) if name == "style.json" else part)
-    return out.getvalue()
 
 
 @pytest.fixture(params=["folder", "file", "fsspec"])
@@ -249,7 +237,7 @@ def test_a_style_that_is_a_link_is_one(tmp_path: Path) -> None:
     "fact", [{"create_time": "0001-01-01T00:00:00+23:00"}, {"model": "\ud800"}, {"weights_sha256": "\ud800"}]
 )
 def test_a_style_whose_facts_cannot_be_told_is_damaged_and_left_out(
-    store: StyleStore, url: str, fact: dict[str, str]
+    store: StyleStore, url: str, fact: dict[str, str], with_facts: Callable[..., bytes]
 ) -> None:
     for name in ("a", "b", "c"):
         store.put(style(name), overwrite=False)
