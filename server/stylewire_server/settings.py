@@ -88,15 +88,19 @@ class ServeSettings(CacheSettings):
     max_pixels: Annotated[
         Count, Field(description="pixels of a picture that reaches the network; 0 for what picture-memory allows")
     ] = 0
-    max_decode_pixels: Annotated[Positive, Field(description="pixels of any picture as it comes")] = 64_000_000
+    max_decode_pixels: Annotated[Positive, Field(description="pixels of any picture as it comes")] = (
+        ImageLimits.max_decode_pixels
+    )
     max_decode_bytes: Annotated[
         Positive,
         Field(
             description="bytes of memory to decode one PNG, WebP or progressive JPEG picture, at 8 bytes a pixel, or "
             "16 for WebP; other JPEG pictures are made smaller on the way"
         ),
-    ] = 192 * 2**20
-    max_encoded_bytes: Annotated[Positive, Field(description="bytes of one JPEG, PNG or WebP picture")] = 16 * 2**20
+    ] = ImageLimits.max_decode_bytes
+    max_encoded_bytes: Annotated[Positive, Field(description="bytes of one JPEG, PNG or WebP picture")] = (
+        ImageLimits.max_encoded_bytes
+    )
     max_message_bytes: Annotated[Positive, Field(description="bytes of one message on the wire")] = 40 * 2**20
     call_memory: Annotated[
         Count,
