@@ -15,7 +15,15 @@ from PIL import Image
 from . import messages
 from .channel import TIMEOUT, Connection, TargetLike, Tls, usable_timeout
 from .client import AHEAD, PROBE_METHOD, PROBE_SECONDS
-from .errors import ServerError, StylewireError, UnusableClient, from_rpc_error, is_own_deadline, waited_in_vain
+from .errors import (
+    OWN_DEADLINE,
+    ServerError,
+    StylewireError,
+    UnusableClient,
+    from_rpc_error,
+    is_own_deadline,
+    waited_in_vain,
+)
 from .messages import Asked, Style, StyleLike, Stylized
 from .options import Options
 from .pictures import ImageLike
@@ -377,7 +385,7 @@ async def _async_iterator(frames: Iterable[T] | AsyncIterable[T]) -> AsyncGenera
 _LOST_STATUS = "Internal error from Core"
 """What grpc.aio says in place of the server's status when a write came too late."""
 
-_STATUS_SECONDS = 1.0
+_STATUS_SECONDS = 5.0
 """Time for the server's own status to arrive after a failed write."""
 
 
@@ -393,6 +401,7 @@ class _ServerStatus:
     """
 
     def __init__(self, call: grpc.aio.Call) -> None:
+        self._call = call
         self._given = asyncio.Event()
         self._error: grpc.aio.AioRpcError | None = None
         call.add_done_callback(self._note)
@@ -401,6 +410,9 @@ class _ServerStatus:
         """Return the server's own error in place of an overwritten one."""
         if error.details() != _LOST_STATUS:
             return error
+        left = self._call.time_remaining()
+        if left is not None and left <= 0 and not self._given.is_set():
+            return _own_error(grpc.StatusCode.DEADLINE_EXCEEDED, OWN_DEADLINE, ())
         try:
             await asyncio.wait_for(self._given.wait(), _STATUS_SECONDS)
         except TimeoutError:
@@ -410,10 +422,12 @@ class _ServerStatus:
     def _note(self, call: grpc.aio.Call) -> None:
         code, details = _result_of(call.code()), _result_of(call.details())
         if self._error is None and details != _LOST_STATUS and code is not grpc.StatusCode.OK:
-            self._error = grpc.aio.AioRpcError(
-                code, grpc.aio.Metadata(), grpc.aio.Metadata(*_result_of(call.trailing_metadata())), details
-            )
+            self._error = _own_error(code, details, _result_of(call.trailing_metadata()))
             self._given.set()
+
+
+def _own_error(code: grpc.StatusCode, details: str, trailers: Iterable[Any]) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailers), details)
 
 
 def _result_of(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -24,7 +24,7 @@ from google.rpc import error_details_pb2, status_pb2
 _DETAILS_KEY = "grpc-status-details-bin"
 """Metadata key of a serialized google.rpc.Status (gRPC's richer error model)."""
 
-_OWN_DEADLINE = "Deadline Exceeded"
+OWN_DEADLINE = "Deadline Exceeded"
 """What gRPC itself says at a deadline, where the server has said nothing."""
 
 _NO_CONNECTION = re.compile("Connection refused|No such file or directory|Failed to connect|backends failing")
@@ -119,7 +119,7 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
     # gRPC itself cancels calls that arrive while a server closes.
     if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
         return Unavailable(_no_server(target, message) if _NO_CONNECTION.search(message) else f"{target}: {message}")
-    if message.startswith(_OWN_DEADLINE) and timeout is not None:
+    if message.startswith(OWN_DEADLINE) and timeout is not None:
         message = f"no answer from {target} within {timeout:g} s"
     if code in _KINDS:
         return _KINDS[code](message)
@@ -141,7 +141,7 @@ def _too_large(message: str) -> str | None:
 
 def is_own_deadline(error: grpc.RpcError) -> bool:
     """Tell whether a call ended at its deadline without a word of the server."""
-    return error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and (error.details() or "").startswith(_OWN_DEADLINE)
+    return error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and (error.details() or "").startswith(OWN_DEADLINE)
 
 
 def waited_in_vain(target: str, probe: grpc.RpcError, timeout: float | None) -> StylewireError | None:

@@ -71,7 +71,7 @@ def test_a_server_that_an_unknown_authority_certifies_is_not_believed(
     running = start_server("--tls-cert", certificate, "--tls-key", key)
     try:
         with (
-            Client(f"localhost:{running.port}", timeout=3, tls=Tls(ca=another_authority.certificate)) as client,
+            Client(f"127.0.0.1:{running.port}", timeout=3, tls=Tls(ca=another_authority.certificate)) as client,
             pytest.raises(Unavailable, match="unable to get local issuer certificate"),
         ):
             client.model()
