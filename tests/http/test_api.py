@@ -119,7 +119,7 @@ BAD = {
     "masks": ([("mask", b"x"), ("mask", b"x")], "mask", r"2 masks are given for 1 styles"),
     "mask": ([("mask", "left")], "styles[0].mask", r"styles\[0\]\.mask is a text; it must be a file, or empty"),
     "no mask": ([("mask", b"xx")], "styles[0].mask", r"styles\[0\]\.mask is not a JPEG, PNG or WebP picture"),
-    "misspelt": ([("strenght", "1")], "strenght", r"'strenght' is no field of this form; it has content, "),
+    "misspelt": ([("strenght", "1")], "strenght", r"'strenght' is not a field of this form; its fields are content, "),
     "name": ([("style", "No Name")], "styles[1].name", r"'No Name'; it must be 1 to 63 of"),
     "styles": ([("style", "waves")] * 16, "styles", r"styles has 17 styles; the limit is 16 styles"),
     "content": ([("content", b"x" * 40)], "content", r"content is given as 2 files and 0 texts; give exactly 1 file"),
@@ -164,7 +164,7 @@ def test_a_body_that_is_no_form(http) -> None:
     assert http("POST", "/v1/stylize", body=b"", headers={"Content-Type": "multipart/form-data"}).status == 400
     broken = http("POST", "/v1/stylize", body=b"xx", headers={"Content-Type": "multipart/form-data; boundary=b"})
     assert broken.status == 400
-    assert "the form does not read" in broken.json["detail"]
+    assert "the form cannot be read" in broken.json["detail"]
 
 
 def test_a_deadline_that_cannot_be_met_is_refused(http, content, style) -> None:
@@ -253,4 +253,4 @@ def test_the_document_describes_what_is_served(http, content, style) -> None:
     fields = document["paths"]["/v1/stylize"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert fields["properties"]["encoding"]["enum"] == list(ENCODINGS)
     listed = http.stylize(content, style, ("unknown", "1")).json["detail"]
-    assert listed.partition("it has ")[2] == ", ".join(sorted(fields["properties"]))
+    assert listed.partition("its fields are ")[2] == ", ".join(sorted(fields["properties"]))

@@ -256,9 +256,9 @@ def test_a_body_without_a_length_is_counted(open_http: Any) -> None:
 def test_fields_are_bounded(http: Any, photo: Path) -> None:
     content = ("content", photo.read_bytes())
     long = http.stylize(content, ("style", "w" * 2000))
-    assert (long.status, "the form does not read" in long.json["detail"]) == (400, True)
+    assert (long.status, "the form cannot be read" in long.json["detail"]) == (400, True)
     many = http.stylize(content, *[("weight", "1")] * 100, ("style", "waves"))
-    assert (many.status, "the form does not read: too many fields" in many.json["detail"]) == (400, True)
+    assert (many.status, "the form cannot be read: too many fields" in many.json["detail"]) == (400, True)
 
 
 def test_bytes_that_are_no_request(http_server: ServerProcess, http: Any) -> None:

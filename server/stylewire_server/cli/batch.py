@@ -32,12 +32,22 @@ def register(commands: Any) -> None:
     )
     parser.add_argument("--address", metavar="HOST", help="a Ray cluster: auto or HOST:PORT (default: start Ray here)")
     parser.add_argument("--cores", type=int, default=1, metavar="N", help="cores for each actor (default: %(default)s)")
-    parser.add_argument("--strength", type=float, default=1.0, metavar="S", help="0 to 1 (default: %(default)g)")
+    parser.add_argument(
+        "--strength", type=float, default=1.0, metavar="S", help="strength of the style, 0 to 1 (default: %(default)g)"
+    )
     parser.add_argument("--preserve-color", action="store_true", help="keep the colors of the pictures")
-    parser.add_argument("--fit", choices=_FITS, default="crop", help="(default: %(default)s)")
+    parser.add_argument(
+        "--fit", choices=_FITS, default="crop", help="crop and size of the pictures (default: %(default)s)"
+    )
     parser.add_argument("--size", type=int, metavar="PX", help="side at which the network works (default: 256)")
-    parser.add_argument("--encoding", choices=_ENCODINGS, help="of the results (default: as the pictures)")
-    parser.add_argument("--quality", type=int, default=90, metavar="N", help="of JPEG and WebP (default: %(default)s)")
+    parser.add_argument("--encoding", choices=_ENCODINGS, help="format of the results (default: as the pictures)")
+    parser.add_argument(
+        "--quality",
+        type=int,
+        default=90,
+        metavar="N",
+        help="quality of JPEG, WebP and AVIF, 1 to 100 (default: %(default)s)",
+    )
     for flag, metavar, text in (
         ("--model", "MODEL", "auto, full, lite, or a folder (default: auto)"),
         ("--precision", "PRECISION", "auto, f32, bf16 or int8 (default: auto)"),

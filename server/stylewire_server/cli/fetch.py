@@ -22,8 +22,10 @@ def register(commands: Any) -> None:
     parser = commands.add_parser("fetch", help="get the full model", description=_DESCRIPTION)
     origin = parser.add_mutually_exclusive_group()
     origin.add_argument("--handle", default=HANDLE, help="TF Hub or Kaggle model: its URL or short name (%(default)s)")
-    origin.add_argument("--from", dest="source", type=Path, metavar="PATH", help="a copy instead: a folder or .tar.gz")
-    parser.add_argument("--to", dest="target", type=Path, metavar="FOLDER", help="convert into it, not into the cache")
+    origin.add_argument("--from", dest="source", type=Path, metavar="PATH", help="a local copy: a folder or .tar.gz")
+    parser.add_argument(
+        "--to", dest="target", type=Path, metavar="FOLDER", help="convert into this folder, not into the cache"
+    )
     parser.add_argument("--allow-unverified", action="store_true", help="accept files that are not the published ones")
     add_flags(parser, CacheSettings)
     parser.set_defaults(run=_run)
@@ -53,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _import_tensorflow() -> None:
-    """Import TensorFlow with standard error closed: its C++ code prints there whatever the log level."""
+    """Import TensorFlow with standard error closed, because its C++ code prints there at every log level."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # tensorflow_hub imports pkg_resources, which warns.
     warnings.filterwarnings("ignore", message="pkg_resources")

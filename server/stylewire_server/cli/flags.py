@@ -1,4 +1,4 @@
-"""Settings classes as command-line flags."""
+"""Command-line flags from the fields of a settings class."""
 
 import argparse
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ S = TypeVar("S", bound=BaseSettings)
 
 
 class UsageError(Exception):
-    """A flag or environment variable has a value that it cannot have; the message is one line for each."""
+    """A flag or environment variable has an invalid value. The message has one line for each."""
 
 
 def add_flags(parser: argparse.ArgumentParser, settings: type[BaseSettings]) -> None:
-    """A flag for every field: `max_pixels` becomes `--max-pixels`."""
+    """Add a flag for every field of the settings: `max_pixels` becomes `--max-pixels`."""
     for name, field in settings.model_fields.items():
         choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
         shown = f"{field.description} (default: {field.default})"
@@ -28,10 +28,10 @@ def add_flags(parser: argparse.ArgumentParser, settings: type[BaseSettings]) -> 
 
 
 def parse(settings: type[S], arguments: Mapping[str, Any]) -> S:
-    """Settings from flags, then environment variables, then defaults.
+    """Return settings from flags, else from environment variables, else from defaults.
 
     Raises:
-        UsageError: A value does not fit.
+        UsageError: A value is invalid.
     """
     try:
         return settings(**{name: value for name, value in arguments.items() if name in settings.model_fields})
@@ -42,7 +42,7 @@ def parse(settings: type[S], arguments: Mapping[str, Any]) -> S:
 
 def _line(problem: Any, arguments: Mapping[str, Any], settings: type[BaseSettings]) -> str:
     if not problem["loc"]:
-        # Of several settings together; the message names them.
+        # A check of several settings together; its message names them.
         return str(problem["msg"]).removeprefix("Value error, ")
     name = str(problem["loc"][0])
     prefix = settings.model_config.get("env_prefix") or ""

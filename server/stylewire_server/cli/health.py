@@ -15,8 +15,8 @@ class Health:
     """The answer of a server to a health check.
 
     Attributes:
-        serving: Whether it takes calls.
-        status: SERVING, NOT_SERVING, or what went wrong when it was asked.
+        serving: True if the server takes calls.
+        status: SERVING, NOT_SERVING, or the reason why the server gave no answer.
     """
 
     serving: bool
@@ -28,14 +28,14 @@ def check(
 ) -> Health:
     """Return the health of a service.
 
-    A target on this machine is asked directly, whatever proxy the environment names.
+    A target on this machine is asked directly, even if the environment names a proxy.
 
     Args:
         target: HOST:PORT, or unix:PATH.
-        service: Its name; empty for the whole server.
-        timeout: Seconds.
+        service: Name of the service; empty for the whole server.
+        timeout: Maximum wait in seconds.
         ca: Certificates to trust, PEM; None for a plain connection.
-        certificate, key: The probe's own, PEM, for a server that asks for one.
+        certificate, key: Client certificate and key, PEM, for a server that asks for one.
 
     Raises:
         OSError: A file cannot be read.
@@ -70,15 +70,22 @@ def register(commands: Any) -> None:
         description="Exits with 0 if the server takes calls, with 1 if it does not, or does not answer.",
     )
     parser.add_argument(
-        "--target", default="localhost:50051", metavar="HOST:PORT", help="or unix:PATH (default: %(default)s)"
+        "--target",
+        default="localhost:50051",
+        metavar="HOST:PORT",
+        help="the server, or unix:PATH (default: %(default)s)",
     )
-    parser.add_argument("--service", default="", help="as stylewire.v1.Stylizer (default: the whole server)")
-    parser.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="(default: %(default)g)")
+    parser.add_argument("--service", default="", help="a service, such as stylewire.v1.Stylizer (default: all)")
+    parser.add_argument(
+        "--timeout", type=float, default=5.0, metavar="SECONDS", help="maximum wait (default: %(default)g)"
+    )
     parser.add_argument(
         "--tls-ca", type=Path, metavar="FILE", help="certificates to trust, PEM (default: a plain connection)"
     )
-    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="own certificate, for a server that asks for one")
-    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key")
+    parser.add_argument(
+        "--tls-cert", type=Path, metavar="FILE", help="client certificate, for a server that asks for one"
+    )
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="key of the client certificate")
     parser.set_defaults(run=_run)
 
 

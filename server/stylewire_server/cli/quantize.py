@@ -19,7 +19,7 @@ def register(commands: Any) -> None:
     """Add the command to the subparsers of the command line."""
     parser = commands.add_parser(
         "quantize",
-        help="make the full model's int8 transformer",
+        help="make the int8 transformer of the full model",
         description="Quantize the transformer of the fetched full model to int8, for `serve --precision int8`. The "
         "result is kept only if it is close to f32 on pictures outside the calibration set. Needs stylewire[int8].",
     )

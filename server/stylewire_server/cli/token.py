@@ -9,7 +9,7 @@ def register(commands: Any) -> None:
     """Add the command to the subparsers of the command line."""
     parser = commands.add_parser(
         "token",
-        help="make a token",
+        help="make a bearer token",
         description="Make a token. Its entry for the token file goes to stdout. The token itself goes to stderr, once; "
         "it is stored nowhere.",
     )

@@ -29,7 +29,7 @@ floating point it has 0.9999 on every CPU, for about a third more time for each 
 """
 
 _KERNELS = 32
-"""Compiled kernels that each stream keeps for sizes that come again: those of the last size or two.
+"""Compiled kernels that each stream keeps for later pictures: those of the last one or two sizes.
 
 OpenVINO's default of 5000 grows by about 1 MB with every new size, to gigabytes.
 """
@@ -79,7 +79,7 @@ class OpenVinoEngine:
             precision = "bf16" if "transformer" in network.bf16 and computes_bf16(core) else "f32"
         config = {
             "INFERENCE_NUM_THREADS": str(threads),
-            # Two processes that pin would sit on the same cores.
+            # Two processes that pin their threads would use the same cores.
             "ENABLE_CPU_PINNING": "NO",
             "CPU_RUNTIME_CACHE_CAPACITY": str(_KERNELS),
         }
@@ -87,8 +87,8 @@ class OpenVinoEngine:
             graph_cache.prune(kept)
             config["CACHE_DIR"] = str(kept)
         predictor_precision = precision if "predictor" in network.bf16 else "f32"
-        # Styles come again and are kept: one at a time is enough.
-        # It is compiled when it is first needed: a process that uses named styles alone never needs it.
+        # One stream is enough, because style vectors are cached.
+        # The predictor is compiled when it is first needed; a process that uses only named styles never needs it.
         self._predict = _Half(
             core, network.predictor, _pixels_in, config | _NO_INT8, predictor_precision, 1, ready=False
         )
@@ -123,13 +123,13 @@ class OpenVinoEngine:
         """Predict as `Engine.predict` says, one picture after another."""
         vectors = [self._predict(picture[np.newaxis]).reshape(-1) for picture in style]
         if self._kept is not None:
-            # The predictor is compiled by now; its graph is sound.
+            # The predictor is compiled now, so its cached graph can be sealed.
             graph_cache.seal(self._kept)
             self._kept = None
         return np.stack(vectors)
 
     def transform(self, content: np.ndarray, vector: np.ndarray, checkpoint: Checkpoint = lambda: None) -> np.ndarray:
-        """Transform as `Engine.transform` says; a picture of more than `one_pass_pixels` goes in tiles."""
+        """Transform as `Engine.transform` says. A picture of more than `one_pass_pixels` is computed in tiles."""
         number, height, width = content.shape[:3]
         style = with_tuning(vector, self.style_dimension + self.norm_parameters)
         if height * width > self.one_pass_pixels:
@@ -153,7 +153,7 @@ class _Half:
     """One of a network's two graphs, compiled for the pixel types that calls bring, with a request for every stream.
 
     Attributes:
-        precision: What it computes in, which is not what was asked for where the CPU cannot.
+        precision: The precision that is used. It differs from the requested one if the CPU cannot compute in that.
         style_length: Numbers of a style, D+P, that the transformer takes.
     """
 
@@ -253,7 +253,7 @@ def computes_bf16(core: ov.Core) -> bool:
 
 
 def _pixels_in(model: ov.Model) -> ov.Model:
-    """Return the graph with its first input as uint8: conversion becomes a part of what is compiled."""
+    """Return the graph with its first input as uint8. The conversion becomes a part of the compiled graph."""
     steps = PrePostProcessor(model)
     steps.input(0).tensor().set_element_type(ov.Type.u8)
     steps.input(0).preprocess().convert_element_type(ov.Type.f32).scale(255.0)

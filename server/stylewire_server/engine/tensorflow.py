@@ -18,11 +18,11 @@ _MAX_PIXELS = 4_194_304
 
 
 class TensorFlowEngine:
-    """The published graph itself, cut in two.
+    """The published graph in two halves: predictor and transformer.
 
     Args:
-        frozen: The two halves' files.
-        threads: Cores to compute on; 0 for all. Counts in the first engine of a process.
+        frozen: The files of the two halves.
+        threads: Cores to compute on; 0 for all. TensorFlow uses the number of the first engine of a process.
         max_pixels: Pixels of the largest picture. Every picture goes through the graph at once.
     """
 
@@ -62,7 +62,7 @@ def _graph_def(path: Path) -> GraphDef:
 
 
 def _tunable(graph_def: GraphDef) -> tuple[Callable[..., tf.Tensor], int]:
-    """The transformer as a function of content, style vector [N,1,1,D] and tuning [N,1,1,P], and the number P.
+    """Return the transformer as a function of content, style vector [N,1,1,D] and tuning [N,1,1,P], and the number P.
 
     The tuning's numbers are in the order of `transformer.style_layers`.
     """
@@ -73,7 +73,7 @@ def _tunable(graph_def: GraphDef) -> tuple[Callable[..., tf.Tensor], int]:
     def add_tuning() -> None:
         vector = tf.compat.v1.placeholder(tf.float32, [None, 1, 1, None], name=VECTOR)
         tuning = tf.compat.v1.placeholder(tf.float32, [None, 1, 1, None], name=_TUNING)
-        # The affine maps come from a first copy of the graph; the second one takes their tuned values.
+        # A first copy of the graph computes the affine maps; the second copy takes their tuned values.
         values = tf.graph_util.import_graph_def(graph_def, {VECTOR: vector}, [f"{each}:0" for each in layers], "maps")
         sizes.extend(value.shape[-1] for value in values)
         tuned = (value + part for value, part in zip(values, tf.split(tuning, sizes, axis=-1), strict=True))
@@ -86,7 +86,7 @@ def _tunable(graph_def: GraphDef) -> tuple[Callable[..., tf.Tensor], int]:
 
 
 def _function(graph_def: GraphDef, feeds: list[str], fetch: str) -> Callable[..., tf.Tensor]:
-    """A frozen graph as a function of the tensors named by feeds."""
+    """Return a frozen graph as a function of the tensors named by `feeds`."""
     whole = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph_def, name=""), [])
     graph = whole.graph
     return whole.prune(

@@ -1,4 +1,4 @@
-"""Pictures too large for one pass, transformed in tiles with the norm statistics of the whole picture.
+"""Transformation of large pictures in tiles, with the norm statistics of the whole picture.
 
 An instance norm needs the mean and the variance of every channel over the whole picture. Tiles with statistics of
 their own show seams. So the transformer is cut into three stages:
@@ -9,7 +9,7 @@ their own show seams. So the transformer is cut into three stages:
    of the next norm over all tiles; the norms before it already use theirs. The values in front of the last norm are
    kept. Once its statistics are known, they become the picture.
 
-Every tile has a halo as wide as its convolutions see, so that no value depends on where the borders of tiles are.
+Every tile has a halo as wide as the field of its convolutions, so no value depends on the borders of tiles.
 """
 
 import threading
@@ -25,19 +25,19 @@ from ..models.transformer import EPSILON
 from .base import MULTIPLE
 
 TILE_BYTES = 150_000_000
-"""Memory that one tile may take; its side follows from it, 1044 px for the lite edition in f32.
+"""Maximum bytes of memory for one tile. For the lite edition in f32 its side is then 1044 px.
 
 Tiles of half the side take a fifth more time for their halos.
 """
 
 CONTENT_HALO = 8
-"""Pixels around a tile of the content. The contraction sees 4 + 1 + 2 pixels to each side."""
+"""Halo of a tile of the content in pixels. The contraction's field reaches 4 + 1 + 2 pixels to each side."""
 
 MAP_HALO = 3
-"""Positions around a tile of the map. The expanding layers see 1 + 1/2 + 4/4 positions to each side."""
+"""Halo of a tile of the map in positions. The field of the expanding layers reaches 1 + 1/2 + 4/4 to each side."""
 
 NORMS = 3
-"""Norms of the expanding layers, the last ones of the transformer."""
+"""Number of norms in the expanding layers. They are the last norms of the transformer."""
 
 U8 = np.dtype(np.uint8)
 
@@ -48,9 +48,9 @@ class Span:
 
     Args:
         start: First position of the part.
-        stop: Position after its last one.
-        first: First position with the halo, which ends at the picture's edge.
-        last: Position after the last one with the halo.
+        stop: Position after the last one of the part.
+        first: First position of the part with its halo. The halo ends at the picture's edge.
+        last: Position after the last one of the part with its halo.
     """
 
     start: int
@@ -60,7 +60,7 @@ class Span:
 
     @property
     def inner(self) -> tuple[int, int]:
-        """Start and stop, counted from the first position with the halo."""
+        """Start and stop of the part, counted from the first position of the halo."""
         return self.start - self.first, self.stop - self.first
 
 
@@ -72,18 +72,18 @@ def spans(length: int, tile: int, halo: int, unit: int = 1) -> list[Span]:
 
 
 class Pool:
-    """Mean and variance of every channel, pooled over tiles in double precision."""
+    """The mean and variance of every channel, pooled over tiles in double precision."""
 
     def __init__(self) -> None:
         self._moments: list[tuple[int, np.ndarray, np.ndarray]] = []
 
     def add(self, mean: np.ndarray, variance: np.ndarray, count: int) -> None:
-        """Take a tile's mean and variance [C,P], P parts of a channel of that many values each."""
+        """Add the mean and variance [C,P] of a tile. Each channel has P parts of `count` values each."""
         mean, variance = mean.astype(np.float64), variance.astype(np.float64)
         self._moments.append((count, mean.mean(1), (variance + np.square(mean)).mean(1)))
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and reciprocal deviation [C], float32."""
+        """Return the mean and the reciprocal standard deviation, float32 [C] each."""
         counts, means, squares = zip(*self._moments, strict=True)
         mean = np.average(means, axis=0, weights=counts)
         variance = np.average(squares, axis=0, weights=counts) - np.square(mean)
@@ -91,15 +91,15 @@ class Pool:
 
 
 class TiledTransformer:
-    """A transformer in three stages, with the whole picture's statistics. It transforms one picture at a time.
+    """A transformer in three stages, with the statistics of the whole picture. It transforms one picture at a time.
 
     Args:
         core: Compiles the graphs, each when it is first needed.
         read: Reads the transformer: (content [N,H,W,3], style [N,L]) -> picture [N,H,W,3].
-        config: Of the compiled graphs.
-        bytes_in: Makes the first input of a graph, pixels in 0..1, uint8.
-        bytes_out: Makes its output uint8.
-        map_type: What the map and the values in front of the last norm are kept in.
+        config: OpenVINO's properties for the compiled graphs.
+        bytes_in: Changes the first input of a graph from pixels in 0..1 to uint8.
+        bytes_out: Changes the output of a graph to uint8.
+        map_type: Number format of the map and of the values before the last norm.
         tile: Side of a tile in pixels, a multiple of 4.
     """
 
@@ -132,8 +132,8 @@ class TiledTransformer:
             try:
                 return self._transform(content, style, checkpoint)
             finally:
-                # A graph keeps its last output even when its memory is released; to compile it again costs little
-                # beside a picture that needs tiles.
+                # A graph keeps its last output even after `release_memory`. Compiling again costs little compared
+                # with a picture that needs tiles.
                 self._graphs.clear()
                 self._model = None
 
@@ -189,7 +189,7 @@ class TiledTransformer:
         graph = self._graph("blocks")
         request = graph.create_infer_request()
         request.infer([features, style], share_inputs=True)
-        # First what the blocks took between themselves, which is the peak of the whole picture.
+        # Release the memory inside the blocks before the copy: it is the peak of the whole picture.
         graph.release_memory()
         made = request.get_output_tensor(0).data.copy()
         del self._graphs["blocks"]
@@ -201,7 +201,7 @@ class TiledTransformer:
         return [tensor.data.copy() for tensor in request.output_tensors]
 
     def _graph(self, name: str) -> ov.CompiledModel:
-        """Return the compiled graph of a stage: contraction, blocks, norm0 to norm2, picture; `_bytes` for uint8."""
+        """Return the compiled graph of a stage: contraction, blocks, norm0 to norm2, or picture; `_bytes` for uint8."""
         if name not in self._graphs:
             if self._model is None:
                 self._model = self._read(self._core)
@@ -218,7 +218,7 @@ class TiledTransformer:
 
 
 class _Cuts:
-    """The places at which a transformer is cut, found by its norms."""
+    """The outputs at which a transformer is cut, found by its norms."""
 
     def __init__(self, model: ov.Model) -> None:
         norms = [node for node in model.get_ordered_ops() if node.get_type_name() == "MVN"]
@@ -228,7 +228,7 @@ class _Cuts:
 
 
 def _convolved(norm: ov.Node) -> ov.Output:
-    """Return the output of the convolution that a norm takes."""
+    """Return the output of the convolution before a norm."""
     source = norm.input_value(0)
     while source.get_node().get_type_name() == "Reshape":
         source = source.get_node().input_value(0)
@@ -236,7 +236,7 @@ def _convolved(norm: ov.Node) -> ov.Output:
 
 
 def _before_convolution(norm: ov.Node) -> ov.Output:
-    """Return what the padded convolution in front of a norm takes."""
+    """Return the input of the padded convolution before a norm."""
     padded = _convolved(norm).get_node().input_value(0).get_node()
     if padded.get_type_name() != "Pad":
         raise ValueError(f"{padded.get_friendly_name()} is a {padded.get_type_name()}; a Pad was expected")
@@ -244,12 +244,12 @@ def _before_convolution(norm: ov.Node) -> ov.Output:
 
 
 def _contraction(model: ov.Model, map_type: np.dtype) -> ov.Model:
-    """content [1,H,W,3] -> map [1,C,H/4,W/4]."""
+    """Build the graph from content [1,H,W,3] to map [1,C,H/4,W/4]."""
     return ov.Model([_converted(_Cuts(model).contracted, map_type)], model.get_parameters()[:1], "contraction")
 
 
 def _residual_blocks(model: ov.Model, map_type: np.dtype) -> ov.Model:
-    """(map, style) -> map."""
+    """Build the graph from map and style to map."""
     cuts = _Cuts(model)
     features = _feed(cuts.contracted, map_type)
     return ov.Model([_converted(cuts.residual, map_type)], [features, *model.get_parameters()[1:]], "blocks")
@@ -258,9 +258,10 @@ def _residual_blocks(model: ov.Model, map_type: np.dtype) -> ov.Model:
 def _norm(model: ov.Model, number: int, map_type: np.dtype) -> ov.Model:
     """Build the graph that measures a norm of the expanding layers, counted from 0, over a tile of the map.
 
-    The inputs are a tile, start [2] and stop [2] in its positions, and for all but the first norm the style, and a mean
-    [C] and a reciprocal deviation [C] for each norm before. The outputs are mean [C,P] and variance [C,P] of the norm's
-    input between start and stop; P are the phases of a channel. The last norm has those values as a third output.
+    The inputs are a tile, and start [2] and stop [2] in its positions. All but the first norm also take the style, and
+    a mean [C] and a reciprocal deviation [C] for each norm before. The outputs are the mean [C,P] and variance [C,P] of
+    the norm's input between start and stop; P is the number of phases of a channel. The last norm has its input as a
+    third output.
     """
     cuts = _Cuts(model)
     features = _feed(cuts.residual, map_type)
@@ -283,7 +284,7 @@ def _norm(model: ov.Model, number: int, map_type: np.dtype) -> ov.Model:
 
 
 def _picture(model: ov.Model, map_type: np.dtype) -> ov.Model:
-    """(values in front of the last norm, style, mean [3], reciprocal deviation [3]) -> picture [1,H,W,3]."""
+    """Build the graph from values before the last norm, style, mean [3] and reciprocal deviation [3] to picture."""
     norm = _Cuts(model).norms[-1]
     values = _feed(_convolved(norm), map_type)
     statistics = _fix(norm)

@@ -1,4 +1,4 @@
-"""The routes: what each path answers, from the form to the picture."""
+"""The routes of the HTTP API, and the handlers that turn a form into a picture."""
 
 import asyncio
 import base64
@@ -36,7 +36,7 @@ from . import forms
 from .guard import Admission, Perimeter, unless_gone, unserved
 
 WEB = Path(__file__).resolve().parent.parent / "web"
-"""The page's files."""
+"""Folder with the files of the page."""
 
 Handler = Callable[[Request, Call], Awaitable[Response]]
 
@@ -48,13 +48,13 @@ _CREATE_FIELDS = frozenset({"name", "style", "weight", "overwrite"})
 
 
 class Api:
-    """The answers of the API.
+    """The handlers of the API.
 
     Args:
         scheduler: The queue in front of the stylizer.
         loaded: The stylizer; every call is refused until it is loaded.
         admission: Admits calls.
-        limits: What a form may be.
+        limits: The limits on a form.
     """
 
     def __init__(self, scheduler: Scheduler, loaded: Loaded, admission: Admission, limits: forms.Limits) -> None:
@@ -165,7 +165,7 @@ class _Call:
 
     Args:
         admission: Admits calls.
-        handlers: HTTP method -> name of the call in gRPC, for the log and the metrics, and the function that answers.
+        handlers: HTTP method -> the call's name in gRPC, for the log and the metrics, and the handler.
     """
 
     def __init__(self, admission: Admission, handlers: Mapping[str, tuple[str, Handler]]) -> None:
@@ -194,7 +194,7 @@ async def _form(request: Request, limits: forms.Limits, fields: Iterable[str]) -
 
 
 class _PageFiles(StaticFiles):
-    """The page's files. A browser asks each time if a file has changed, so that an update shows at once."""
+    """Serves the files of the page. A browser asks each time if a file has changed, so that an update shows at once."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Multipart forms to the domain's values, bounded before they are read."""
+"""Conversion of multipart forms to values of the domain. The size of a form is checked before it is read."""
 
 import math
 from collections.abc import AsyncGenerator, Iterable
@@ -19,10 +19,10 @@ from .guard import body_deadline
 from .problems import Refusal
 
 _FIELD_BYTES = 1024
-"""Bytes of a field that is not a file; the longest value is a name of a style."""
+"""Maximum bytes of a field that is not a file. The longest value is the name of a style."""
 
 _OPTION_FIELDS = 16
-"""Fields beside the styles and their weights."""
+"""Maximum number of fields other than styles and their weights."""
 
 _TRUE, _FALSE = frozenset({"true", "1", "on", "yes"}), frozenset({"false", "0", "off", "no", ""})
 
@@ -36,7 +36,7 @@ ENCODINGS = {each.lower(): each for each in Encoding if each not in {Encoding.RA
 
 @dataclass(frozen=True)
 class Limits:
-    """What a form may be.
+    """The limits on a form.
 
     Args:
         body_bytes: Bytes of the whole body.
@@ -48,17 +48,17 @@ class Limits:
 
     @classmethod
     def of(cls, settings: ServeSettings) -> "Limits":
-        """Return the limits that gRPC has too."""
+        """Return the limits of the settings, which gRPC uses too."""
         return cls(settings.max_message_bytes, settings.max_styles)
 
 
 class _Parser(MultiPartParser):
-    # A file that grew beyond this would be written to the disk; pictures are never stored.
+    # The parser writes larger files to the disk. This limit is never reached, so pictures stay in memory.
     spool_max_size = 2**40
 
 
 def check_head(request: Request, limits: Limits) -> None:
-    """Check what the headers say of the body, before a byte of it is read.
+    """Check the content type and the length in the headers, before the body is read.
 
     Raises:
         Refusal: The body is no multipart form (415), or longer than the limit (413).
@@ -80,14 +80,14 @@ async def read_form(request: Request, limits: Limits) -> FormData:
     """Read a multipart form into memory.
 
     Raises:
-        Refusal: The body is longer than the limit, whatever its head said.
-        DeadlinePassed: It did not come within `MESSAGE_SECONDS`.
-        InvalidInput: It is no form, or has too many fields.
+        Refusal: The body is longer than the limit.
+        DeadlinePassed: The body did not arrive within `MESSAGE_SECONDS`.
+        InvalidInput: The body is not a form, or has too many fields.
     """
     parser = _Parser(
         request.headers,
         _bounded(request, limits),
-        # Contents and masks beside the styles are counted one by one below.
+        # One content, and a style and a mask for each style. The functions below count each kind.
         max_files=2 * limits.styles + 1,
         max_fields=2 * limits.styles + _OPTION_FIELDS,
         max_part_size=_FIELD_BYTES,
@@ -96,7 +96,7 @@ async def read_form(request: Request, limits: Limits) -> FormData:
         async with body_deadline():
             return await parser.parse()
     except MultiPartException as error:
-        raise InvalidInput("", f"the form does not read: {error.message[:1].lower()}{error.message[1:]}") from None
+        raise InvalidInput("", f"the form cannot be read: {error.message[:1].lower()}{error.message[1:]}") from None
 
 
 async def _bounded(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
@@ -120,12 +120,12 @@ def _too_large(length: int, limits: Limits) -> Refusal:
 
 
 def check_fields(form: FormData, known: Iterable[str]) -> None:
-    """Raise InvalidInput for a field that no one reads: a misspelt option must not be ignored."""
+    """Raise InvalidInput for an unknown field, so that a misspelled option is not ignored."""
     known = set(known)
     for name in form:
         if name not in known:
             raise InvalidInput(
-                name[:80], f"{shortened(name)} is no field of this form; it has {', '.join(sorted(known))}"
+                name[:80], f"{shortened(name)} is not a field of this form; its fields are {', '.join(sorted(known))}"
             )
 
 
@@ -133,7 +133,7 @@ async def content(form: FormData) -> bytes:
     """Return the bytes of the content picture.
 
     Raises:
-        InvalidInput: There is none, or more than one.
+        InvalidInput: The form has no content, or more than one.
     """
     found = form.getlist("content")
     if len(found) != 1 or not isinstance(found[0], UploadFile):
@@ -147,10 +147,10 @@ def _describe(found: list[UploadFile | str]) -> str:
 
 
 async def styles(form: FormData, limits: Limits) -> list[WeightedStyle]:
-    """Return the styles of a form: each `style` is a file or the name of a style; `weight` and `mask` go to one each.
+    """Return the styles of a form. Each `style` is a file or a name, and may have a `weight` and a `mask`.
 
     Raises:
-        InvalidInput: There are too many, or a weight, name or mask is not valid.
+        InvalidInput: There are too many styles, or a weight, name or mask is not valid.
     """
     given = [each for each in form.getlist("style") if isinstance(each, UploadFile) or each.strip()]
     weights, masks = _weights(form, len(given)), await _masks(form, len(given))
@@ -171,7 +171,7 @@ def _weights(form: FormData, count: int) -> list[float]:
 
 
 async def _masks(form: FormData, count: int) -> list[bytes | None]:
-    """Return the mask of each style; an empty text in place of a file is none."""
+    """Return the mask of each style. An empty text in place of a file means no mask."""
     found = form.getlist("mask")
     if found and len(found) != count:
         raise InvalidInput("mask", f"{len(found)} masks are given for {count} styles; give one for each, or none")
@@ -194,7 +194,7 @@ async def _style(source: UploadFile | str, weight: float, mask: bytes | None, fi
 
 
 def options(form: FormData) -> Options:
-    """Return the options of a form, with the defaults of the domain for fields that are missing.
+    """Return the options of a form. Missing fields get the defaults of `Options`.
 
     Raises:
         InvalidInput: A value is out of its range.
@@ -213,10 +213,10 @@ def options(form: FormData) -> Options:
 
 
 def flag(form: FormData, name: str) -> bool:
-    """Return a field that is true or false; false where it is missing.
+    """Return the value of a field that is true or false; False if the field is missing.
 
     Raises:
-        InvalidInput: It is neither.
+        InvalidInput: The field is neither true nor false.
     """
     given = text(form, name).lower()
     if given in _TRUE or given in _FALSE:
@@ -225,10 +225,10 @@ def flag(form: FormData, name: str) -> bool:
 
 
 def text(form: FormData, name: str, index: int = 0) -> str:
-    """Return a field that is no file; empty where it is missing.
+    """Return the text of a field; empty if the field is missing.
 
     Raises:
-        InvalidInput: It is a file.
+        InvalidInput: The field is a file.
     """
     found = form.getlist(name)
     if index >= len(found):

@@ -79,7 +79,7 @@ class Perimeter:
                     answer.setdefault(name, value)
                 answer.setdefault("Cache-Control", "no-store")
                 answer[REQUEST_ID] = identity
-            # A reader who does not take the answer must not hold it for ever.
+            # A caller that does not read must not hold the answer in memory for ever.
             try:
                 async with asyncio.timeout(MESSAGE_SECONDS):
                     await send(message)
@@ -176,7 +176,7 @@ class Admission:
         except ServiceError as error:
             await problem(error, call.request_id)(request.scope, request.receive, send)
         except ClientDisconnect:
-            # Nobody is there to answer.
+            # The caller has gone, so no answer is sent.
             pass
         except Exception as error:
             log.error("%s failed, request id %s", call.method, call.request_id, exc_info=error)

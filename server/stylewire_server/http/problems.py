@@ -1,4 +1,4 @@
-"""Errors as HTTP answers: `application/problem+json` (RFC 9457)."""
+"""Conversion of errors to HTTP answers: `application/problem+json` (RFC 9457)."""
 
 import math
 import re
@@ -12,15 +12,15 @@ from ..errors import InvalidInput, ResourceExhausted, ServiceError
 from ..statuses import status_of
 
 _RETRY_UNAVAILABLE_SECONDS = 1.0
-"""Retry-After of 503: a server that loads or drains is replaced within seconds."""
+"""Value of Retry-After for 503. A server that loads is ready, or one that drains is replaced, within seconds."""
 
 
 class Refusal(InvalidInput):
-    """A request that is wrong in a way that only HTTP knows, with an HTTP status of its own.
+    """A fault in the HTTP part of a request, which has its own HTTP status.
 
     Args:
         status: The HTTP status.
-        field: The header or field that is to blame.
+        field: The header or field that is wrong.
         message: What is wrong, with value, limit and unit.
         facts: Value, limit and unit as in `InvalidInput`.
     """
@@ -46,7 +46,7 @@ def problem(error: ServiceError, request_id: str) -> JSONResponse:
 
 
 def internal(request_id: str) -> JSONResponse:
-    """Return the answer for a bug. Its trace is in the log only, under the request id."""
+    """Return the answer for a bug. The trace is only in the log, under the request id."""
     message = f"internal error; request id {request_id}"
     return document(500, message, request_id, kind="internal", code=grpc.StatusCode.INTERNAL.name)
 
@@ -92,7 +92,7 @@ def document(
 
 
 def _kind(error: ServiceError) -> str:
-    """`queue-full` for QueueFull."""
+    """Return the last part of the problem's type, such as `queue-full` for QueueFull."""
     if isinstance(error, Refusal):
         return error.status.phrase.lower().replace(" ", "-")
     return re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()

@@ -1,4 +1,4 @@
-"""The HTTP listener: uvicorn in the event loop of the process, at sockets of its own."""
+"""The HTTP listener: uvicorn on its own sockets, in the event loop of the process."""
 
 import asyncio
 import contextlib
@@ -13,14 +13,14 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _HEAD_SECONDS = 20
-"""From the connection, or the end of a request, to the end of the next request's head. Idle connections end then."""
+"""Time limit for the head of a request, from the connection or the last request on. It ends idle connections."""
 
 _BACKLOG = 1024
 """Connections that the kernel keeps until they are accepted."""
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's own, with a limit on the time for a request's head.
+    """The protocol of uvicorn with a time limit for the head of a request.
 
     uvicorn 0.54 waits for ever for the first request of a connection, and starts its keep-alive timer again at each
     byte. Remove this class when uvicorn has a time limit for headers.
@@ -72,11 +72,11 @@ class _Server(uvicorn.Server):
 
 
 class HttpListener:
-    """Answers HTTP at those sockets. For one event loop.
+    """An HTTP server on bound sockets. Use it in one event loop.
 
     Args:
-        app: What answers.
-        sockets: Bound, not listening yet; closed by `stop`.
+        app: The ASGI application.
+        sockets: Bound sockets that do not listen yet. `stop` closes them.
         make_context: Makes the TLS context; None for plain HTTP.
     """
 
@@ -90,10 +90,10 @@ class HttpListener:
             lifespan="off",
             interface="asgi3",
             log_config=None,
-            # Its lower levels tell what this server tells itself, and of every request that does not parse.
+            # Lower levels repeat this server's own messages and report every request that cannot be parsed.
             log_level="error",
             access_log=False,
-            # Whoever sends X-Forwarded-For could call itself anything.
+            # Any caller can send X-Forwarded-For with any address.
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=_HEAD_SECONDS,

@@ -1,4 +1,4 @@
-"""Bytes to pixels to bytes, within limits: decoding, colour profiles, sizes, encoding.
+"""Decoding and encoding of pictures within limits, with color profiles and sizes.
 
-May import: `errors`, `telemetry`. Knows no styles, no engine, no wire.
+May import: `errors`, `telemetry`. Knows no styles, no engine and no wire format.
 """

@@ -1,4 +1,4 @@
-"""Encoded pictures to pixels and back, within limits. Pixels are uint8 [H,W,3] sRGB."""
+"""Conversion of picture files to pixels and back, within limits. Pixels are uint8 [H,W,3] sRGB."""
 
 import io
 import math
@@ -39,16 +39,16 @@ _MAX_PIXELS = {Encoding.AVIF: 2**22}
 """Maximum pixels of a result. The encoder of AVIF takes 0.25 CPU seconds and 40 MB a Mpx, and cannot be stopped."""
 
 _MAX_EXIF_BYTES = 65_533 - 6
-"""What a JPEG segment holds. Longer EXIF data are left out of a result."""
+"""Maximum bytes of EXIF data in a JPEG segment. Longer EXIF data are left out of a result."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What of a picture's file a result can keep.
+    """The metadata of a content's file that a result can keep.
 
     Args:
-        profile: Its ICC profile.
-        exif: Its EXIF data, with their orientation.
+        profile: The ICC profile.
+        exif: The EXIF data, with the orientation of the file.
     """
 
     profile: bytes | None = None
@@ -60,10 +60,10 @@ class Picture:
     """A picture as the network takes it.
 
     Args:
-        pixels: [H,W,3], uint8 or, where they came as floats, float32.
-        encoding: The encoding that they came in.
-        plan: How the picture became them, with the size that the network takes.
-        metadata: What the file held beside them.
+        pixels: Pixels [H,W,3]: float32 if they came as floats, else uint8.
+        encoding: The encoding of the source.
+        plan: The crop and the size that the network takes.
+        metadata: The profile and EXIF data of the file.
     """
 
     pixels: np.ndarray
@@ -87,16 +87,16 @@ def load(
 
     Args:
         source: A JPEG, PNG or WebP file, or pixels [H,W,3], uint8 or float32 in 0..1.
-        fit: Which part of it, at which size.
-        limits: What it may be.
-        field: Its name in the request, for messages.
-        side: Pixels, as for `plan_for`.
-        budget: What the call may still decode; None for no limit.
-        passes: How often the picture goes through the network, as for `plan_for`.
-        full_size: Keep the part's own size; the plan tells the size that the network takes.
+        fit: The part of the picture that is used, and its size.
+        limits: The limits on the picture.
+        field: Name of the picture in the request, for messages.
+        side: Side in pixels, as for `plan_for`.
+        budget: Pixels that the call may still decode; None for no limit.
+        passes: Number of passes through the network, as for `plan_for`.
+        full_size: True to keep the size of the used part. The plan still has the size that the network takes.
 
     Raises:
-        InvalidInput: It cannot be decoded, or is outside the limits.
+        InvalidInput: The picture cannot be decoded, or is outside the limits.
     """
     if isinstance(source, np.ndarray):
         size = (source.shape[1], source.shape[0])
@@ -127,14 +127,14 @@ def load_mask(
     """Return the mask of a content, float32 [H,W] in 0..1, with soft edges.
 
     Args:
-        source: A picture of any size, which covers the content; its gray levels count, white is 1.
-        plan: How the content reaches the network.
-        limits: What the mask may be.
-        field: Its name in the request, for messages.
-        budget: What the call may still decode.
+        source: A picture of any size, which covers the content. Its gray levels are used; white is 1.
+        plan: The crop and size of the content.
+        limits: The limits on the mask.
+        field: Name of the mask in the request, for messages.
+        budget: Pixels that the call may still decode.
 
     Raises:
-        InvalidInput: It cannot be decoded, or is outside the limits.
+        InvalidInput: The mask cannot be decoded, or is outside the limits.
     """
     if isinstance(source, np.ndarray):
         size = (source.shape[1], source.shape[0])
@@ -151,7 +151,7 @@ def load_mask(
 def sizes(
     source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, field: str, side: int | None = None
 ) -> tuple[int, int]:
-    """Return a picture's cost in pixels and the pixels that `load` would bring to the network, by its header.
+    """Return a picture's cost in pixels and the pixels that `load` would bring to the network; reads the header only.
 
     Raises:
         InvalidInput: As for `load`.
@@ -172,11 +172,11 @@ def _upright_size(file: PictureFile) -> Size:
 
 
 _BYTES_PER_PIXEL = {Encoding.PNG: 3, Encoding.RAW_PIXELS: 3, Encoding.RAW_FLOATS: 12}
-"""Bytes of a result without loss. A PNG file may take as many, and how many is not known before the work."""
+"""Bytes per pixel of a lossless result. For PNG it is the maximum, because the real size is known only afterwards."""
 
 
 def check_encoding(size: Size, encoding: Encoding, max_bytes: int | None = None) -> None:
-    """Raise InvalidInput where an encoding cannot hold a picture of that size, or not within that many bytes."""
+    """Raise InvalidInput if an encoding cannot hold a picture of that size, or needs more than `max_bytes`."""
     longest, most = _MAX_SIDES.get(encoding), _MAX_PIXELS.get(encoding)
     result = f"the result is {size[0]}x{size[1]} px"
     if longest is not None and max(size) > longest:
@@ -216,8 +216,8 @@ def encode(pixels: np.ndarray, encoding: Encoding, quality: int = 90, metadata: 
         pixels: [H,W,3], uint8 or float32 in 0..1, sRGB.
         encoding: The format. `RAW_FLOATS` are float32, little-endian.
         quality: 1..100 for JPEG, WebP and AVIF.
-        metadata: What the file keeps of the content's. Its profile is kept where it describes RGB by a matrix with
-            curves, and the pixels are converted to it; the EXIF data say that the picture is upright.
+        metadata: Metadata of the content for the file. The profile is kept if it describes RGB by a matrix with
+            curves; the pixels are then converted to it. The EXIF data get the orientation "upright".
     """
     if encoding is Encoding.RAW_FLOATS:
         levels = pixels if pixels.dtype == np.float32 else pixels.astype(np.float32) / np.float32(255.0)
@@ -247,7 +247,7 @@ _AVIF_SPEED = 9
 
 
 def _with_metadata(pixels: np.ndarray, metadata: Metadata) -> tuple[np.ndarray, dict[str, bytes]]:
-    """Return the pixels in the colors of the profile that is kept, and what Pillow writes beside them."""
+    """Return the pixels in the colors of the profile that is kept, and Pillow's arguments for the metadata."""
     kept: dict[str, bytes] = {}
     profile = usable(metadata.profile) if metadata.profile else None
     if profile is not None and metadata.profile and profile.invertible:

@@ -33,7 +33,8 @@ def preserve_color(picture: np.ndarray, content: np.ndarray) -> np.ndarray:
 
 
 _KEPT_BYTES = 64 * 2**10
-"""Bytes of a profile whose transform is kept. A matrix with curves takes 0.5 to 20 kB, and strangers choose them."""
+"""Maximum bytes of a profile whose transform is cached, because callers choose profiles. A matrix with curves takes
+0.5 to 20 kB."""
 
 _SAMPLES = np.stack(np.meshgrid(*[np.linspace(0, 255, 9).round().astype(np.uint8)] * 3), -1).reshape(27, 27, 3)
 """Colors on a grid, to see whether a profile is sRGB."""
@@ -70,7 +71,7 @@ def _applied(image: Image.Image, profile: Profile, inverse: bool) -> Image.Image
 
 
 def _transform(profile: Profile, inverse: bool) -> ImageCms.ImageCmsTransform | None:
-    """Return what brings pixels of that profile to sRGB, or back; None where they are sRGB within 1 level."""
+    """Return the transform from a profile to sRGB, or back; None if the profile is sRGB within 1 level of 255."""
     described = ImageCms.ImageCmsProfile(io.BytesIO(profile.data))
     srgb = ImageCms.createProfile("sRGB")
     if inverse:

@@ -1,4 +1,4 @@
-"""Encoded pictures to upright sRGB pixels: the one reader of the server and of the optimiser baseline."""
+"""Decoding of picture files to upright sRGB pixels. The server and the optimizer baseline share this reader."""
 
 import logging
 import math
@@ -32,13 +32,13 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation -> what makes the picture upright (Exif 3.0, 4.6.5)."""
+"""EXIF orientation -> the operation that makes the picture upright (Exif 3.0, 4.6.5)."""
 
 TURNED = range(5, 9)
 """EXIF orientations that swap width and height."""
 
 _PLAIN = frozenset({"L", "RGB", "CMYK", "RGBA"})
-"""Modes that need no conversion before they are brought to size."""
+"""Pillow modes that need no conversion before resizing."""
 
 _READERS: tuple[tuple[re.Pattern[bytes], Encoding, Callable[[bytes], PictureFile]], ...] = (
     (re.compile(re.escape(jpeg.SIGNATURE)), Encoding.JPEG, jpeg.read),
@@ -51,7 +51,7 @@ _PLUGINS: dict[Encoding, type[ImageFile]] = {
     Encoding.PNG: PngImageFile,
     Encoding.WEBP: WebPImageFile,
 }
-"""The decoders. They are named here, because `Image.open` would warn of large pictures by a limit of its own."""
+"""Pillow's decoders. They are called directly, because `Image.open` warns of large pictures by a limit of its own."""
 
 _OTHERS = (
     (re.compile(rb"GIF8[79]a"), "a GIF"),
@@ -64,7 +64,7 @@ _OTHERS = (
     (re.compile(rb"%PDF-"), "a PDF"),
     (re.compile(rb"\s*(<\?xml|<svg)"), "an SVG or XML"),
 )
-"""Formats that people send and that are not read."""
+"""Signatures of formats that are not read, for clear error messages."""
 
 
 def check_size(size: Size, limits: ImageLimits, field: str) -> None:
@@ -85,15 +85,15 @@ def check_size(size: Size, limits: ImageLimits, field: str) -> None:
 
 
 def encoding_of(data: bytes) -> Encoding | None:
-    """Return the format that a file begins as; None for one that is not read."""
+    """Return the format of a file by its signature; None for a format that is not read."""
     return next((encoding for signature, encoding, _ in _READERS if signature.match(data)), None)
 
 
 def open_file(data: bytes, limits: ImageLimits, field: str) -> PictureFile:
-    """Return what a file is, by its header; no pixel is decoded.
+    """Read the header of a file; no pixel is decoded.
 
     Raises:
-        InvalidInput: It is no JPEG, PNG or WebP file, is damaged, or is outside the limits.
+        InvalidInput: The file is no JPEG, PNG or WebP file, is damaged, or is outside the limits.
     """
     if not data:
         raise InvalidInput(field, f"{field} is empty: 0 bytes")
@@ -134,13 +134,13 @@ def decode(file: PictureFile, plan: Plan, length: int, field: str, background: s
 
     Args:
         file: The file.
-        plan: Which part of the upright picture, at which size.
+        plan: The used part of the upright picture, and its size.
         length: Bytes of the file, for messages.
-        field: Its name in the request, for messages.
-        background: What is behind transparent parts.
+        field: Name of the picture in the request, for messages.
+        background: Color behind transparent parts.
 
     Raises:
-        InvalidInput: Its pixels are damaged.
+        InvalidInput: The pixels are damaged.
     """
     turn = exif.orientation(file.exif)
     if turn in TURNED:
@@ -152,28 +152,28 @@ def decode(file: PictureFile, plan: Plan, length: int, field: str, background: s
     except MemoryError:
         raise
     except Exception as error:
-        # Pillow's decoders raise many kinds of errors on damaged files, and every one of them means the same.
+        # Pillow's decoders raise many kinds of errors on damaged files. All of them mean damage.
         raise _damaged(file.encoding, length, field, error) from None
 
 
 def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Return a picture of that EXIF orientation upright."""
+    """Return a picture with the given EXIF orientation turned upright."""
     return image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
 
 
 def to_rgb(
     image: Image.Image, plan: Plan, colors: Profile | HdrColors | None, grey: bool = False, background: str = "white"
 ) -> Image.Image:
-    """Return a decoded picture of any mode as the plan's part of it, in mode RGB and sRGB.
+    """Return the plan's part of a decoded picture of any mode, in mode RGB and sRGB.
 
     Args:
         image: The picture.
-        plan: Which part of it, at which size.
-        colors: What its colors are; None for sRGB.
-        grey: Its three color channels are one.
-        background: What is behind transparent parts.
+        plan: The used part of the picture, and its size.
+        colors: The color space of the picture; None for sRGB.
+        grey: True if the three color channels are equal.
+        background: Color behind transparent parts.
     """
-    # Small before its colors are converted: each step on the whole picture is a copy of it.
+    # Resize first: each color conversion copies the whole picture.
     image = resize(_plain(image), plan)
     if image.mode != "RGBA":
         return to_srgb(image, colors)
@@ -185,12 +185,12 @@ def to_rgb(
 
 
 def colors_of(file: PictureFile) -> Profile | HdrColors | None:
-    """Return the colors of a file's pixels; None where they are sRGB or are taken for it."""
+    """Return the color space of a file's pixels; None if it is sRGB or not stated."""
     return usable(file.profile) if file.profile else file.declared
 
 
 def usable(profile: bytes) -> Profile | None:
-    """Return the part of an ICC profile that is used; None where it cannot be used, which the log says."""
+    """Return the part of an ICC profile that is used; None, with a line in the log, if it cannot be used."""
     try:
         return simplify(profile)
     except UnusableProfile as error:
@@ -210,7 +210,11 @@ def _decoded(file: PictureFile, plan: Plan) -> Image.Image:
 
 
 def _decoded_without_end(file: PictureFile, plan: Plan) -> Image.Image:
-    """The picture of a JPEG file that lacks its end: only where no pixel is missing."""
+    """Return the picture of a JPEG file without an end marker.
+
+    Raises:
+        DamagedFile: Pixels are missing.
+    """
     pictures = []
     for data in jpeg.endings(file.open().read()):
         image = _opened(file, jpeg.stream(data))
@@ -230,9 +234,9 @@ def _opened(file: PictureFile, source: object) -> ImageFile:
 
 
 def _without_key(image: Image.Image, file: PictureFile) -> Image.Image:
-    """RGB of 16 bits with the key color transparent. Pillow keeps the upper 8 bits, and the key has 16."""
+    """Return a 16-bit RGB picture with the key color transparent. Pillow keeps 8 bits, but the key has 16."""
     lower = _opened(file, file.open())
-    # A name of the other byte order reads the other byte.
+    # The raw mode of the other byte order reads the lower byte.
     lower.tile = [lower.tile[0]._replace(args="RGB;16L")]
     upper_key, lower_key = np.divmod(np.array(file.key), 256)
     clear = (np.asarray(image) == upper_key).all(-1)
@@ -243,7 +247,7 @@ def _without_key(image: Image.Image, file: PictureFile) -> Image.Image:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """The same in mode L, RGB, CMYK or RGBA: 8 bits, no palette."""
+    """Return the picture in mode L, RGB, CMYK or RGBA: 8 bits, no palette."""
     if image.mode.startswith("I"):
         return _plain_of_16_bits(image)
     if image.mode in _PLAIN and "transparency" not in image.info:
@@ -256,7 +260,7 @@ def _plain(image: Image.Image) -> Image.Image:
 def _plain_of_16_bits(image: Image.Image) -> Image.Image:
     levels, clear = np.asarray(image), image.info.get("transparency")
     plain = np.empty(levels.shape, np.uint8)
-    # Row by row: the numbers on the way take eight times the room of what they become.
+    # Row by row, because the intermediate numbers take eight times the memory of the result.
     for source, row in zip(levels, plain, strict=True):
         np.clip(np.rint(source * np.float32(255.0 / 65535.0)), 0, 255, out=row, casting="unsafe")
     grey = Image.fromarray(plain)

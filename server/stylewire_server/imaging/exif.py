@@ -1,7 +1,7 @@
-"""EXIF: the orientation of a picture, and metadata without it.
+"""EXIF data: read and reset the orientation.
 
-Only the first directory is read, and of it only the orientation. Pillow would read every value, in Python: 4 CPU
-seconds for a file with two million of them.
+Only the orientation in the first directory is read. Pillow reads every value in Python, which takes 4 CPU seconds for
+a file with two million values.
 """
 
 import struct
@@ -9,14 +9,14 @@ import struct
 _ORIENTATION = 0x0112
 _SHORT = 3
 _MAX_ENTRIES = 1000
-"""Entries of the first directory that are looked at. Cameras write 10 to 30."""
+"""Maximum entries of the first directory that are read. Cameras write 10 to 30."""
 
 EXIF_PREFIX = b"Exif\0\0"
-"""How EXIF data begin in a JPEG file (Exif 3.0, 4.7.2)."""
+"""Prefix of EXIF data in a JPEG file (Exif 3.0, 4.7.2)."""
 
 
 def orientation(exif: bytes | None) -> int:
-    """Return the orientation 1..8 that EXIF data states (Exif 3.0, 4.6.5), and 1 where it states none."""
+    """Return the orientation, 1 to 8, of EXIF data (Exif 3.0, 4.6.5); 1 if they have none."""
     place, order = _find(exif or b"")
     if not place or exif is None:
         return 1
@@ -25,9 +25,9 @@ def orientation(exif: bytes | None) -> int:
 
 
 def upright(exif: bytes) -> bytes:
-    """Return the same data for another, upright picture: orientation 1, and no thumbnail of what it was before.
+    """Return EXIF data with orientation 1 and without a reference to the thumbnail.
 
-    The thumbnail's bytes stay, because numbers elsewhere count from the start; nothing leads to them any more.
+    The bytes of the thumbnail stay, because other entries use offsets from the start.
     """
     changed = bytearray(exif)
     place, order = _find(exif)
@@ -37,10 +37,10 @@ def upright(exif: bytes) -> bytes:
     try:
         (first,) = struct.unpack_from(f"{order}I", exif, start + 4)
         (entries,) = struct.unpack_from(f"{order}H", exif, start + first)
-        # The number behind a directory is the place of the next one, the thumbnail's (TIFF 6.0, section 2).
+        # The offset behind a directory leads to the next one, which holds the thumbnail (TIFF 6.0, section 2).
         struct.pack_into("4x", changed, start + first + 2 + 12 * entries)
     except struct.error:
-        # The directory ends early: nothing leads on.
+        # The directory ends early, so it has no offset of a thumbnail.
         pass
     return bytes(changed)
 
@@ -50,7 +50,7 @@ def _start(exif: bytes) -> int:
 
 
 def _find(exif: bytes) -> tuple[int, str]:
-    """Return where the orientation's value is, 0 for nowhere, and the byte order."""
+    """Return the offset of the orientation's value, or 0 if there is none, and the byte order."""
     start = _start(exif)
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[start : start + 4])
     if order is None:
@@ -63,6 +63,6 @@ def _find(exif: bytes) -> tuple[int, str]:
             if (tag, kind, count) == (_ORIENTATION, _SHORT, 1) and place + 10 <= len(exif):
                 return place + 8, order
     except struct.error:
-        # The directory ends early: what is not there states nothing.
+        # The directory ends early, so it has no orientation.
         pass
     return 0, order

@@ -1,4 +1,4 @@
-"""What is known of an encoded picture before it is decoded."""
+"""Encodings, and the header of a picture file before it is decoded."""
 
 import io
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from .profiles import Profile
 
 
 class Encoding(StrEnum):
-    """The form of a picture on the wire."""
+    """Encoding of a picture in a request or a result."""
 
     PNG = "PNG"
     JPEG = "JPEG"
@@ -22,11 +22,11 @@ class Encoding(StrEnum):
 
 
 class DamagedFile(OSError):
-    """Pixels are missing or wrong. Also raised while Pillow reads, so it is an OSError."""
+    """Pixels are missing or wrong. It is an OSError, because it is also raised while Pillow reads."""
 
 
 class UnsupportedFile(Exception):
-    """The file is of a kind that is not read, or asks for more work than is allowed; the message says which."""
+    """The file has a format that is not read, or needs more work than is allowed. The message says which."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,17 @@ class PictureFile:
     """A file whose header has been read.
 
     Args:
-        encoding: Its format.
+        encoding: The format.
         size: Width and height in pixels, before the orientation is applied.
-        open: Returns the file for Pillow, without what Pillow would spend time on beside the pixels.
-        whole: It is decoded at full size, whatever size is asked for.
-        bytes_per_pixel: Memory that decoding takes, where it is decoded whole.
-        profile: The ICC profile in the file, as it is.
-        exif: The EXIF data in the file, as they are.
+        open: Returns the file for Pillow, without metadata that Pillow would spend time on.
+        whole: True if the file is decoded at full size, whatever size is asked for.
+        bytes_per_pixel: Memory for decoding a file at full size.
+        profile: The ICC profile in the file, unchanged.
+        exif: The EXIF data in the file, unchanged.
         declared: The colors that the file declares without an ICC profile.
-        grey: Pixels have one color channel, also where Pillow makes three.
-        key: The transparent color, 16 bits a channel, of a PNG file of 16-bit RGB.
-        unended: The file does not say where its pixels end, so that some may be missing.
+        grey: True if pixels have one color channel, even if Pillow returns three.
+        key: The transparent color of a 16-bit RGB PNG file, 16 bits a channel.
+        unended: True if the file has no end marker, so that pixels may be missing.
     """
 
     encoding: Encoding

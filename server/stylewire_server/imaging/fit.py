@@ -1,4 +1,4 @@
-"""Which part of a picture reaches the network, and at which size."""
+"""The part of a picture that the network takes, and its size."""
 
 import math
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _FILTER = Image.Resampling.LANCZOS
 
 
 class Fit(StrEnum):
-    """How a content picture reaches the network."""
+    """How a content picture is cropped and resized for the network."""
 
     CROP_256 = "crop"
     SQUASH_256 = "squash"
@@ -33,7 +33,7 @@ class Fit(StrEnum):
 
 @dataclass(frozen=True)
 class Plan:
-    """Which part of a picture is used, and at which size.
+    """The part of a picture that is used, and its size.
 
     Args:
         size: Width and height of the whole picture.
@@ -70,19 +70,19 @@ class Plan:
 
 
 def plan_for(size: Size, fit: Fit, limits: ImageLimits, field: str, side: int | None = None, passes: int = 1) -> Plan:
-    """Return which part of a picture of that size is used, and at which size.
+    """Return the part of a picture that is used, and its size.
 
     Args:
-        size: Of the picture, upright.
-        fit: Which part of it is used.
-        limits: What a picture may be.
-        field: Its name in the request, for messages.
+        size: Width and height of the upright picture.
+        fit: How the picture is cropped and resized.
+        limits: The limits on the picture.
+        field: Name of the picture in the request, for messages.
         side: Pixels of the square, or with `Fit.KEEP_256` of the shorter side; a picture is never enlarged to it.
             None is 256 px, to which a smaller picture is enlarged, because the network was trained at that side.
-        passes: How often the picture goes through the network, which counts against the limit.
+        passes: Number of passes through the network. All of them count against the limit.
 
     Raises:
-        InvalidInput: More pixels would reach the network than the limit.
+        InvalidInput: The network would get more pixels than the limit.
     """
     width, height = size
     shorter = min(size)
@@ -113,7 +113,7 @@ def plan_for(size: Size, fit: Fit, limits: ImageLimits, field: str, side: int | 
 
 
 def _advice(size: Size, fit: Fit, limit: int) -> str:
-    """Return what to ask for in place of a picture of too many pixels."""
+    """Return advice for a picture of too many pixels: a size or a fit that is within the limit."""
     ratio = 1.0 if fit in {Fit.CROP_256, Fit.SQUASH_256} else max(size) / min(size)
     most = math.isqrt(int(limit / ratio))
     while round(most * ratio) * most > limit:
@@ -141,14 +141,14 @@ def resize_pixels(pixels: np.ndarray, target: Size) -> np.ndarray:
 
 def resize(image: Image.Image, plan: Plan) -> Image.Image:
     """Return the plan's part of a picture in mode L, RGB, CMYK, RGBA or F, at the target's size."""
-    # The decoder may have made the picture smaller than the plan knows it.
+    # The decoder may have returned a smaller picture than `plan.size`.
     scale = (image.width / plan.size[0], image.height / plan.size[1])
     left, top = plan.margin[0] * scale[0], plan.margin[1] * scale[1]
     box = (left, top, image.width - left, image.height - top)
     if image.size == plan.target and not (left or top):
         return image
     if image.mode == "RGBA":
-        # What is transparent has no colour to blend with its neighbours'.
+        # Premultiplied alpha keeps the color of transparent pixels out of their neighbors.
         return image.convert("RGBa").resize(plan.target, _FILTER, box, reducing_gap=3.0).convert("RGBA")
     return image.resize(plan.target, _FILTER, box, reducing_gap=3.0)
 

@@ -1,8 +1,8 @@
-"""Enlarging a stylised picture to the size of its content, with the content's contours: a guided filter.
+"""A guided filter that enlarges a stylized picture to the size of its content, with the content's contours.
 
-In a small window the stylised picture is close to an affine function of the content's colors. The filter finds that
-function for every window of 3x3 px of the reduced content, and applies it to the content at its own size. Strokes keep
-their width, and contours are as sharp as in the content. Larger windows wash the strokes out.
+In a small window the stylized picture is close to an affine function of the content's colors. The filter finds that
+function for every window of 3x3 px of the reduced content, and applies it to the content at full size. Strokes keep
+their width, and contours are as sharp as in the content. Larger windows blur the strokes.
 """
 
 from collections.abc import Callable
@@ -11,10 +11,10 @@ from itertools import pairwise
 import numpy as np
 
 EPSILON = 1e-4
-"""Added to the variances of the content's colors in 0..1. Smaller contrasts do not show in the result."""
+"""Regularization: added to the variances of the content's colors in 0..1. It suppresses smaller contrasts."""
 
 _BAND = 32
-"""Rows of the reduced picture that are worked on at one time."""
+"""Rows of the reduced picture that are processed at one time."""
 
 _HALO = 3
 """Rows around a band: two means over windows, and the neighbor of a linear interpolation."""
@@ -57,7 +57,7 @@ def enlarge(
             above, below = below, widen(narrow[min(row + 1, rows - 1) - first])
             difference = below - above
             for index in range(*np.searchsorted(before, [row, row + 1])):
-                # Row by row, all that is worked on stays in the processor's cache.
+                # Row by row, so that all data stay in the processor's cache.
                 factors = difference * share[index]
                 factors += above
                 values = factors[9:]
@@ -70,7 +70,7 @@ def enlarge(
 
 
 def _positions(length: int, source: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each position of an enlarged axis the one before it in the source, and the share of the next one."""
+    """Return the source position before each position of an enlarged axis, and the weight of the next one."""
     at = np.clip((np.arange(length) + 0.5) * (source / length) - 0.5, 0, source - 1)
     before = at.astype(np.intp)
     return before, (at - before).astype(np.float32)

@@ -1,4 +1,4 @@
-"""HDR pictures (PQ and HLG) as sRGB, as Chromium shows them on a screen without HDR: within 1 level of 255."""
+"""Conversion of HDR pictures (PQ and HLG) to sRGB, within 1 level of 255 of Chromium on a screen without HDR."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ PQ, HLG = 16, 18
 """Codes of the transfer characteristics (ITU-T H.273, table 3)."""
 
 _WHITE, _PEAK = 203.0, 1000.0
-"""cd/m2 of white in an SDR picture (ITU-R BT.2408, 2.1), and of the brightest light that is taken for granted."""
+"""Luminance in cd/m2 of white in an SDR picture (ITU-R BT.2408, 2.1), and of the brightest light in the picture."""
 
 _ROWS = 64
-"""Rows that are converted at one time: the numbers on the way take 40 times the room of the pixels."""
+"""Rows that are converted at one time, because intermediate numbers take 40 times the memory of the pixels."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class HdrColors:
 
     Args:
         transfer: `PQ` or `HLG`.
-        primaries: Its white point and primaries.
+        primaries: The white point and primaries.
     """
 
     transfer: int
@@ -55,22 +55,22 @@ _BT2020_LUMINANCE = np.array([0.2627, 0.6780, 0.0593], np.float32)
 
 
 def _pq(levels: np.ndarray) -> np.ndarray:
-    """Light in cd/m2 of PQ signals in 0..1 (ITU-R BT.2100, table 4)."""
+    """Return the light in cd/m2 of PQ signals in 0..1 (ITU-R BT.2100, table 4)."""
     power = levels ** (32 / 2523)
     return 10_000 * (np.maximum(power - 3424 / 4096, 0) / (2413 / 128 - 2392 / 128 * power)) ** (16384 / 2610)
 
 
 def _hlg(levels: np.ndarray) -> np.ndarray:
-    """Light of the scene, 0..1, of HLG signals in 0..1 (ITU-R BT.2100, table 5)."""
+    """Return the scene light, 0..1, of HLG signals in 0..1 (ITU-R BT.2100, table 5)."""
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     return np.where(levels <= 0.5, levels**2 / 3, (np.exp((levels - c) / a) + b) / 12)
 
 
 def _mapped(light: np.ndarray) -> np.ndarray:
-    """Light where 1 is SDR white, brought to 0..1 with its hue: by a factor of its largest channel.
+    """Return light in 0..1, tone-mapped from light where 1 is SDR white. The hue stays.
 
-    Half of it up to white, then a quadratic Bezier curve to the peak (the reference white tone mapping of SMPTE ST
-    2094-50, checked against what Chromium 156 shows).
+    The largest channel decides the factor: a half up to white, then a quadratic Bezier curve to the peak (the reference
+    white tone mapping of SMPTE ST 2094-50, checked against what Chromium 156 shows).
     """
     largest = np.maximum(np.maximum(light[..., 0], light[..., 1]), light[..., 2])
     factor = np.full(largest.shape, 0.5, np.float32)

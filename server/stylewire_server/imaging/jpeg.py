@@ -1,6 +1,6 @@
-"""JPEG files (ITU-T T.81): what is in their headers, and the file without its metadata.
+"""JPEG files (ITU-T T.81): the header, and the file without its metadata.
 
-Pillow reads all metadata when it opens a file, EXIF values in Python. It gets the file without them.
+Pillow reads all metadata when it opens a file, EXIF values in Python. So it gets a file without metadata.
 """
 
 import io
@@ -15,14 +15,14 @@ from .profiles import MAX_PROFILE_BYTES
 SIGNATURE = b"\xff\xd8\xff"
 
 MAX_SCANS = 64
-"""A progressive file of a camera or an editor has about ten. Each scan passes over the whole picture again, and one
-that holds nothing takes 75 bytes of a file and milliseconds of a core."""
+"""Maximum scans of a progressive file. Cameras and editors write about ten. Each scan passes over the whole picture
+again, and an empty scan takes 75 bytes of a file and milliseconds of a core."""
 
 MAX_SCANNED_PIXELS = 400_000_000
-"""Pixels times scans. A scan that holds nothing takes about 0.5 ns a pixel."""
+"""Maximum pixels times scans. An empty scan takes about 0.5 ns a pixel."""
 
 MAX_SEGMENTS = 10_000
-"""Segments before the pixels. A profile takes up to 255 of them, an empty one 4 bytes."""
+"""Maximum segments before the pixels. A profile takes up to 255 segments; an empty segment takes 4 bytes."""
 
 _SCAN = re.compile(rb"\xff\xda\x00[\x06\x08\x0a\x0c\x0e][\x00-\x04]")
 """The head of a scan: SOS, its length 6 + 2n, the number n of its components (B.2.3)."""
@@ -31,7 +31,7 @@ _MARKER = re.compile(rb"\xff+[^\xff]")
 """A marker, after any number of fill bytes (B.1.1.2)."""
 
 _WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
-"""A stuffed byte, TEM, restarts and another start."""
+"""Markers without a length: a stuffed byte, TEM, restarts and a second start of image."""
 
 _FRAMES = {
     **dict.fromkeys((0xC0, 0xC1, 0xC2, 0xC9, 0xCA), ""),
@@ -45,7 +45,7 @@ _SEQUENTIAL = frozenset({0xC0, 0xC1})
 _START_OF_SCAN, _END = 0xDA, 0xD9
 _EXIF, _PROFILE = b"Exif\0\0", b"ICC_PROFILE\0"
 _COLOR_SEGMENTS = {0xE0: b"JFIF\0", 0xEE: b"Adobe"}
-"""Application segments that say which colors the components are."""
+"""Application segments that state the color space of the components."""
 
 
 @dataclass
@@ -58,11 +58,11 @@ class _Segments:
 
 
 def read(data: bytes) -> PictureFile:
-    """Return what a JPEG file is; of several pictures in a file (MPO) the first.
+    """Read the header of a JPEG file. A file with several pictures (MPO) counts as its first picture.
 
     Raises:
-        DamagedFile: It has no usable header.
-        UnsupportedFile: It is of a kind that is not read, or has too many scans.
+        DamagedFile: The file has no usable header.
+        UnsupportedFile: The file is of a kind that is not read, or has too many scans.
     """
     found = _segments(data)
     if found.frame is None or len(found.frame[1]) < 6:
@@ -73,7 +73,7 @@ def read(data: bytes) -> PictureFile:
         raise UnsupportedFile(f"is a {_FRAMES[marker]} JPEG file, which is not supported; save it as a usual JPEG file")
     if bits != 8:
         raise UnsupportedFile(f"is a JPEG file of {bits} bits a channel; only 8 bits are supported")
-    # A file without height states it behind the first scan (B.2.5), which no decoder at hand reads.
+    # A height of 0 means that it follows the first scan (B.2.5). Pillow cannot read such files.
     if not (width and height):
         raise DamagedFile("no size")
     _check_scans(data, found.pixels, width * height)
@@ -85,7 +85,7 @@ def read(data: bytes) -> PictureFile:
         encoding=Encoding.JPEG,
         size=(width, height),
         open=_opener(found, data, data[found.pixels :]),
-        # Others are whole in memory as coefficients first.
+        # Other kinds need all coefficients in memory before the first pixel.
         whole=marker not in _SEQUENTIAL or not one_scan,
         bytes_per_pixel=8,
         profile=_profile(found.profile),
@@ -128,7 +128,7 @@ def _segments(data: bytes) -> _Segments:
 def _add(found: _Segments, marker: int, segment: bytes) -> None:
     body = segment[4:]
     if marker == 0xE1 and body.startswith(_EXIF):
-        # A further one goes on where 64 kB end the one before.
+        # A profile above 64 kB continues in further segments.
         found.exif.append(body[len(_EXIF) :] if found.exif else body)
     elif marker == 0xE2 and body.startswith(_PROFILE):
         found.profile.append(body[len(_PROFILE) :])
@@ -142,7 +142,7 @@ def _add(found: _Segments, marker: int, segment: bytes) -> None:
 
 
 def _profile(parts: list[bytes]) -> bytes | None:
-    """The profile of which each part begins with its number, from 1, and their count (ICC.1:2022, B.4)."""
+    """Return the profile from its parts. Each begins with its number, from 1, and their count (ICC.1:2022, B.4)."""
     ordered = {part[0]: part[2:] for part in parts if len(part) > 2}
     if not ordered or sorted(ordered) != list(range(1, parts[0][1] + 1)):
         return None
@@ -152,10 +152,10 @@ def _profile(parts: list[bytes]) -> bytes | None:
 
 
 def _check_scans(data: bytes, start: int, pixels: int) -> None:
-    """Raise UnsupportedFile for more scans than a file needs, those of further pictures in it included.
+    """Raise UnsupportedFile for too many scans, those of further pictures in the file included.
 
-    Wherever they stand: damaged files can hide a scan from everybody who follows the lengths of their segments, and a
-    decoder that looks for the next marker finds it.
+    Scans are counted anywhere in the file. A damaged file can hide a scan from a reader that follows the lengths of
+    segments, but a decoder that looks for the next marker finds it.
     """
     limit = max(1, min(MAX_SCANS, MAX_SCANNED_PIXELS // pixels))
     if any(number > limit for number, _ in enumerate(_SCAN.finditer(data, start), 1)):
@@ -164,7 +164,7 @@ def _check_scans(data: bytes, start: int, pixels: int) -> None:
 
 
 def _has_all_scans(data: bytes, start: int, components: int) -> bool:
-    """Whether scans bring every coefficient of every component to its last bit (G.1.1.1)."""
+    """Return True if the scans bring every coefficient of every component to its last bit (G.1.1.1)."""
     complete: dict[int, set[int]] = {}
     for scan in _SCAN.finditer(data, start):
         count = data[scan.end() - 1]
@@ -176,9 +176,9 @@ def _has_all_scans(data: bytes, start: int, components: int) -> bool:
 
 
 def endings(data: bytes) -> tuple[bytes, bytes]:
-    """Return the file with its end, and with bits of no meaning before its end.
+    """Return the file with an end marker, and the file with meaningless bits before an end marker.
 
-    Where all pixels are there, both are the same picture: a decoder passes over what follows the last pixel. Where
+    If all pixels are there, both decode to the same picture, because a decoder ignores what follows the last pixel. If
     some are missing, these bits become pixels.
     """
     return data + b"\xff\xd9", data + _NOISE + b"\xff\xd9"

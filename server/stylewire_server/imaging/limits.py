@@ -1,11 +1,11 @@
-"""Limits of pictures: of one, and of all pictures of one call."""
+"""Limits on one picture, and on all pictures of one call."""
 
 from dataclasses import dataclass
 
 from ..errors import InvalidInput
 
 WHOLE_COST = 4
-"""How many pixels of a sequential JPEG file cost as much as one pixel of another file.
+"""Cost of a pixel of a file that is decoded whole, in pixels of a sequential JPEG file.
 
 A sequential JPEG file is made smaller while it is decoded, at 1 to 10 ns of CPU time a pixel. Others take 15 to 70 ns.
 """
@@ -15,11 +15,11 @@ _PICTURES_OF_A_CALL = 4
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What a picture may be.
+    """The limits on a picture.
 
     Args:
-        max_pixels: Pixels of the picture that reaches the network.
-        max_decode_pixels: Pixels of any picture as its header states them.
+        max_pixels: Pixels of the picture that the network takes.
+        max_decode_pixels: Pixels of any picture, as stated in its header.
         max_decode_bytes: Memory for the pixels of a file that is decoded whole: all but sequential JPEG files.
         max_encoded_bytes: Bytes of an encoded picture.
         min_side: Pixels of the shorter side.
@@ -62,6 +62,6 @@ class DecodeBudget:
 
 
 def format_over_limit(pixels: int, limit: int) -> str:
-    """Return a number of pixels and the limit that it is above, in Mpx."""
+    """Return a text with a number of pixels and the limit that it exceeds, in Mpx."""
     digits = 1 if round(pixels / 1e6, 1) > round(limit / 1e6, 1) > 0 else 6
     return f"{pixels / 1e6:,.{digits}f} Mpx; the limit is {limit / 1e6:,.{digits}f} Mpx"

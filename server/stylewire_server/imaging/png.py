@@ -1,10 +1,10 @@
 """PNG files (W3C PNG, third edition): read with the checks that Pillow leaves out, and written fast.
 
 Reading: Pillow sees the header, palette, transparency and pixels of a file, and no other chunk. The compressed data are
-inflated here, because Pillow takes a file with missing rows for a whole one. Pillow still undoes the filters: it gets
-the inflated bytes in blocks that are stored, not compressed.
+inflated here, because Pillow accepts a file with missing rows. Pillow still undoes the filters: it gets the inflated
+bytes in blocks that are stored, not compressed.
 
-Writing: Pillow tries five filters on every row and deflates with zlib, which takes 4.7 ms for a stylised picture of
+Writing: Pillow tries five filters on every row and deflates with zlib, which takes 4.7 ms for a stylized picture of
 256x256 px. One filter and ISA-L's deflate take 0.4 ms, for a file that is at most 5 % larger.
 """
 
@@ -34,7 +34,7 @@ from .profiles import (
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 MAX_CHUNKS = 20_000
-"""Chunks of a file. Writers put 8 kB or more of pixels into one; a chunk without data takes 12 bytes of a file."""
+"""Maximum chunks of a file. Writers put 8 kB or more of pixels into one; an empty chunk takes 12 bytes of a file."""
 
 _MAX_EXIF_BYTES = 2**20
 
@@ -50,7 +50,7 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 _BEFORE_PIXELS = frozenset({b"PLTE", b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"})
 _ANYWHERE = frozenset({b"eXIf", b"zTXt", b"tEXt"})
 _EXIF_AS_TEXT = b"Raw profile type exif\0"
-"""How ImageMagick writes EXIF where it writes no eXIf chunk."""
+"""Prefix of EXIF data in a text chunk, as older versions of ImageMagick write it."""
 
 
 @dataclass
@@ -62,11 +62,11 @@ class _Chunks:
 
 
 def read(data: bytes) -> PictureFile:
-    """Return what a PNG file is.
+    """Read the header of a PNG file.
 
     Raises:
-        DamagedFile: It has no usable header or palette, or no pixels.
-        UnsupportedFile: It has too many chunks.
+        DamagedFile: The file has no usable header or palette, or no pixels.
+        UnsupportedFile: The file has too many chunks.
     """
     chunks = _chunks(data)
     width, height, bits, kind, _ = chunks.header
@@ -80,7 +80,7 @@ def read(data: bytes) -> PictureFile:
         encoding=Encoding.PNG,
         size=(width, height),
         open=lambda: _Inflated(data, chunks, b"" if key else levels),
-        # Pixels of 8 or 6 bytes take that much longer, and those with a key are decoded twice.
+        # Pixels of 6 or 8 bytes take longer, and pixels with a key are decoded twice.
         bytes_per_pixel=16 if bits == 16 and kind != 0 else 8,
         profile=profile,
         exif=_exif(kept),
@@ -104,7 +104,7 @@ def _chunks(data: bytes) -> _Chunks:
                 # Pixels end where another chunk comes between.
                 continue
             found.pixels.append((start, min(end, len(data))))
-            # A checksum that the file's end cuts off is no sign of damage; missing pixels are found by their number.
+            # A checksum that is cut off at the end of the file is no damage. Missing pixels are found by counting.
             found.checked &= place > len(data) or _is_intact(data, start, end)
         elif name == b"IHDR" and not found.header[0]:
             found.header = _header(data, start, end)
@@ -125,14 +125,14 @@ def _chunks(data: bytes) -> _Chunks:
 
 
 def _is_intact(data: bytes, start: int, end: int) -> bool:
-    """Whether the checksum behind a chunk is that of its name and data."""
+    """Return True if the checksum behind a chunk matches its name and data."""
     if end + 4 > len(data):
         return False
     return bool(isal_zlib.crc32(memoryview(data)[start - 4 : end]) == int.from_bytes(data[end : end + 4], "big"))
 
 
 def _header(data: bytes, start: int, end: int) -> tuple[int, int, int, int, int]:
-    """Width, height, bits, color type and interlace method."""
+    """Return width, height, bits, color type and interlace method."""
     if end - start != 13 or not _is_intact(data, start, end):
         raise DamagedFile("the header is damaged")
     width, height, bits, kind, compression, filters, interlace = struct.unpack_from(">IIBBBBB", data, start)
@@ -142,7 +142,7 @@ def _header(data: bytes, start: int, end: int) -> tuple[int, int, int, int, int]
 
 
 def _transparency(chunk: bytes, bits: int, kind: int, colors: int) -> bytes:
-    """The data of a tRNS chunk as Pillow understands them; empty where they cannot be used."""
+    """Return the data of a tRNS chunk as Pillow expects them; empty if they cannot be used."""
     if kind == 3:
         return chunk[:colors]
     count = {0: 1, 2: 3}.get(kind, 0)
@@ -150,7 +150,7 @@ def _transparency(chunk: bytes, bits: int, kind: int, colors: int) -> bytes:
         return b""
     levels = [level & (2**bits - 1) for level in struct.unpack_from(f">{count}H", chunk)]
     if 1 < bits < 8:
-        # Pillow spreads grey of 2 or 4 bits over 0..255, and not the level that is transparent.
+        # Pillow scales gray of 2 or 4 bits to 0..255, but not the transparent level.
         levels = [level * 255 // (2**bits - 1) for level in levels]
     return struct.pack(f">{count}H", *levels)
 
@@ -170,7 +170,7 @@ def _exif(kept: dict[bytes, bytes]) -> bytes | None:
 
 
 def _colors(kept: dict[bytes, bytes]) -> tuple[bytes | None, Profile | HdrColors | None]:
-    """The ICC profile, or the colors declared otherwise; the first of cICP, iCCP, sRGB, gAMA and cHRM (section 4.3)."""
+    """Return the ICC profile or the colors declared otherwise: the first of cICP, iCCP, sRGB, gAMA and cHRM (4.3)."""
     try:
         code = kept.get(b"cICP", b"")
         if len(code) == 4 and code[0] in CODED_PRIMARIES and code[2:] == b"\0\1":
@@ -191,7 +191,7 @@ def _colors(kept: dict[bytes, bytes]) -> tuple[bytes | None, Profile | HdrColors
 
 
 def _gamma_and_primaries(kept: dict[bytes, bytes]) -> Profile | None:
-    """The colors by gAMA and cHRM, as Chromium takes them: cHRM needs gAMA; gAMA alone may mean sRGB."""
+    """Return the colors by gAMA and cHRM as Chromium does: cHRM needs gAMA; gAMA alone may mean sRGB."""
     gamma = int.from_bytes(kept.get(b"gAMA", b"")[:4], "big")
     if not gamma:
         return None
@@ -206,11 +206,11 @@ def _gamma_and_primaries(kept: dict[bytes, bytes]) -> Profile | None:
 
 
 _SRGB_GAMMA = 45_455
-"""The gAMA of sRGB pictures, 1/2.2. Within 5 % of it the picture is taken for sRGB."""
+"""The gAMA of sRGB pictures, 1/2.2. A picture within 5 % of it counts as sRGB."""
 
 
 def _inflated(packed: bytes, limit: int) -> bytes | None:
-    """The data that a compressed part of a chunk holds; None where they are damaged or longer than the limit."""
+    """Return the inflated data of a compressed part of a chunk; None if they are damaged or longer than the limit."""
     inflate = zlib.decompressobj()
     try:
         data = inflate.decompress(packed, limit)
@@ -220,18 +220,18 @@ def _inflated(packed: bytes, limit: int) -> bytes | None:
 
 
 _INPUT = 32 * 1024
-"""Compressed bytes that are inflated at one time. What is left over is copied for every block that comes of them."""
+"""Compressed bytes that are inflated at one time. The unused rest is copied for every block, so it is small."""
 
 _STORED = 65_536 - 5
-"""Bytes of a stored block, which has 5 more (RFC 1951, 3.2.4). Together they are what Pillow asks for at one time."""
+"""Data bytes of a stored block, which has 5 more (RFC 1951, 3.2.4). Pillow asks for the sum at one time."""
 
 
 _ZLIB_HEADER = b"\x78\x01"
-"""RFC 1950, 2.2."""
+"""Header of zlib data (RFC 1950, 2.2)."""
 
 
 class _Inflated(io.RawIOBase):
-    """A PNG file of the same pixels in stored blocks, made while Pillow reads it."""
+    """A PNG file with the same pixels in stored blocks. It is produced while Pillow reads it."""
 
     def __init__(self, data: bytes, chunks: _Chunks, transparency: bytes) -> None:
         self._data, self._chunks = data, chunks
@@ -262,7 +262,7 @@ class _Inflated(io.RawIOBase):
         return place
 
     def read(self, count: int = -1) -> bytes:
-        # Pillow counts on getting as many bytes as it asks for.
+        # Pillow expects as many bytes as it asks for.
         found = self._head[self._place : self._place + count]
         while len(found) < count:
             self._rest = self._rest or next(self._blocks, b"")
@@ -292,20 +292,20 @@ class _Inflated(io.RawIOBase):
             begin = b""
         if not self._chunks.checked:
             inflate.check_the_end()
-        # The checksum of the pixels' chunk, which Pillow passes over, and the end.
+        # The checksum of the pixels' chunk, which Pillow ignores, and the end.
         yield bytes(4) + b"".join(_chunk(b"IEND", b""))
 
 
 _INFLATE_ERROR = cast("type[Exception]", isal_zlib.error)
-"""The package declares it as an exception, not as a type of exception."""
+"""The error of ISA-L. Its type stubs declare an exception, not a type of exception."""
 
 
 class _Inflater:
-    """Inflates the pixels' chunks. Their checksum is looked at only where a chunk's own is wrong.
+    """Inflates the chunks of the pixels. The checksum of all pixels is compared only if that of a chunk is wrong.
 
     Args:
         data: The file.
-        chunks: Its chunks.
+        chunks: The chunks of the file.
 
     Raises:
         DamagedFile: The data do not begin as zlib data.
@@ -349,17 +349,17 @@ class _Inflater:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def check_the_end(self) -> None:
-        """Pass the rest, up to a block, and compare the checksum behind it.
+        """Skip the rest, up to one block, and compare the checksum behind it.
 
         Raises:
-            DamagedFile: The data have no end there, or another checksum.
+            DamagedFile: The data do not end there, or the checksum is wrong.
         """
         self.read(_STORED)
         if not self._stream.eof or self._checksum != int.from_bytes(self._take(4), "big"):
             raise DamagedFile("checksums of the pixels are wrong")
 
     def _take(self, count: int) -> bytes:
-        """Return that many bytes as they are, or fewer at the end."""
+        """Return that many bytes without inflating them, or fewer at the end."""
         taken = bytes(self._tail)
         while len(taken) < count and (more := next(self._input, None)) is not None:
             taken += more
@@ -368,7 +368,7 @@ class _Inflater:
 
 
 def _raw_bytes(width: int, height: int, bits: int, kind: int, interlace: int) -> int:
-    """Bytes of the rows with their filter bytes, before compression (sections 7.2 and 8)."""
+    """Return the bytes of the rows with their filter bytes, before compression (sections 7.2 and 8)."""
     channels = _CHANNELS[kind]
     total = 0
     for x, y, across, down in _PASSES if interlace else ((0, 0, 1, 1),):

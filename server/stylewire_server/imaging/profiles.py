@@ -1,7 +1,7 @@
-"""ICC profiles: the cheap part of a stranger's profile, and profiles for colours that a file declares in another way.
+"""ICC profiles: the cheap part of a caller's profile, and profiles for colors that a file declares in another way.
 
-A profile is a small program. A list of multi-process elements (`mpet`) can make a colour engine work for minutes on a
-file of a few hundred bytes. So LittleCMS never sees a stranger's profile. It sees a new one with the few tags that the
+A profile is a small program. A list of multi-process elements (`mpet`) can make a color engine work for minutes on a
+file of a few hundred bytes. So LittleCMS never gets a caller's profile. It gets a new one with the few tags that the
 conversion to sRGB needs, each checked here: matrix and curves, or one lookup table that is no larger than its bytes.
 """
 
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 MAX_PROFILE_BYTES = 4 * 2**20
-"""Bytes of a profile that is read. Profiles of presses with large tables have 0.5 to 3 MB."""
+"""Maximum bytes of a profile. Profiles of printing presses with large tables have 0.5 to 3 MB."""
 
 _MAX_TAGS = 100
-"""Entries of a profile's tag table. LittleCMS has the same limit."""
+"""Maximum entries of a profile's tag table. LittleCMS has the same limit."""
 
 _CHANNELS = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
 
@@ -24,7 +24,7 @@ _CLASSES = frozenset({b"scnr", b"mntr", b"prtr", b"spac"})
 
 _HEADER_BYTES = 128
 _MAX_CURVE_BYTES = 64 * 2**10 + 12
-"""LittleCMS reads curves of at most 32,767 entries of 2 bytes."""
+"""Maximum bytes of a curve: LittleCMS reads at most 32,767 entries of 2 bytes."""
 
 
 class UnusableProfile(Exception):
@@ -45,7 +45,7 @@ class Profile:
 
     @property
     def invertible(self) -> bool:
-        """Whether it is a matrix with curves of RGB, which leads back from sRGB too."""
+        """True for a matrix with curves of RGB, which can also convert from sRGB."""
         return self.mode == "RGB" and b"A2B0" not in self.data[_HEADER_BYTES + 4 : _HEADER_BYTES + 16]
 
 
@@ -70,7 +70,7 @@ def simplify(profile: bytes) -> Profile:
 
 
 def _tags(profile: bytes) -> dict[bytes, bytes]:
-    """The data of the tags that can be used; the first of each name counts."""
+    """Return the data of the usable tags; if a name comes twice, the first one counts."""
     (count,) = struct.unpack_from(">I", profile, _HEADER_BYTES)
     if count > _MAX_TAGS:
         raise UnusableProfile(f"it has {count:,} tags; the limit is {_MAX_TAGS} tags")
@@ -88,7 +88,7 @@ _WANTED = frozenset({b"A2B0", b"kTRC", *_COLORANTS, *_COLOR_CURVES})
 
 
 def _curves(tags: dict[bytes, bytes], space: bytes, connection: bytes) -> dict[bytes, bytes] | None:
-    """The curves, with the matrix for RGB; None where one is missing or not cheap."""
+    """Return the curves, with the matrix for RGB; None if one is missing or costs too much."""
     if space == b"GRAY":
         names: tuple[bytes, ...] = (b"kTRC",)
     elif space == b"RGB " and connection == b"XYZ ":
@@ -104,7 +104,7 @@ def _curves(tags: dict[bytes, bytes], space: bytes, connection: bytes) -> dict[b
 
 
 def _table(tags: dict[bytes, bytes], channels: int) -> dict[bytes, bytes] | None:
-    """The lookup table from device to connection space; None where it is missing or says more than its bytes hold."""
+    """Return the lookup table from device to connection space; None if it is missing or claims more than its bytes."""
     tag = tags.get(b"A2B0", b"")
     try:
         needed = _table_bytes(tag, channels)
@@ -114,7 +114,7 @@ def _table(tags: dict[bytes, bytes], channels: int) -> dict[bytes, bytes] | None
 
 
 def _table_bytes(tag: bytes, channels: int) -> int | None:
-    """The bytes that a lookup table of that many inputs needs, by its own header; None for another kind of tag."""
+    """Return the bytes that a lookup table needs by its own header; None for another kind of tag."""
     kind, inputs, outputs, grid = struct.unpack_from(">4s4xBBB", tag)
     if inputs != channels or outputs != 3:
         return None
@@ -133,7 +133,7 @@ def _table_bytes(tag: bytes, channels: int) -> int | None:
 
 
 def _written(header: bytes, tags: dict[bytes, bytes]) -> bytes:
-    """A profile with that header and these tags (ICC.1:2022, 7.2 and 7.3)."""
+    """Return a profile with that header and these tags (ICC.1:2022, 7.2 and 7.3)."""
     table, body = struct.pack(">I", len(tags)), b""
     start = _HEADER_BYTES + 4 + 12 * len(tags)
     places: dict[bytes, int] = {}
@@ -142,7 +142,7 @@ def _written(header: bytes, tags: dict[bytes, bytes]) -> bytes:
             places[tag] = start + len(body)
             body += tag + bytes(-len(tag) % 4)
         table += name + struct.pack(">II", places[tag], len(tag))
-    # The profile's own identifier, bytes 84 to 99, is a checksum of what it was.
+    # Bytes 84 to 99, the profile's identifier, are a checksum of the old profile.
     head = struct.pack(">I", start + len(body)) + header[4:84] + bytes(44)
     return head + table + body
 
@@ -180,10 +180,10 @@ CODED_PRIMARIES = {
 """Color primaries by their code (ITU-T H.273, table 2)."""
 
 SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
-"""IEC 61966-2-1."""
+"""The curve of sRGB (IEC 61966-2-1)."""
 
 _DISPLAY_GAMMA = (2.4,)
-"""Of the display that video of ITU-R BT.709 and its relatives is made for (ITU-R BT.1886)."""
+"""Gamma of the reference display for video of ITU-R BT.709 and similar standards (ITU-R BT.1886)."""
 
 CODED_CURVES: dict[int, tuple[float, ...]] = {
     1: _DISPLAY_GAMMA,
@@ -200,7 +200,7 @@ CODED_CURVES: dict[int, tuple[float, ...]] = {
 }
 """Transfer characteristics by their code (ITU-T H.273, table 3) as parameters of an ICC parametric curve.
 
-Not PQ (16) and HLG (18), which are in `hdr`.
+PQ (16) and HLG (18) are in `hdr`.
 """
 
 _D50 = np.array([0.9642, 1.0, 0.8249])
@@ -211,10 +211,10 @@ _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0
 
 
 _MAX_NUMBER = 100
-"""Numbers of a matrix beyond it describe no device."""
+"""Maximum number in a matrix. Larger numbers describe no real device."""
 
 _MAX_EXPONENT = 32_767
-"""What a profile has room for."""
+"""Maximum exponent of a curve: the largest number that a profile can hold."""
 
 
 def declared(primaries: Primaries, curve: tuple[float, ...]) -> Profile:
@@ -243,7 +243,7 @@ def between(given: Primaries, wanted: Primaries) -> np.ndarray:
 
 
 def _matrix(primaries: Primaries) -> np.ndarray:
-    """The matrix [3,3] from linear RGB to XYZ, adapted to D50.
+    """Return the matrix [3,3] from linear RGB to XYZ, adapted to D50.
 
     Raises:
         UnusableProfile: The primaries span no gamut.
@@ -269,5 +269,5 @@ def _xyz(chromaticity: tuple[float, float]) -> np.ndarray:
 
 
 def _fixed(*values: float) -> bytes:
-    """Signed numbers of 16 integer and 16 fractional bits."""
+    """Return numbers as signed fixed-point numbers of 16 integer and 16 fractional bits."""
     return b"".join(struct.pack(">i", round(float(value) * 65536)) for value in values)

@@ -1,4 +1,4 @@
-"""WebP files (RFC 9649): what is in their chunks."""
+"""WebP files (RFC 9649): the header and the metadata."""
 
 import io
 import struct
@@ -6,17 +6,17 @@ import struct
 from .file import DamagedFile, Encoding, PictureFile, UnsupportedFile
 
 MAX_CHUNKS = 10_000
-"""Chunks that are looked at for a profile and EXIF."""
+"""Maximum chunks that are searched for a profile and EXIF data."""
 
 _LOSSY_START = b"\x9d\x01\x2a"
 
 
 def read(data: bytes) -> PictureFile:
-    """Return what a WebP file is; of an animation the first frame is read.
+    """Read the header of a WebP file. An animation counts as its first frame.
 
     Raises:
-        DamagedFile: It has no usable header.
-        UnsupportedFile: It has too many chunks.
+        DamagedFile: The file has no usable header.
+        UnsupportedFile: The file has too many chunks.
     """
     size = _size(data)
     if size is None:

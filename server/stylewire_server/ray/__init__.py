@@ -1,13 +1,13 @@
-"""Batches on Ray: many pictures on many machines, for which nobody waits one by one. Needs the extra `ray`.
+"""Batches on Ray: many pictures on many machines. Needs the extra `ray`.
 
-`Stylize` is for a Ray Data pipeline of your own:
+`Stylize` is for your own Ray Data pipeline:
 
     ray.data.read_binary_files("s3://bucket/photos").map_batches(
         Stylize, fn_constructor_kwargs={"styles": ["wave.jpg"]}, compute=ray.data.ActorPoolStrategy(size=4), num_cpus=1
     )
 
-`run_batch` is the whole job from a folder to a folder, as `stylewire-server batch` runs it. This package imports from
-every other room of the server but `cli`.
+`run_batch` does a whole job from a folder to a folder, as `stylewire-server batch` does. May import: every package of
+the server but `cli`.
 """
 
 from .batch import BatchError, Report, run_batch

@@ -1,4 +1,4 @@
-"""A whole job: pictures from any place that fsspec reaches, stylized on Ray, into any other."""
+"""A batch job on Ray: reads pictures from any place that fsspec reaches, stylizes them, and writes the results."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ from ..stylizer import Options
 from .stylize import BatchStyle, Stylize, read_styles
 
 MANIFEST, FAILURES = "manifest.json", "failures.parquet"
-"""Files that a job adds to its output."""
+"""Names of the files that a job adds to its output."""
 
 _ENCODINGS = {
     ".jpg": Encoding.JPEG,
@@ -41,30 +41,30 @@ _ENCODINGS = {
     ".png": Encoding.PNG,
     ".webp": Encoding.WEBP,
 }
-"""What a result is written as where no encoding is asked for: what its name says, else PNG."""
+"""Suffix of a picture's name -> default encoding of its result; PNG for other suffixes."""
 
 _SUFFIXES = {Encoding.JPEG: ".jpg", Encoding.PNG: ".png", Encoding.WEBP: ".webp"}
 
 _ROWS = 64
-"""Rows of a parquet data set in one block of Ray's object store, which moves blocks to disk when memory is short."""
+"""Rows of a parquet data set in one block of Ray's object store. Ray moves blocks to disk when memory is short."""
 
 _BATCH = 16
-"""Pictures handed to an actor at one time: few enough that a lost actor costs little, at 10 ms a picture."""
+"""Pictures that an actor gets at one time. The number is small, so that a lost actor costs little."""
 
 
 class BatchError(Exception):
-    """The job cannot run, or had to stop; the message is one line."""
+    """The job cannot run, or had to stop. The message is one line."""
 
 
 @dataclass
 class Report:
-    """What a job has done; `manifest.json` has the same.
+    """The results of a job. `manifest.json` has the same values.
 
     Attributes:
         pictures: Results written by this run.
-        skipped: Results that were there already.
+        skipped: Results that existed already.
         failed: Pictures that could not be made; `failures.parquet` names them with the reasons.
-        seconds: From the first picture's start to the end.
+        seconds: Time from the start of the first picture to the end.
         pictures_per_second: pictures / seconds.
         nodes: For each machine: its pictures, and CPU seconds of its actors.
     """
@@ -88,29 +88,29 @@ def run_batch(
     settings: Mapping[str, Any] | None = None,
     bars: bool = False,
 ) -> Report:
-    """Stylize every picture of a place into another. What is in the target already is left as it is.
+    """Stylize every picture of a source into a target folder. Results that exist already are not changed.
 
-    A picture that cannot be made is noted in `failures.parquet` of the target and does not end the job. Results are
-    written whole, so a job that was killed can simply be started again.
+    A picture that fails is noted in `failures.parquet` of the target and does not end the job. Results are written
+    atomically, so a job that was killed can be started again.
 
     Args:
         source: A folder, a file, a glob or a parquet data set, as a path or an fsspec URL. A data set has the column
             `path`, which names the result, and may have `bytes`, the picture itself.
         target: A folder, as a path or an fsspec URL.
         styles: Pictures or named styles, as `Stylize` takes them.
-        options: How to stylize; None for the defaults.
+        options: Options of every picture; None for the defaults.
         address: A Ray cluster, "auto" or HOST:PORT; None starts Ray on this machine, unless it is running.
-        cores: Cores for each actor. One gives the most pictures a second.
+        cores: Cores for each actor. One core gives the most pictures a second.
         settings: Flags of `stylewire-server serve` by name.
-        bars: Show Ray's progress bars.
+        bars: True to show Ray's progress bars.
 
     Raises:
-        BatchError: Nothing can be read or written there, the model or a style cannot be used, or Ray failed.
+        BatchError: Source or target cannot be used, the model or a style cannot be used, or Ray failed.
     """
     options = options or Options()
     try:
         serve = ServeSettings(**(settings or {}))
-        # One name for all machines: "auto" could mean another model on each.
+        # Resolve "auto" here, because it could mean a different model on each machine.
         model = open_network(serve.model, serve.cache).edition if serve.model == "auto" else serve.model
         given = read_styles(styles, serve.model_copy(update={"model": model}))
         done = _existing(target)
@@ -118,7 +118,7 @@ def run_batch(
     except (ServiceError, OSError, ValueError, ImportError) as error:
         raise BatchError(_line(error)) from error
     except Exception as error:
-        # fsspec's file systems raise errors of their own libraries, such as botocore's.
+        # fsspec's file systems raise errors of their libraries, such as botocore.
         raise BatchError(f"{type(error).__name__}: {_line(error)}") from error
     report = Report()
     if isinstance(planned, dict):
@@ -142,7 +142,7 @@ def run_batch(
 
 @dataclass(frozen=True)
 class _Work:
-    """What each actor has to know beside the styles."""
+    """The parameters of an actor, without the styles."""
 
     target: str
     options: Options
@@ -150,7 +150,7 @@ class _Work:
 
 
 class _Actor(Stylize):
-    """Reads, stylizes and writes; returns a small row for each picture."""
+    """An actor that reads, stylizes and writes pictures. It returns a small row for each picture."""
 
     def __init__(self, work: _Work, styles: Sequence[BatchStyle], threads: int, settings: Mapping[str, Any]) -> None:
         super().__init__(styles, work.options, threads=threads, settings=settings)
@@ -182,7 +182,7 @@ class _Actor(Stylize):
         except MemoryError:
             raise
         except Exception as problem:
-            # Storage raises errors of many libraries. Whatever it is, it is this picture's alone.
+            # Storage raises errors of many libraries. Each error concerns only this picture.
             error = f"{type(problem).__name__}: {_line(problem)}"
         return {
             "path": path,
@@ -202,7 +202,7 @@ def _outcomes(
     settings: Mapping[str, Any],
     bars: bool,
 ) -> Iterator[Mapping[str, Any]]:
-    """Yield what became of each picture, as it is done."""
+    """Yield the outcome of each picture as soon as it is done."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = bars
     logging.getLogger("ray.data").setLevel(logging.WARNING)
@@ -211,7 +211,7 @@ def _outcomes(
         raise BatchError(f"no machine of the cluster has {cores} cores for an actor")
     if rows is None:
         fs, path = url_to_fs(source)
-        # Ray's own reader needs a core beside the actors, and waits for ever where they have all of them.
+        # Ray's own reader needs a free core. It waits for ever if the actors have all of them.
         dataset = pyarrow.dataset.dataset(path, filesystem=fs, format="parquet")
         columns = [name for name in ("path", "bytes") if name in dataset.schema.names]
         batches = dataset.to_batches(columns=columns, batch_size=_ROWS)
@@ -248,15 +248,15 @@ def _count(outcome: Mapping[str, Any], report: Report, failures: list[tuple[str,
 
 @contextmanager
 def _running_ray(address: str | None) -> Iterator[None]:
-    """Use the cluster at an address, or Ray on this machine, which ends with the block. A running Ray is kept.
+    """Use the cluster at an address, or start Ray on this machine until the block ends. A running Ray keeps running.
 
     Raises:
-        BatchError: There is no cluster.
+        BatchError: No cluster is at that address.
     """
     if ray.is_initialized():
         yield
         return
-    # Ray reports its use to its makers, unless it is told not to, and listens on every interface.
+    # By default Ray reports its use to its makers and listens on every interface.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     local = {} if address else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:
@@ -270,7 +270,7 @@ def _running_ray(address: str | None) -> Iterator[None]:
 
 
 def _is_parquet(source: str) -> bool:
-    """Whether a source is a parquet data set."""
+    """Return True if a source is a parquet data set."""
     if re.search(r"\.parquet/?$", source):
         return True
     fs, root = url_to_fs(source)
@@ -282,10 +282,10 @@ def _is_parquet(source: str) -> bool:
 
 
 def _list(source: str, target: str, encoding: Encoding | None) -> dict[str, str]:
-    """Return the URLs of the pictures by the names of their results, which are unique.
+    """Return unique name of each result -> URL of its picture.
 
     Raises:
-        OSError: There is nothing.
+        OSError: The source has no picture.
     """
     fs, root = url_to_fs(source)
     if any(sign in root for sign in "*?["):
@@ -324,7 +324,7 @@ def _result_name(name: str, encoding: Encoding | None) -> str:
 
 
 def _name_of_row(path: str, encoding: Encoding | None) -> str:
-    """Return the name of a result for a row of a data set; it stays below the target."""
+    """Return the name of the result for a row of a data set. The name never leads out of the target."""
     name = posixpath.normpath(path.partition("://")[2] or path).lstrip("/")
     if not path or name.startswith("..") or name == ".":
         raise ValueError(f"{path!r} is not the path of a picture; a row has it in the column path")
@@ -332,14 +332,14 @@ def _name_of_row(path: str, encoding: Encoding | None) -> str:
 
 
 def _existing(target: str) -> set[str]:
-    """Return the files below a folder that may not exist yet."""
+    """Return the files below a folder; none if the folder does not exist yet."""
     fs, root = url_to_fs(target)
     root = root.rstrip("/")
     return {path.removeprefix(root).lstrip("/") for path in fs.find(root)} if fs.exists(root) else set()
 
 
 def _writer(target: str) -> Callable[[str, bytes], None]:
-    """Return what writes a file below a folder, whole or not at all."""
+    """Return a function that writes a file below a folder atomically."""
     fs, root = url_to_fs(target)
 
     def write(name: str, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The work of one Ray actor: pictures in a style, by the same stylizer as the server's."""
+"""The work of one Ray actor: it stylizes pictures with the stylizer of the server."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -24,11 +24,11 @@ _NAME = re.compile(rf"(?:{GALLERY})?[a-z0-9][a-z0-9-]{{0,62}}")
 
 @dataclass(frozen=True)
 class BatchStyle:
-    """One style of a batch, read where the job was started, so that no other machine needs the file.
+    """One style of a batch. It is read where the job starts, so no other machine needs the file.
 
     Args:
         source: The bytes of a picture, or a named style.
-        weight: Its share, above 0.
+        weight: Weight in the blend, above 0.
     """
 
     source: bytes | KeptStyle
@@ -39,11 +39,11 @@ def read_styles(styles: Sequence[str | BatchStyle], settings: ServeSettings) -> 
     """Read the styles of a batch.
 
     Args:
-        styles: Each a picture (a path or fsspec URL) or the name of a named style, with `=WEIGHT` behind it or not.
-        settings: Which model, and where its named styles are.
+        styles: Pictures (paths or fsspec URLs) or names of named styles. Each may end with `=WEIGHT`.
+        settings: The settings of the model and of the named styles.
 
     Raises:
-        InvalidInput: There is no style, or a weight is not a number above 0.
+        InvalidInput: No style is given, or a weight is not a number above 0.
         ServiceError: A named style cannot be used.
         OSError: A picture cannot be read.
         WeightsError: The model cannot be used.
@@ -72,15 +72,15 @@ def _read_style(given: str, settings: ServeSettings) -> BatchStyle:
 
 
 class Stylize:
-    """A callable class for `ray.data.Dataset.map_batches`: adds the stylized picture to each row.
+    """A callable class for `ray.data.Dataset.map_batches` that adds the stylized picture to each row.
 
-    Each actor holds one engine. Give it as many CPUs as `threads` says: `num_cpus=threads`.
+    Each actor holds one engine. Give it as many CPUs as threads: `num_cpus=threads`.
 
     Args:
-        styles: Pictures (paths, fsspec URLs) or names of named styles, each with `=WEIGHT` behind it or not.
-        options: How to stylize; None for the defaults.
+        styles: Pictures (paths or fsspec URLs) or names of named styles. Each may end with `=WEIGHT`.
+        options: Options of every picture; None for the defaults.
         column: The column with the bytes of the pictures.
-        threads: Cores of this actor.
+        threads: Number of cores for this actor.
         settings: Flags of `stylewire-server serve` by name, such as `model`, `precision`, `data_dir`.
 
     Raises:
@@ -112,7 +112,7 @@ class Stylize:
         self._passes = [Pass(_vector(stylizer, read_styles(styles, serve)))]
 
     def stylize(self, content: bytes, options: Options | None = None) -> Stylized:
-        """Return one picture.
+        """Return the stylized picture of one content.
 
         Raises:
             InvalidInput: The content cannot be used.
