@@ -63,16 +63,13 @@ proto:
 	.venv-proto/bin/pip install --quiet grpcio-tools==1.71.2 'setuptools<81'
 	.venv-proto/bin/python -m grpc_tools.protoc --proto_path=proto --python_out=client --pyi_out=client --grpc_python_out=client $$(cd proto && find . -name '*.proto' -printf '%P ')
 
-# Alone on the machine: a benchmark beside another job measures both. The last ones need the full model's SavedModel:
+# Alone on the machine: a benchmark beside another job measures both. Figures of the full model need its SavedModel:
 # make bench MODEL=folder
 bench: $(VENV)/test
-	$(BIN)/python -m benchmarks engine
-	$(BIN)/python -m benchmarks stages
+	$(BIN)/python -m benchmarks engine $(if $(MODEL),--saved-model $(MODEL))
+	$(BIN)/python -m benchmarks overhead $(if $(MODEL),--saved-model $(MODEL))
 	$(BIN)/python -m benchmarks serving
-	$(BIN)/python -m benchmarks arrangement
-	$(BIN)/python -m benchmarks startup
-	$(BIN)/python -m benchmarks full-model $(MODEL)
-	$(BIN)/python -m benchmarks sizes $(MODEL)
+	$(BIN)/python -m benchmarks resources
 	$(BIN)/python -m benchmarks charts
 
 clean:

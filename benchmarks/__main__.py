@@ -5,8 +5,8 @@ import importlib
 import sys
 from pathlib import Path
 
-HELPERS = frozenset({"__init__", "__main__", "common", "load", "plain_server"})
-"""Modules that benchmarks use, and that are none themselves."""
+HELPERS = frozenset({"__init__", "__main__", "common", "load"})
+"""Modules that are no benchmarks themselves."""
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in names:
         print(__doc__.strip(), end="\n\n")
         for name, module in names.items():
-            print(f"  {name:15} {_summary(Path(__file__).with_name(f'{module}.py'))}")
+            print(f"  {name:20} {_summary(Path(__file__).with_name(f'{module}.py'))}")
         sys.exit(0 if len(sys.argv) < 2 or sys.argv[1] in {"-h", "--help"} else 2)
     module = importlib.import_module(f"benchmarks.{names[sys.argv[1]]}")
     sys.argv[:2] = [f"python -m benchmarks {sys.argv[1]}"]

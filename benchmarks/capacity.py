@@ -147,12 +147,12 @@ def check() -> list[dict[str, object]]:
     """Measure one server of one core, and two, by open-loop load, beside the simulation."""
     from contextlib import ExitStack
 
-    from .common import load, server
+    from .common import load, serving
 
-    flags = ["-m", "stylewire_server", "serve", "--port", "0", "--model", "lite", "--threads", "1", "--streams", "1"]
+    flags = ("--model", "lite", "--threads", "1", "--streams", "1")
     rows = []
     with ExitStack() as stack:
-        targets = [stack.enter_context(server(flags)) for _ in range(2)]
+        targets = [stack.enter_context(serving(*flags)).target for _ in range(2)]
         for count in (1, 2):
             target = "ipv4:" + ",".join(targets[:count])
             capacity = load(target, "closed", 4 * count, 5)["rate"]

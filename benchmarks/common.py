@@ -1,19 +1,21 @@
 """What every benchmark here needs: the job, statistics, the machine, a table, a JSON file."""
 
+import argparse
 import io
 import json
-import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from PIL import Image
+from stylewire_server.testing import ServerProcess, running_server
 
 from optimizer_baseline.comparison.machine import describe, versions
 
@@ -111,34 +113,41 @@ def table(rows: Sequence[Mapping[str, Any]]) -> None:
             print("  ".join("-" * width for width in widths))
 
 
-@contextmanager
-def server(command: Sequence[str]) -> Iterator[str]:
-    """A server process that prints `serving on HOST:PORT …`; yields HOST:PORT and stops it in the end."""
-    process = subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    try:
-        assert process.stdout is not None
-        banner = process.stdout.readline()
-        if not banner.startswith("serving on "):
-            raise SystemExit(f"{' '.join(command)} did not start")
-        yield banner.split()[2]
-    finally:
-        process.terminate()
-        process.wait(60)
+def serving(*flags: object) -> AbstractContextManager[ServerProcess]:
+    """Return a server process with those flags that logs warnings only; without flags the lite edition."""
+    return running_server("--log-level", "warning", *(flags or ("--model", "lite")))
 
 
-def server_proc() -> Path:
-    """The folder in /proc of this process's one child: the server that is being measured."""
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    return Path("/proc", children[-1])
+def cpu_seconds(server: ServerProcess) -> float:
+    """Return the CPU seconds that a server has taken so far."""
+    return sum(psutil.Process(server.process.pid).cpu_times()[:2])
 
 
-def load(target: str, kind: str, amount: float, seconds: float, side: int | None = None) -> dict[str, Any]:
-    """One round of load.py, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.load", target, kind, f"{amount:g}", f"{seconds:g}"]
-    command += [] if side is None else [str(side)]
-    return json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+def load(target: str, kind: str, amount: float, seconds: float, **job: Any) -> dict[str, Any]:
+    """Put load on a server, and return what `load.py` prints.
+
+    Args:
+        target: HOST:PORT, or another target of gRPC.
+        kind: "closed" or "open".
+        amount: Callers of a closed loop, calls a second of an open one.
+        seconds: For how long.
+        **job: `side` and `name` of the job, `connections` and `at_random` of an open loop.
+    """
+    amounts = {"callers": int(amount)} if kind == "closed" else {"rate": amount}
+    return child("load", {"target": target, "kind": kind, "seconds": seconds, **amounts, **job})
+
+
+def child(module: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a module of this folder in a process of its own with one argument, as JSON, and return what it prints."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", json.dumps(given)]
+    return json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def parser(documentation: str | None) -> argparse.ArgumentParser:
+    """Return a parser whose help is the docstring of a benchmark."""
+    form = argparse.RawDescriptionHelpFormatter
+    # An abbreviation could take a flag that is meant for `serve`.
+    return argparse.ArgumentParser(description=documentation, formatter_class=form, allow_abbrev=False)
 
 
 def _cell(value: Any) -> str:
@@ -166,29 +175,40 @@ class FullEdition:
     weights: str
 
 
-def full_edition(given: Sequence[str], scratch: Path) -> FullEdition | None:
-    """Of the SavedModel's folder that is the first of `given`, else of random weights; made in `scratch`.
+def full_edition(saved_model: Path | None, scratch: Path) -> FullEdition | None:
+    """Convert a SavedModel, or without one a model of random weights that is made in `scratch`.
 
-    None, and says so, where no folder is given and the generator of random weights does not lie beside this checkout.
+    None, with a message, where no folder is given and the generator of random weights does not lie beside this
+    checkout.
     """
     from stylewire_server.preparation.fetch import fetch
 
-    if given:
-        saved_model, weights = Path(given[0]), "as given"
-    elif GENERATOR.is_file():
+    weights = "as given"
+    if saved_model is None:
+        if not GENERATOR.is_file():
+            print("the full model is left out: give the folder of its SavedModel with --saved-model")
+            return None
         saved_model, weights = scratch / "model", "random"
         subprocess.run([sys.executable, str(GENERATOR), str(saved_model)], check=True, stderr=subprocess.DEVNULL)
-    else:
-        print("the full model is left out: give the folder of its SavedModel")
-        return None
     return FullEdition(saved_model, fetch(scratch / "cache", source=saved_model, allow_unverified=True), weights)
 
 
-def served(flags: Sequence[str], scratch: Path) -> list[str]:
-    """The server's flags with `--model random` made true: its folder put in place of the word."""
+def add_saved_model(arguments: argparse.ArgumentParser) -> None:
+    """Add the flag --saved-model, the folder for `full_edition`."""
+    arguments.add_argument(
+        "--saved-model",
+        type=Path,
+        metavar="FOLDER",
+        help="the full model's published files (default: its graph with random weights, which costs the same; "
+        "its pictures mean nothing)",
+    )
+
+
+def server_flags(flags: Sequence[str], scratch: Path) -> list[str]:
+    """Return flags of `serve`, with `--model random` replaced by the folder of a full model with random weights."""
     if list(flags[:2]) != ["--model", "random"]:
         return list(flags)
-    found = full_edition([], scratch)
+    found = full_edition(None, scratch)
     if found is None:
         sys.exit("no random weights without their generator: give --model FOLDER")
     return ["--model", str(found.converted), *flags[2:]]

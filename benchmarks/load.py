@@ -1,85 +1,137 @@
-"""Load on a server, as a process of its own: `load.py TARGET closed CALLERS SECONDS [SIDE]`, or `open RATE SECONDS`.
+"""A load generator, which runs in a process of its own: `common.load` starts it and reads the JSON that it prints.
 
-Without SIDE the job is a 512x512 px JPEG, 256x256 px computed. With it: a JPEG of SIDE x SIDE px, computed whole.
-Prints one JSON object: pictures per second, and the latency of each call in seconds.
+The job is a JPEG of 512x512 px of which 256x256 px are computed, or with `side` a JPEG of that side, computed whole.
+The style is a JPEG of 512x512 px, or with `name` a named style. The message is serialized once.
 """
 
 import asyncio
 import json
+import random
+import resource
 import sys
 import time
+from collections import Counter
 from contextlib import AsyncExitStack
+from typing import Any
 
 import grpc.aio
 from stylewire.v1 import stylizer_pb2 as pb
-from stylewire.v1 import stylizer_pb2_grpc
 
 from .common import content_jpeg, style_jpeg
 
-ROUND_ROBIN = ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}')
-"""Share calls among the addresses of a target."""
+METHOD = "/stylewire.v1.Stylizer/Stylize"
+
+OPTIONS = [
+    ("grpc.enable_retries", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    # Calls are shared among the addresses of a target.
+    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
+]
+
+TIMEOUT = 30.0
+"""Deadline of an open-loop call, in seconds."""
 
 
-def request(side: int | None) -> pb.StylizeRequest:
-    """A JPEG content and a JPEG style of 512x512 px."""
-    style = pb.WeightedStyle(image=pb.Image(encoded=style_jpeg()))
-    if side is None:
-        return pb.StylizeRequest(content=pb.Image(encoded=content_jpeg()), styles=[style])
-    options = pb.StylizeOptions(fit=pb.FIT_NATIVE)
-    return pb.StylizeRequest(content=pb.Image(encoded=content_jpeg(side)), styles=[style], options=options)
+def message(side: int | None = None, name: str | None = None) -> bytes:
+    """Return the serialized job."""
+    style = pb.WeightedStyle(name=name) if name else pb.WeightedStyle(image=pb.Image(encoded=style_jpeg()))
+    options = pb.StylizeOptions(fit=pb.FIT_NATIVE) if side else None
+    content = pb.Image(encoded=content_jpeg(side or 512))
+    return pb.StylizeRequest(content=content, styles=[style], options=options).SerializeToString()
 
 
-async def closed(target: str, callers: int, seconds: float, side: int | None) -> dict:
-    """Each caller sends its next call when the last is answered; the clock starts when each has been answered once."""
-    message, latencies = request(side), []
+async def closed(target: str, job: bytes, callers: int, seconds: float) -> dict[str, Any]:
+    """Let each caller send its next call when the last is answered.
+
+    The clock starts when each caller has had one answer.
+
+    Returns:
+        Pictures a second, and the latency of each call in seconds.
+    """
+    latencies: list[float] = []
     async with AsyncExitStack() as channels:
-        options = [("grpc.use_local_subchannel_pool", 1), ROUND_ROBIN]
         opened = [
-            await channels.enter_async_context(grpc.aio.insecure_channel(target, options)) for _ in range(callers)
+            await channels.enter_async_context(grpc.aio.insecure_channel(target, OPTIONS)) for _ in range(callers)
         ]
-        stubs = [stylizer_pb2_grpc.StylizerStub(channel) for channel in opened]
-        await asyncio.gather(*(stub.Stylize(message) for stub in stubs))
+        calls = [channel.unary_unary(METHOD) for channel in opened]
+        await asyncio.gather(*(call(job) for call in calls))
         first = time.perf_counter()
 
-        async def caller(stub: stylizer_pb2_grpc.StylizerStub) -> None:
+        async def caller(call: Any) -> None:
             while (start := time.perf_counter()) < first + seconds:
-                await stub.Stylize(message)
+                await call(job)
                 latencies.append(time.perf_counter() - start)
 
-        await asyncio.gather(*(caller(stub) for stub in stubs))
+        await asyncio.gather(*map(caller, calls))
         return {"rate": len(latencies) / (time.perf_counter() - first), "latencies": latencies}
 
 
-async def open_loop(target: str, rate: float, seconds: float, side: int | None) -> dict:
-    """Calls at even intervals, whatever has been answered; latency counts from when a call was due."""
-    message, latencies, failed = request(side), [], 0
-    async with grpc.aio.insecure_channel(target, [("grpc.enable_retries", 0), ROUND_ROBIN]) as channel:
-        stub = stylizer_pb2_grpc.StylizerStub(channel)
-        await stub.Stylize(message)
+async def open_loop(
+    target: str, job: bytes, rate: float, seconds: float, connections: int = 1, at_random: bool = False
+) -> dict[str, Any]:
+    """Send calls at that rate, whatever has been answered. Latency counts from when a call was due.
 
-        async def call(due: float) -> None:
-            nonlocal failed
+    Args:
+        target, job: The server and the message.
+        rate: Calls a second.
+        seconds: For how long they are sent.
+        connections: Calls go over these in turn.
+        at_random: Send at random moments (a Poisson process with a fixed seed), in place of even intervals.
+
+    Returns:
+        Pictures a second, latencies of pictures and of failures in seconds, the status codes, pictures a second that
+        came while calls were sent ("goodput"), and what the generator itself took and how late it was.
+    """
+    codes: Counter[str] = Counter()
+    latencies: list[float] = []
+    refused: list[float] = []
+    in_time = 0
+    rng = random.Random(7)
+    async with AsyncExitStack() as channels:
+        opened = [
+            await channels.enter_async_context(grpc.aio.insecure_channel(target, OPTIONS)) for _ in range(connections)
+        ]
+        calls = [channel.unary_unary(METHOD) for channel in opened]
+        for call in calls:
+            await call(job)
+
+        async def one(number: int, due: float) -> None:
+            nonlocal in_time
             try:
-                await stub.Stylize(message, timeout=30)
+                await calls[number % connections](job, timeout=TIMEOUT)
+                codes["OK"] += 1
                 latencies.append(time.perf_counter() - due)
-            except grpc.aio.AioRpcError:
-                failed += 1
+                in_time += time.perf_counter() < start + seconds
+            except grpc.aio.AioRpcError as error:
+                codes[error.code().name] += 1
+                refused.append(time.perf_counter() - due)
 
-        start, tasks = time.perf_counter() + 0.1, []
-        for index in range(int(rate * seconds)):
-            due = start + index / rate
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        start = due = time.perf_counter() + 0.2
+        tasks: list[asyncio.Task] = []
+        late = 0.0
+        while due < start + seconds:
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            tasks.append(asyncio.create_task(call(due)))
+            late = max(late, time.perf_counter() - due)
+            tasks.append(asyncio.create_task(one(len(tasks), due)))
+            due += rng.expovariate(rate) if at_random else 1 / rate
+        after = resource.getrusage(resource.RUSAGE_SELF)
         await asyncio.gather(*tasks)
-    return {"rate": len(latencies) / (time.perf_counter() - start), "latencies": latencies, "failed": failed}
+        whole = time.perf_counter() - start
+    return {
+        "sent": len(tasks),
+        "rate": len(latencies) / whole,
+        "goodput": in_time / seconds,
+        "latencies": latencies,
+        "refused": refused,
+        "codes": dict(codes),
+        "generator_cores": (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / seconds,
+        "generator_late_ms": late * 1e3,
+    }
 
 
 if __name__ == "__main__":
-    _, target, kind, amount, seconds, *rest = sys.argv
-    side = int(rest[0]) if rest else None
-    work = (
-        closed(target, int(amount), float(seconds), side)
-        if kind == "closed"
-        else open_loop(target, float(amount), float(seconds), side)
-    )
-    print(json.dumps(asyncio.run(work)))
+    given = json.loads(sys.argv[1])
+    work = {"closed": closed, "open": open_loop}[given.pop("kind")]
+    job = message(given.pop("side", None), given.pop("name", None))
+    print(json.dumps(asyncio.run(work(job=job, **given))))

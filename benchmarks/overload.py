@@ -1,135 +1,88 @@
-"""Open-loop load at 0.5, 0.9, 2 and 5 times the server's capacity: how much it still gets done, and how late.
+"""Overload: what a server still gets done under too many calls, how late, and what a refusal costs.
 
-    python -m benchmarks overload [--side 512] [--rounds 3] [--seconds 10] [--connections 16] [SERVER FLAG …]
+    python -m benchmarks overload [--side 512] [--rounds 3] [--seconds 10] [--connections 16] [FLAG ...]
+    python -m benchmarks overload --refusals
 
-Calls come at random moments (a Poisson process with a fixed seed) over several connections, whatever has been answered;
-none is tried again. Capacity is what a few callers get that each wait for their answer, measured anew before and after
-each load, so that a drift of the machine meets both sides of the ratio. FLAGs go to `serve`; `--model random` makes the
-full edition's graph with random weights, which costs what the published ones do.
+Calls come at 0.5, 0.9, 2 and 5 times the server's capacity, at random moments over several connections, whatever has
+been answered. None is tried again. Capacity is what a few callers get that each wait for their answer, measured anew
+before and after each load, so that a drift of the machine meets both sides of the ratio. FLAGs go to `serve`.
+`--model random` makes the full edition's graph with random weights, which costs what the published ones do.
 
-The job is a whole picture of that side (FIT_NATIVE) in a style that the server keeps by name. The load generator is a
-process of its own on the same cores; its message is serialised once. What it takes all the same is in the table: cores
-that the server cannot have, and that on two machines it would. To send a call and to refuse it takes gRPC about the
-same time whatever the job is: the shorter the job, the more of the cores goes there at the same multiple of capacity.
+The job is a whole picture of that side (FIT_NATIVE) in a named style. The load generator is a process of its own on the
+same cores. What it takes is in the table: the server cannot have these cores, and on two machines it would. Sending and
+refusing a call takes gRPC about the same time whatever the job is. So the shorter the job, the larger the share of the
+cores that goes there at the same multiple of capacity.
+
+With --refusals: CPU time of a refusal for a full queue, by this server and by a bare gRPC handler that refuses
+everything. Both run in a process of their own with nothing else to do: this server with its interceptor, metrics, log
+and queue, whose one worker is busy for good; the other with a handler of one line. Calls with a 64 kB message come at
+50, 200 and 800 a second over 16 connections. The figure falls with the rate, as gRPC's threads wake less often for each
+call.
 """
 
-import argparse
 import asyncio
-import json
-import random
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import grpc
 import grpc.aio
 from stylewire import Client
 from stylewire.v1 import stylizer_pb2 as pb
+from stylewire.v1 import stylizer_pb2_grpc
+from stylewire_server.admission.guard import Guard
+from stylewire_server.admission.memory import CallMemory
+from stylewire_server.admission.open_calls import OpenCallLimit
+from stylewire_server.rpc.interceptor import CallInterceptor
+from stylewire_server.rpc.loaded import Loaded
+from stylewire_server.rpc.stylizer import StylizerServicer
+from stylewire_server.rpc.wire_scan import MessageBounds
+from stylewire_server.scheduler import Scheduler
+from stylewire_server.telemetry.logs import CallLog
+from stylewire_server.telemetry.metrics import Metrics
+from stylewire_server.testing import ServerProcess, running_server
 
-from .common import ROOT, content_jpeg, percentile, served, server, style_jpeg, table, write
+from .common import cpu_seconds, load, parser, percentile, server_flags, serving, style_jpeg, table, write
 
 SHARES = (0.5, 0.9, 2.0, 5.0)
 CALLERS = 8
-TIMEOUT = 20.0
 NAME = "waves"
 METHOD = "/stylewire.v1.Stylizer/Stylize"
 OPTIONS = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
 
-
-def message(side: int) -> bytes:
-    """The job, serialised: a picture of side x side px."""
-    options = pb.StylizeOptions(fit=pb.FIT_NATIVE)
-    content, style = pb.Image(encoded=content_jpeg(side)), pb.WeightedStyle(name=NAME)
-    return pb.StylizeRequest(content=content, styles=[style], options=options).SerializeToString()
-
-
-async def capacity(target: str, side: int, seconds: float) -> dict[str, Any]:
-    """Pictures a second with a few callers that each wait for their answer."""
-    job, done = message(side), 0
-
-    async def caller() -> None:
-        nonlocal done
-        async with grpc.aio.insecure_channel(target, OPTIONS) as channel:
-            call = channel.unary_unary(METHOD)
-            await call(job)
-            await asyncio.sleep(max(0.0, start - time.perf_counter()))
-            while time.perf_counter() < start + seconds:
-                await call(job)
-                done += time.perf_counter() < start + seconds
-
-    start = time.perf_counter() + 2.0
-    await asyncio.gather(*(caller() for _ in range(CALLERS)))
-    return {"per_second": done / seconds}
-
-
-async def overload(target: str, side: int, rate: float, seconds: float, connections: int) -> dict[str, Any]:
-    """Calls at that rate; what came of them within the time that they came in."""
-    job, rng = message(side), random.Random(7)
-    channels = [grpc.aio.insecure_channel(target, OPTIONS) for _ in range(connections)]
-    calls = [channel.unary_unary(METHOD) for channel in channels]
-    for call in calls:
-        await call(job)
-    codes: Counter[str] = Counter()
-    good, refused, in_time = [], [], 0
-
-    async def one(number: int, due: float) -> None:
-        nonlocal in_time
-        try:
-            await calls[number % connections](job, timeout=TIMEOUT)
-            codes["OK"] += 1
-            good.append(time.perf_counter() - due)
-            in_time += time.perf_counter() < start + seconds
-        except grpc.aio.AioRpcError as error:
-            codes[error.code().name] += 1
-            refused.append(time.perf_counter() - due)
-
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    start = due = time.perf_counter() + 0.2
-    tasks, late = [], 0.0
-    while due < start + seconds:
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        late = max(late, time.perf_counter() - due)
-        tasks.append(asyncio.create_task(one(len(tasks), due)))
-        due += rng.expovariate(rate)
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    await asyncio.gather(*tasks)
-    for channel in channels:
-        await channel.close()
-    return {
-        "sent": len(tasks),
-        "goodput": in_time / seconds,
-        "p50_ms": percentile(good, 0.5) * 1e3 if good else None,
-        "p99_ms": percentile(good, 0.99) * 1e3 if good else None,
-        "refused": len(refused),
-        "refused_p99_ms": percentile(refused, 0.99) * 1e3 if refused else 0.0,
-        "codes": dict(codes),
-        "generator_cores": (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / seconds,
-        "generator_late_ms": late * 1e3,
-    }
-
-
-def child(*arguments: object) -> dict[str, Any]:
-    """One round in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.overload", "--round", *map(str, arguments)]
-    return json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+REFUSAL_RATES = (50, 200, 800)
+REFUSAL_CONNECTIONS = 16
+REFUSAL_SECONDS = 5.0
+REFUSAL_ROUNDS = 3
 
 
 def measure(target: str, side: int, rounds: int, seconds: float, connections: int) -> list[dict[str, Any]]:
-    """A row of medians for each share of the capacity."""
+    """Return a row of medians for each share of the capacity."""
+    job = {"side": side, "name": NAME}
     found: dict[float, list[dict[str, Any]]] = {share: [] for share in SHARES}
-    before = child("capacity", target, side, seconds)["per_second"]
+    before = load(target, "closed", CALLERS, seconds, **job)["rate"]
     for _ in range(rounds):
         for share in SHARES:
-            row = child("overload", target, side, share * before, seconds, connections)
-            after = child("capacity", target, side, seconds)["per_second"]
+            row = load(target, "open", share * before, seconds, connections=connections, at_random=True, **job)
+            after = load(target, "closed", CALLERS, seconds, **job)["rate"]
             full, before = (before + after) / 2, after
+            good, refused = row.pop("latencies"), row.pop("refused")
             expected = min(full, row["sent"] / seconds)
-            found[share].append({"capacity": full, **row, "of_expected": row["goodput"] / expected})
+            found[share].append(
+                {
+                    "capacity": full,
+                    **row,
+                    "p50_ms": percentile(good, 0.5) * 1e3 if good else None,
+                    "p99_ms": percentile(good, 0.99) * 1e3 if good else None,
+                    "refused": len(refused),
+                    "refused_p99_ms": percentile(refused, 0.99) * 1e3 if refused else 0.0,
+                    "of_expected": row["goodput"] / expected,
+                }
+            )
     return [_median(share, rows) for share, rows in found.items()]
 
 
@@ -143,22 +96,114 @@ def _median(share: float, rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"load": share, **medians, "of_expected_all": [row["of_expected"] for row in rows], "codes": dict(codes)}
 
 
+async def ours() -> tuple[grpc.aio.Server, asyncio.Task]:
+    """Return this server's own parts around a queue that is full, and the job that fills it."""
+    scheduler = Scheduler(1, 0)
+    free, loop = threading.Event(), asyncio.get_running_loop()
+    occupied = loop.create_task(scheduler.run(lambda _: free.wait(), "nobody"))
+    await asyncio.sleep(0)
+    watchers = [Metrics(), CallLog()]
+    calls, streams, probes = (OpenCallLimit(number, "calls") for number in (4096, 64, 64))
+    guard = Guard(None, calls, streams, scheduler.check_room, watchers)
+    interceptor = CallInterceptor(guard, probes, CallMemory(2**29), MessageBounds(16, 256), 2**22)
+    made = grpc.aio.server(interceptors=[interceptor])
+    stylizer_pb2_grpc.add_StylizerServicer_to_server(StylizerServicer(scheduler, Loaded()), made)
+    return made, occupied
+
+
+async def bare() -> tuple[grpc.aio.Server, None]:
+    """Return a server that does nothing but refuse."""
+
+    async def refuse(_: Any, context: grpc.aio.ServicerContext) -> None:
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
+
+    made = grpc.aio.server()
+    handlers = {"Stylize": grpc.stream_unary_rpc_method_handler(refuse)}
+    made.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("stylewire.v1.Stylizer", handlers),))
+    return made, None
+
+
+async def serve_refusals(kind: str) -> None:
+    """Run one of the two until it is terminated."""
+    made, _occupied = await (ours() if kind == "ours" else bare())  # asyncio itself keeps no task alive
+    port = made.add_insecure_port("127.0.0.1:0")
+    await made.start()
+    print(f"serving on 127.0.0.1:{port}", flush=True)
+    await made.wait_for_termination()
+
+
+async def cost_of_refusal(server: ServerProcess, rate: float) -> float:
+    """Return milliseconds of the server's CPU time for each call, at that many calls a second."""
+    message = pb.StylizeRequest(content=pb.Image(encoded=bytes(64_000))).SerializeToString()
+    channels = [grpc.aio.insecure_channel(server.target, OPTIONS) for _ in range(REFUSAL_CONNECTIONS)]
+    calls = [channel.unary_unary(METHOD) for channel in channels]
+
+    async def one(number: int) -> None:
+        try:
+            await calls[number % REFUSAL_CONNECTIONS](message, timeout=20)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
+        else:
+            raise AssertionError("a call was not refused")
+
+    await asyncio.gather(*map(one, range(REFUSAL_CONNECTIONS)))
+    before, start, count = cpu_seconds(server), asyncio.get_running_loop().time(), int(rate * REFUSAL_SECONDS)
+    tasks = []
+    for number in range(count):
+        await asyncio.sleep(max(0.0, start + number / rate - asyncio.get_running_loop().time()))
+        tasks.append(asyncio.create_task(one(number)))
+    await asyncio.gather(*tasks)
+    used = cpu_seconds(server) - before
+    for channel in channels:
+        await channel.close()
+    return used / count * 1e3
+
+
+def refusals() -> list[dict[str, Any]]:
+    """Return a row for each rate of refused calls."""
+    found: dict[tuple[str, int], list[float]] = {}
+    for _ in range(REFUSAL_ROUNDS):
+        for kind in ("bare", "ours"):
+            with running_server(command=(sys.executable, "-m", "benchmarks.overload", kind)) as server:
+                for rate in REFUSAL_RATES:
+                    found.setdefault((kind, rate), []).append(asyncio.run(cost_of_refusal(server, rate)))
+    median = {key: statistics.median(values) for key, values in found.items()}
+    return [
+        {
+            "calls a second": rate,
+            "bare, ms": median["bare", rate],
+            "ours, ms": median["ours", rate],
+            "ours / bare": statistics.median(
+                a / b for a, b in zip(found["ours", rate], found["bare", rate], strict=True)
+            ),
+        }
+        for rate in REFUSAL_RATES
+    ]
+
+
 def main() -> None:
-    """Prints a table and writes results/overload_<edition>_<side>.json."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", type=int, default=512)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--connections", type=int, default=16)
-    arguments, flags = parser.parse_known_args()
+    """Print a table and write results/overload_<edition>_<side>.json, or results/refusal.json."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--refusals", action="store_true", help="measure what a refusal costs, and nothing else")
+    arguments.add_argument("--side", type=int, default=512)
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--seconds", type=float, default=10.0)
+    arguments.add_argument("--connections", type=int, default=16)
+    given, flags = arguments.parse_known_args()
+    if given.refusals:
+        rows = refusals()
+        table(rows)
+        write("refusal", {"job": "64 kB messages, all refused, loopback", "rows": rows})
+        return
     flags = flags or ["--model", "lite"]
     with tempfile.TemporaryDirectory() as scratch:
-        command = ["-m", "stylewire_server", "serve", "--port", "0", "--log-level", "warning", "--data-dir", scratch]
-        with server([*command, *served(flags, Path(scratch))]) as target:
-            with Client(target) as client:
+        used = server_flags(flags, Path(scratch))
+        with serving("--data-dir", scratch, *used) as server:
+            with Client(server.target) as client:
                 client.styles.create(NAME, style_jpeg())
                 edition = client.model().edition
-            rows = measure(target, arguments.side, arguments.rounds, arguments.seconds, arguments.connections)
+            rows = measure(server.target, given.side, given.rounds, given.seconds, given.connections)
     shown = (
         "load",
         "capacity",
@@ -172,21 +217,12 @@ def main() -> None:
         "generator_cores",
     )
     table([{key: row[key] for key in shown} for row in rows])
-    job = f"JPEG {arguments.side}x{arguments.side} in, FIT_NATIVE, JPEG out, named style, loopback"
+    job = f"JPEG {given.side}x{given.side} in, FIT_NATIVE, JPEG out, named style, loopback"
     write(
-        f"overload_{edition}_{arguments.side}",
-        {"job": job, "flags": flags, "rounds": arguments.rounds, "seconds": arguments.seconds, "rows": rows},
+        f"overload_{edition}_{given.side}",
+        {"job": job, "flags": flags, "rounds": given.rounds, "seconds": given.seconds, "rows": rows},
     )
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--round"]:
-        kind, target, side, *numbers = sys.argv[2:]
-        if kind == "capacity":
-            found = asyncio.run(capacity(target, int(side), float(numbers[0])))
-        else:
-            rate, seconds, connections = map(float, numbers)
-            found = asyncio.run(overload(target, int(side), rate, seconds, int(connections)))
-        print(json.dumps(found))
-    else:
-        main()
+    asyncio.run(serve_refusals(sys.argv[1]))
