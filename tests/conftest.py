@@ -84,7 +84,7 @@ def calls_begun() -> Callable[[str], int]:
 
     def count(metrics: str) -> int:
         pattern = r'^(?:stylewire_requests_total\{.*Stylize".*\}|stylewire_requests_in_flight) (\S+)$'
-        with urllib.request.urlopen(metrics, timeout=10) as answer:
+        with urllib.request.urlopen(metrics, timeout=60) as answer:
             found = re.findall(pattern, answer.read().decode(), re.MULTILINE)
         return sum(int(float(value)) for value in found)
 
@@ -208,13 +208,11 @@ def pixels_of(path: Path, side: int = 256) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def made_once(
-    tmp_path_factory: pytest.TempPathFactory, worker_id: str
-) -> Callable[[str, Callable[[Path], object]], Path]:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
     """Makes a folder once for all processes of a test run, and returns it. Nobody may change what is in it."""
     base = tmp_path_factory.getbasetemp()
     # With pytest-xdist each process has a folder of its own in a common one.
-    common = base if worker_id == "master" else base.parent
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
     def make(name: str, fill: Fill) -> Path:
         folder = common / f"made-once-{name}"

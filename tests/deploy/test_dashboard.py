@@ -27,7 +27,7 @@ def exposition(start_server: Callable, photo: Path, style_picture: Path) -> str:
             0
         ]
         address = json.loads(line)["message"].removeprefix("metrics on ")
-        with urllib.request.urlopen(address, timeout=10) as answer:
+        with urllib.request.urlopen(address, timeout=60) as answer:
             return answer.read().decode()
     finally:
         running.stop()

@@ -26,7 +26,7 @@ SERVICE = "stylewire.v1.Stylizer"
 
 
 def health(channel: grpc.Channel, service: str = "") -> int:
-    return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=10).status
+    return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=60).status
 
 
 def request(photo: Path, style: Path) -> pb.StylizeRequest:
@@ -109,7 +109,7 @@ def test_not_serving_until_the_engine_has_run(photo: Path, style_picture: Path) 
             )
             assert first.status == health_pb2.HealthCheckResponse.NOT_SERVING
             with pytest.raises(grpc.RpcError) as caught:
-                stylizer_pb2_grpc.StylizerStub(channel).Stylize(request(photo, style_picture), timeout=10)
+                stylizer_pb2_grpc.StylizerStub(channel).Stylize(request(photo, style_picture), timeout=60)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
             assert process.stdout is not None
             assert process.stdout.readline().startswith(f"serving on 127.0.0.1:{port} ")

@@ -34,7 +34,7 @@ def await_entry(running, **wanted: object) -> dict:
 
 def metrics(running) -> dict[str, float]:
     (line,) = [entry["message"] for entry in entries(running) if "metrics on" in entry["message"]]
-    with urllib.request.urlopen(line.removeprefix("metrics on "), timeout=10) as response:
+    with urllib.request.urlopen(line.removeprefix("metrics on "), timeout=60) as response:
         text = response.read().decode()
     found = re.findall(r"^([a-z_]+(?:\{[^}]*\})?) (\S+)$", text, re.MULTILINE)
     return {name: float(value) for name, value in found}

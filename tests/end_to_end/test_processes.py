@@ -120,7 +120,7 @@ class Watched:
         return f"http://127.0.0.1:{self.metrics_port + index}/metrics"
 
     def _got_model(self, index: int) -> int:
-        with urllib.request.urlopen(self._metrics(index), timeout=10) as answer:
+        with urllib.request.urlopen(self._metrics(index), timeout=60) as answer:
             found = re.findall(
                 r'^stylewire_requests_total\{.*GetModel".*\} (\S+)$', answer.read().decode(), re.MULTILINE
             )
@@ -355,12 +355,12 @@ def test_what_cannot_be_served_is_said_once(flags: list[str], message: str) -> N
     while parent.poll() is None:
         children.update(parent.children())
         time.sleep(0.02)
-    out, errors = parent.communicate(timeout=10)
+    out, errors = parent.communicate(timeout=60)
     assert parent.returncode == 1
     assert out == ""
     assert errors.count("\n") == 1, errors
     assert message in errors
-    assert psutil.wait_procs(children, 10)[1] == []
+    assert psutil.wait_procs(children, 60)[1] == []
 
 
 def test_a_taken_port_of_metrics_is_refused_and_ends_the_other() -> None:

@@ -145,7 +145,7 @@ def test_leaving_the_loop_ends_the_call_and_frees_the_frames(
     stream.close()
     del stream
     gc.collect()
-    assert watched.closed.wait(10)
+    assert watched.closed.wait(60)
     taken = watched.taken
     assert either_client.stylize(photo, style_picture).size == (256, 256)
     assert watched.taken == taken
@@ -254,7 +254,7 @@ def test_a_cancelled_stream_leaves_the_queue(start_server: Any, style_picture: P
 
 
 def test_a_stream_ends_with_its_server(start_server: Any, photo: Path, style_picture: Path) -> None:
-    server = start_server("--model", "lite", "--grace", "5")
+    server = start_server("--model", "lite", "--grace", "1")
     with Client(server.target, timeout=60) as client:
         stream = client.stylize_stream(Watched(shaded(photo, 2)[1])(), style_picture)
         next(stream)

@@ -166,7 +166,7 @@ def test_health_and_reflection(server) -> None:
     with grpc.insecure_channel(server.target) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         for name in ("", SERVICE):
-            answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+            answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=60)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         assert SERVICE in ProtoReflectionDescriptorDatabase(channel).get_services()
         stable = channel.stream_stream(
@@ -174,7 +174,7 @@ def test_health_and_reflection(server) -> None:
             reflection_pb2.ServerReflectionRequest.SerializeToString,
             reflection_pb2.ServerReflectionResponse.FromString,
         )
-        (answer,) = stable(iter([reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE)]), timeout=10)
+        (answer,) = stable(iter([reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE)]), timeout=60)
         assert answer.file_descriptor_response.file_descriptor_proto
 
 

@@ -144,7 +144,7 @@ def test_a_new_certificate_is_served_without_a_restart(start_server, authority, 
             f"localhost:{running.port}", grpc.ssl_channel_credentials(authority.certificate.read_bytes())
         ) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
-            assert stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status == 1
+            assert stub.Check(health_pb2.HealthCheckRequest(), timeout=60).status == 1
             assert serving_name(running.port, authority.certificate) == "first"
             old = certificate.stat()
             authority.issue("second", file="live")
@@ -154,7 +154,7 @@ def test_a_new_certificate_is_served_without_a_restart(start_server, authority, 
                 running.process.send_signal(signal.SIGHUP)
                 until(lambda: any("certificates reloaded" in line for line in running.log), "the reload")
             assert serving_name(running.port, authority.certificate) == "second"
-            assert stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status == 1, "the open connection lives on"
+            assert stub.Check(health_pb2.HealthCheckRequest(), timeout=60).status == 1, "the open connection lives on"
 
             certificate.write_text("broken")
             running.process.send_signal(signal.SIGHUP)

@@ -9,7 +9,7 @@ from stylewire_server.engine.openvino import OpenVinoEngine
 from stylewire_server.models.lite import lite
 from stylewire_server.styles.file import parse
 
-from optimizer_baseline import InvalidOption, NotBetter, StopRun, TuneProgress, TuneSettings, tune
+from optimizer_baseline import InvalidOption, NotBetter, StopRun, TunedStyle, TuneProgress, TuneSettings, tune
 from optimizer_baseline.cli import main
 from optimizer_baseline.tuning.tuner import likeness
 
@@ -44,9 +44,15 @@ def test_the_transformer_is_the_served_one(engine, photo: Path, style_picture: P
     assert -10 * np.log10(np.mean(np.square(made - served))) >= 90
 
 
-def test_a_style_is_tuned_and_its_file_is_what_was_found(engine, style_picture: Path) -> None:
+@pytest.fixture(scope="module")
+def tuned(style_picture: Path) -> tuple[TunedStyle, list[TuneProgress]]:
+    """A tuned style, and what was told on the way."""
     told: list[TuneProgress] = []
-    tuned = tune(style_picture, settings=TuneSettings(**SHORT), callback=told.append)
+    return tune(style_picture, settings=TuneSettings(**SHORT), callback=told.append), told
+
+
+def test_a_style_is_tuned_and_its_file_is_what_was_found(engine, tuned, style_picture: Path) -> None:
+    tuned, told = tuned
     assert tuned.after.cost < tuned.before.cost
     assert [each.step for each in told] == list(range(9))
     style = parse("wave", tuned.file("The Wave, by hand"))
@@ -60,12 +66,6 @@ def test_a_style_is_tuned_and_its_file_is_what_was_found(engine, style_picture: 
     content, _, after = tuned.pictures[0]
     again = engine.transform(np.asarray(content, np.float32)[np.newaxis] / 255, style.vector[np.newaxis])
     assert np.abs(again[0] * 255 - np.asarray(after, float)).max() <= 1
-
-
-def test_an_amount_is_a_point_on_the_line(style_picture: Path) -> None:
-    whole, half = (tune(style_picture, settings=TuneSettings(**SHORT, amount=amount)) for amount in (1.0, 0.5))
-    np.testing.assert_allclose(half.tuning, whole.tuning / 2, atol=1e-5)
-    assert whole.after.cost < half.after.cost < half.before.cost
 
 
 def test_a_stop_keeps_the_best_so_far_and_a_style_that_is_no_better_is_refused(style_picture: Path) -> None:
@@ -104,28 +104,22 @@ def test_one_photograph_is_too_few(photo: Path, style_picture: Path) -> None:
         tune(style_picture, photographs=[photo], settings=TuneSettings(**SHORT))
 
 
-def test_the_command_writes_file_and_sheet(
-    style_picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_command_writes_file_and_sheet_and_an_amount_is_a_point_on_the_line(
+    tuned, style_picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "wave.style"
-    options = [
-        "--weights",
-        "random:1",
-        "--steps",
-        "3",
-        "--size",
-        "64",
-        "--amount",
-        "0.5",
-        "--learning-rate",
-        "0.02",
-        "--quiet",
-    ]
+    flags = [part for name, value in SHORT.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    options = [*flags, "--amount", "0.5", "--quiet"]
     assert main(["tune", str(style_picture), "-o", str(out), *options]) == 0
-    assert parse("wave", out.read_bytes()).tuned
-    assert "amount 0.5, 3 steps" in capsys.readouterr().err
+    style = parse("wave", out.read_bytes())
+    assert style.tuned
+    assert "amount 0.5, 8 steps" in capsys.readouterr().err
     with Image.open(out.with_suffix(".png")) as sheet:
         assert sheet.width > 3 * 256
+    whole, _ = tuned
+    assert whole.amount > 0.5
+    np.testing.assert_allclose(style.vector[100:], whole.tuning * 0.5 / whole.amount, atol=1e-5)
+    assert whole.after.cost < style.tuning["cost_after"] < whole.before.cost
     assert main(["tune", str(style_picture), "-o", str(tmp_path / "wave.jpg"), *options]) == 2
     assert "does not end in .style" in capsys.readouterr().err
 

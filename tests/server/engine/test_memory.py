@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from stylewire_server.engine import memory
 from stylewire_server.engine.memory import LARGE_BYTES, MemoryBudget
+from stylewire_server.testing import until
 
 
 class Engine:
@@ -83,7 +84,4 @@ def test_memory_of_large_pictures_is_released_when_they_stop_coming(monkeypatch:
     time.sleep(0.2)
     assert engine.releases == 0
     engine.run(budget, LARGE_BYTES)
-    until = time.monotonic() + 10
-    while not engine.releases and time.monotonic() < until:
-        time.sleep(0.01)
-    assert engine.releases == 1
+    until(lambda: engine.releases == 1, "the memory is released")

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from stylewire_server.engine.openvino import CALM_SECONDS, OpenVinoEngine
+from stylewire_server.engine import openvino
+from stylewire_server.engine.openvino import OpenVinoEngine
 from stylewire_server.models.lite import lite
 
 
@@ -73,8 +74,10 @@ def test_many_threads_get_their_own_pictures(engine: OpenVinoEngine, vector: np.
                 np.testing.assert_array_equal(result, wanted)
 
 
-def test_a_picture_that_is_alone_has_all_threads(vector: np.ndarray) -> None:
+def test_a_picture_that_is_alone_has_all_threads(vector: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is what one stream makes; beside others it is what many streams make, and nobody sees the difference."""
+    # A busy machine may take longer than usual between two pictures.
+    monkeypatch.setattr(openvino, "CALM_SECONDS", 2.0)
     content = smooth(128, 128)
     adaptive = OpenVinoEngine(lite(), streams=2, adaptive=True)
     alone, beside = (OpenVinoEngine(lite(), streams=streams).transform(content, vector) for streams in (1, 2))
@@ -86,5 +89,5 @@ def test_a_picture_that_is_alone_has_all_threads(vector: np.ndarray) -> None:
     assert beside.tobytes() in kinds
     assert np.mean(np.square(alone.astype(float) - beside)) < 1.0
     np.testing.assert_array_equal(adaptive.transform(content, vector), beside)
-    time.sleep(CALM_SECONDS)
+    time.sleep(openvino.CALM_SECONDS)
     np.testing.assert_array_equal(adaptive.transform(content, vector), alone)

@@ -99,8 +99,8 @@ class Serving:
         return self.calls.taken, self.streams.taken
 
     def set_health(self, status: int) -> None:
-        """Of the service named ""; has a second."""
-        asyncio.run_coroutine_threadsafe(self._health.set("", status), self._loop).result(1)
+        """Set the health of the service named ""."""
+        asyncio.run_coroutine_threadsafe(self._health.set("", status), self._loop).result(20)
 
     def stop(self) -> None:
         async def stop() -> None:
@@ -184,14 +184,23 @@ def test_a_message_that_never_comes_ends_the_call(
     assert serving.ended.codes == [grpc.StatusCode.DEADLINE_EXCEEDED]
 
 
-def test_what_has_begun_in_time_may_take_longer(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_has_begun_in_time_may_take_longer(
+    serving: Serving, stylizer: Stylizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The work on a picture, and the frames of a stream after its first message."""
-    monkeypatch.setattr(interceptor, "MESSAGE_SECONDS", 0.2)
+    monkeypatch.setattr(interceptor, "MESSAGE_SECONDS", 2.0)
+    work = stylizer.stylize
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(2.5)
+        return work(*args, **kwargs)
+
+    monkeypatch.setattr(stylizer, "stylize", slow)
     with serving.channel() as channel:
         stub = stylizer_pb2_grpc.StylizerStub(channel)
-        calls = [stub.Stylize.future(request(1024), timeout=60) for _ in range(4)]
-        assert [call.result().width for call in calls] == [1024] * 4
-        assert len(list(stub.StylizeStream(frames(3, pause=0.4), timeout=60))) == 3
+        call = stub.Stylize.future(request(), timeout=60)
+        assert len(list(stub.StylizeStream(frames(1, pause=2.5), timeout=60))) == 1
+        assert call.result().width == 256
 
 
 def test_places_come_back_after_answers(serving: Serving) -> None:

@@ -74,7 +74,7 @@ def test_a_result_needs_no_further_item() -> None:
 
         results = aiter(InOrder(items(), work, 4))
         for number in range(3):
-            assert await asyncio.wait_for(anext(results), 5) == number
+            assert await asyncio.wait_for(anext(results), 60) == number
             gate.set()
 
     asyncio.run(run())

@@ -21,6 +21,7 @@ from stylewire_server.styles.file import KeptStyle
 from stylewire_server.styles.storage import BlobsError, BoundedBlobs, below, open_blobs
 from stylewire_server.styles.store import SUFFIX, StyleStore, check_name
 from stylewire_server.styles.vectors import Edition
+from stylewire_server.testing import until
 
 
 def style(name: str, value: float = 0.0) -> KeptStyle:
@@ -326,13 +327,13 @@ def test_a_storage_that_does_not_answer_is_told_in_time(tmp_path: Path) -> None:
         store.get("wave")
     # Who waits in `open` is let go by a writer, reads nothing, and gives its place back.
     os.close(os.open(lost, os.O_WRONLY))
-    for _ in range(100):
+
+    def has_a_place() -> bool:
         with suppress(StoreFailed):
-            assert store.get("wave").vector[0] == 1
-            break
-        time.sleep(0.05)
-    else:
-        pytest.fail("no place came back")
+            return store.get("wave").vector[0] == 1
+        return False
+
+    until(has_a_place, "a place has come back")
 
 
 @pytest.mark.parametrize("name", ["con", "nul", "com1", "lpt9"])
