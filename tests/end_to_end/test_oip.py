@@ -14,7 +14,7 @@ from stylewire.errors import from_rpc_error
 from stylewire.oip import open_inference_pb2 as oip
 from stylewire.oip import open_inference_pb2_grpc
 
-PARAMETERS = {"strength", "preserve_color", "fit", "size"}
+PARAMETERS = {"strength", "preserve_color", "fit", "size", "style"}
 
 Tensor = oip.ModelInferRequest.InferInputTensor
 
@@ -35,7 +35,7 @@ def packed(*files: bytes) -> bytes:
     return b"".join(struct.pack("<I", len(file)) + file for file in files)
 
 
-def raw_request(content: np.ndarray, style: np.ndarray, **parameters: oip.InferParameter) -> oip.ModelInferRequest:
+def raw_request(content: np.ndarray, style: np.ndarray, /, **parameters: oip.InferParameter) -> oip.ModelInferRequest:
     return oip.ModelInferRequest(
         model_name="stylewire",
         id="7",
@@ -183,6 +183,46 @@ def test_preserve_color(stub, content: np.ndarray, style: np.ndarray) -> None:
     assert np.abs(blue(kept) - blue(content)).mean() < np.abs(blue(free) - blue(content)).mean() / 2
 
 
+def test_a_kept_style_is_named_by_a_parameter(stub, client: Client, content: np.ndarray, style_picture: Path) -> None:
+    client.styles.create("oip-kept", style_picture)
+    request = raw_request(content, content, style=oip.InferParameter(string_param="oip-kept"))
+    del request.inputs[1], request.raw_input_contents[1]
+    try:
+        named = pixels(stub.ModelInfer(request, timeout=60))
+        pixel_values = np.rint(content[0] * 255).astype(np.uint8)
+        expected = client.stylize(pixel_values, "oip-kept", fit="native", encoding="raw")
+        assert np.abs(named[0] - np.asarray(expected, np.float32) / 255).mean() < 0.01
+        batch = raw_request(np.repeat(content, 2, axis=0), content, **request.parameters)
+        del batch.inputs[1], batch.raw_input_contents[1]
+        np.testing.assert_allclose(pixels(stub.ModelInfer(batch, timeout=60))[1], named[0], atol=1e-5)
+    finally:
+        client.styles.delete("oip-kept")
+    with pytest.raises(grpc.RpcError, match="oip-kept") as caught:
+        stub.ModelInfer(request, timeout=20)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_a_stream_answers_in_order_and_outlives_a_bad_request(stub, content: np.ndarray, style: np.ndarray) -> None:
+    """Frames of several sizes, so that some are done before those that came earlier."""
+    frames = [np.repeat(np.repeat(content, scale, axis=1), scale, axis=2) for scale in (4, 1, 3, 1, 2)]
+    requests = [raw_request(frame, style) for frame in frames]
+    for index, request in enumerate(requests):
+        request.id = f"frame {index}"
+    bad = raw_request(content * np.nan, style)
+    bad.id = "bad"
+    answers = list(stub.ModelStreamInfer(iter([*requests[:2], bad, *requests[2:]]), timeout=60))
+    ids = [each.infer_response.id for each in answers]
+    assert ids == ["frame 0", "frame 1", "bad", "frame 2", "frame 3", "frame 4"]
+    refused = answers.pop(2)
+    assert "nan" in refused.error_message
+    assert not refused.infer_response.outputs
+    for frame, answer, request in zip(frames, answers, requests, strict=True):
+        assert not answer.error_message
+        result = pixels(answer.infer_response)
+        assert result.shape == frame.shape
+        np.testing.assert_allclose(result, pixels(stub.ModelInfer(request, timeout=60)), atol=1e-5)
+
+
 def broken(content: np.ndarray, style: np.ndarray) -> dict[str, tuple[oip.ModelInferRequest, str, str]]:
     """Name -> request, status, a part of the message."""
     bad = "INVALID_ARGUMENT"
@@ -213,6 +253,7 @@ def broken(content: np.ndarray, style: np.ndarray) -> dict[str, tuple[oip.ModelI
     def strength(**value: object) -> oip.ModelInferRequest:
         return raw_request(content, style, strength=oip.InferParameter(**value))
 
+    text = oip.InferParameter(string_param="x")
     three = np.repeat(content, 3, axis=0)
     return {
         "unknown model": (changed(lambda r: setattr(r, "model_name", "other")), "NOT_FOUND", "'other'"),
@@ -222,6 +263,16 @@ def broken(content: np.ndarray, style: np.ndarray) -> dict[str, tuple[oip.ModelI
         "unknown input": (first(name="picture"), bad, "'picture'"),
         "input twice": (first(name="style"), bad, "comes twice"),
         "unknown output": (changed(lambda r: r.outputs.add(name="x")), bad, "'x'"),
+        "shared memory in": (
+            changed(lambda r: r.inputs[0].parameters["shared_memory_region"].CopyFrom(text)),
+            bad,
+            "tensor content has the parameter shared_memory_region, which this server does not support",
+        ),
+        "shared memory out": (
+            changed(lambda r: r.outputs.add(name="stylized").parameters["shared_memory_region"].CopyFrom(text)),
+            bad,
+            "tensor stylized has the parameter shared_memory_region",
+        ),
         "datatype": (first(datatype="UINT8"), bad, "is 'UINT8'"),
         "no datatype": (first(datatype=""), bad, "no datatype"),
         "rank": (first(shape=[98, 70, 3]), bad, "shape [98, 70, 3]"),
@@ -263,6 +314,11 @@ def broken(content: np.ndarray, style: np.ndarray) -> dict[str, tuple[oip.ModelI
             raw_request(content, style, size=oip.InferParameter(int64_param=512)),
             bad,
             "size is 512; FP32 contents keep their size",
+        ),
+        "style": (
+            raw_request(content, style, style=oip.InferParameter(string_param="wave")),
+            bad,
+            "style is both an input and a parameter; give one of them",
         ),
         "fit number": (raw_request(content, style, fit=oip.InferParameter(int64_param=7)), bad, "fit is '7'"),
         "fit": (raw_request(content, style, fit=oip.InferParameter(string_param="crop")), bad, "leave it out"),

@@ -1,13 +1,17 @@
-"""Calls a server with NVIDIA's client: `python triton_calls.py HOST:PORT CONTENT STYLE`. Prints JSON of what it saw."""
+"""Calls a server with NVIDIA's client, and prints JSON of what it saw.
+
+Usage: `python triton_calls.py HOST:PORT CONTENT STYLE NAMED_STYLE`.
+"""
 
 import json
+import queue
 import sys
 
 import numpy as np
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-target, content_path, style_path = sys.argv[1:]
+target, content_path, style_path, named = sys.argv[1:]
 client = triton.InferenceServerClient(target)
 rng = np.random.default_rng(7)
 
@@ -30,6 +34,17 @@ full = infer(content, style, "FP32", request_id="42")
 half = infer(content, style, "FP32", parameters={"strength": "0.5"})
 files = [np.array([open(path, "rb").read()], np.object_) for path in (content_path, style_path)]  # noqa: PTH123, SIM115
 picture = infer(*files, "BYTES")[0]
+
+# Frames of a video: one stream, a style that the server keeps, and an input that is used again.
+results: queue.Queue = queue.Queue()
+frame = tensor("content", files[0], "BYTES")
+client.start_stream(lambda result, error: results.put((result, error)))
+for index in range(8):
+    sent = frame if index != 5 else tensor("content", np.array([b"no picture"], np.object_), "BYTES")
+    client.async_stream_infer("stylewire", [sent], request_id=str(index), parameters={"style": named, "size": 128})
+client.stop_stream()
+stream = [results.get_nowait() for _ in range(8)]
+
 metadata = client.get_model_metadata("stylewire", as_json=True)
 
 errors = {}
@@ -56,6 +71,9 @@ print(
             "range": [float(full.min()), float(full.max())],
             "half_differs": float(np.abs(half - full).mean()),
             "picture_head": bytes(picture[:3]).hex(),
+            "stream": [None if error else result.get_response().id for result, error in stream],
+            "stream_heads": sorted({bytes(result.as_numpy("stylized")[0][:3]).hex() for result, _ in stream if result}),
+            "stream_error": stream[5][1].message(),
             "errors": errors,
         }
     )

@@ -2,24 +2,35 @@
 
 The result of an FP32 content is FP32 at the size of the content. The result of an encoded content is a file of the same
 format, at 256x256 px unless the parameters `fit` and `size` say otherwise. The style is encoded or FP32. A batch has
-one style for each content, or one style for all.
+one style for each content, or one style for all. The parameter `style` names a kept style instead.
 """
 
 import math
+from collections.abc import AsyncIterator, Sequence
 
 import grpc.aio
 from stylewire.oip import open_inference_pb2 as oip
 from stylewire.oip import open_inference_pb2_grpc
 from stylewire.v1 import stylizer_pb2 as pb
 
-from ..errors import InvalidInput, ModelNotFound, shortened
+from ..errors import (
+    DeadlinePassed,
+    Draining,
+    EngineFailed,
+    InvalidInput,
+    ModelNotFound,
+    NotReady,
+    ServiceError,
+    shortened,
+)
 from ..imaging.fit import MAX_SIZE, MIN_SIZE, Fit
 from ..scheduler import Scheduler, Ticket
 from ..stylizer import Options, Source, Stylizer, WeightedStyle
 from ..telemetry.calls import current
 from . import tensors
-from .interceptor import queued
+from .interceptor import queued, stream
 from .loaded import Loaded
+from .stream import WIDTH, InOrder, cancel_with_call, until_admitted
 
 MODEL = "stylewire"
 OUTPUT = "stylized"
@@ -94,6 +105,30 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
         self, request: oip.ModelInferRequest, context: grpc.aio.ServicerContext
     ) -> oip.ModelInferResponse:
         """Return a batch of pictures, each in its own style or all in one style."""
+        return await self._run(request)
+
+    @stream
+    async def ModelStreamInfer(
+        self, requests: AsyncIterator[oip.ModelInferRequest], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[oip.ModelStreamInferResponse]:
+        """Yield the answers to a stream of requests, in order. An error in one request does not end the stream."""
+        answers = InOrder(requests, self._answer, WIDTH)
+        cancel_with_call(answers.cancel)
+        async for answer in answers:
+            yield answer
+
+    async def _answer(self, index: int, request: oip.ModelInferRequest) -> oip.ModelStreamInferResponse:
+        try:
+            response = await until_admitted(lambda: self._run(request))
+        except (DeadlinePassed, Draining, EngineFailed, NotReady):
+            # The requests that follow would end the same way.
+            raise
+        except ServiceError as error:
+            refused = oip.ModelInferResponse(id=request.id)
+            return oip.ModelStreamInferResponse(error_message=str(error), infer_response=refused)
+        return oip.ModelStreamInferResponse(infer_response=response)
+
+    async def _run(self, request: oip.ModelInferRequest) -> oip.ModelInferResponse:
         stylizer, model = self._find(request.model_name, request.model_version)
 
         def work(ticket: Ticket) -> oip.ModelInferResponse:
@@ -108,15 +143,17 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
 
     def _infer(self, stylizer: Stylizer, request: oip.ModelInferRequest, ticket: Ticket) -> oip.ModelInferResponse:
         _check_outputs(request)
-        given = tensors.inputs(request, _INPUTS)
-        contents, styles = given["content"], given["style"]
+        name = _style_name(request)
+        given = tensors.inputs(request, _INPUTS if name is None else ("content",))
+        contents, pictures = given["content"], given.get("style", [])
+        styles: Sequence[Source | str] = pictures if name is None else [name]
         if len(styles) not in (1, len(contents)):
             raise InvalidInput(
                 "style", f"style is a batch of {len(styles)}, content one of {len(contents)}; it must be as many, or 1"
             )
         options = _options(request, contents[0])
         if len(contents) > 1:
-            stylizer.check_batch(contents, styles, options)
+            stylizer.check_batch(contents, pictures, options)
         made = []
         for index, content in enumerate(contents):
             ticket.check()
@@ -151,6 +188,19 @@ def _check_outputs(request: oip.ModelInferRequest) -> None:
     for wanted in request.outputs:
         if wanted.name != OUTPUT:
             raise InvalidInput("outputs", f"there is no output {shortened(wanted.name)}; this model has {OUTPUT!r}")
+        tensors.check_extensions(wanted.name, wanted.parameters)
+
+
+def _style_name(request: oip.ModelInferRequest) -> str | None:
+    """Return the parameter style, the name of a kept style; None for a request with style pictures."""
+    if "style" not in request.parameters:
+        return None
+    if any(tensor.name == "style" for tensor in request.inputs):
+        raise InvalidInput("parameters.style", "style is both an input and a parameter; give one of them")
+    value = _value(request.parameters["style"])
+    if not isinstance(value, str):
+        raise InvalidInput("parameters.style", f"style is {shortened(value)}; it must be a name, a string_param")
+    return value
 
 
 def _options(request: oip.ModelInferRequest, content: Source) -> Options:

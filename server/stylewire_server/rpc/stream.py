@@ -1,4 +1,4 @@
-"""StylizeStream: frames under one style and one set of options."""
+"""Streams of pictures, and StylizeStream: frames under one style and one set of options."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
@@ -12,6 +12,7 @@ from ..stylizer import Options, Pass, Stylized, Stylizer, Timings
 from . import messages
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 WIDTH = 4
 """Maximum frames of one stream in work: one is decoded, one computed, one encoded and one sent."""
@@ -86,19 +87,31 @@ class Frames:
         def work(ticket: Ticket) -> tuple[Stylized, float]:
             return self._stylizer.stylize_in(passes, content, options, timings, ticket.check), ticket.queue_ms
 
-        while True:
-            try:
-                result, queue_ms = await self._run(work, messages.kind(content, options, len(passes)))
-            except QueueFull as full:
-                await asyncio.sleep(full.retry_after)
-            else:
-                return messages.response(result, self._model, queue_ms)
+        kind = messages.kind(content, options, len(passes))
+        result, queue_ms = await until_admitted(lambda: self._run(work, kind))
+        return messages.response(result, self._model, queue_ms)
 
     async def _run(self, work: Callable[[Ticket], T], kind: Hashable) -> T:
         return await self._scheduler.run(work, self._caller, self._deadline, kind)
 
 
-R = TypeVar("R")
+async def until_admitted(attempt: Callable[[], Awaitable[R]]) -> R:
+    """Return the result of one job of a stream. If the queue is full, wait and try again: the stream was admitted."""
+    while True:
+        try:
+            return await attempt()
+        except QueueFull as full:
+            await asyncio.sleep(full.retry_after)
+
+
+def cancel_with_call(cancel: Callable[[], object]) -> None:
+    """Have `cancel` called when the current call ends.
+
+    A generator that waits in a yield learns of the end of the call only when it is collected. A callback of the context
+    would keep an abandoned call in memory (see grpc_workarounds.abandon).
+    """
+    if (task := asyncio.current_task()) is not None:
+        task.add_done_callback(lambda _: cancel())
 
 
 class InOrder(Generic[T, R]):

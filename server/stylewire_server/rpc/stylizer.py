@@ -15,7 +15,7 @@ from ..telemetry.calls import current
 from . import messages
 from .interceptor import queued, stream
 from .loaded import Loaded
-from .stream import Frames
+from .stream import Frames, cancel_with_call
 
 
 class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
@@ -53,10 +53,7 @@ class StylizerServicer(stylizer_pb2_grpc.StylizerServicer):
         stylizer, model = self._loaded.get()
         call = current()
         frames = Frames(requests, stylizer, self._scheduler, call.caller, call.deadline, model.edition)
-        # A generator that waits in a yield learns of the end of the call only when it is collected. A callback of the
-        # context would keep an abandoned call in memory (see grpc_workarounds.abandon).
-        if (task := asyncio.current_task()) is not None:
-            task.add_done_callback(lambda _: frames.cancel())
+        cancel_with_call(frames.cancel)
         async for response in frames:
             yield response
 

@@ -2,7 +2,7 @@
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from stylewire.oip import open_inference_pb2 as oip
@@ -15,6 +15,9 @@ BYTES = "BYTES"
 
 MAX_BATCH = 256
 """Maximum pictures of one batch. The limit on pixels alone would allow thousands of tiny pictures."""
+
+_REFUSED_EXTENSIONS = ("shared_memory_region", "classification")
+"""Parameters of tensors in Triton's extensions "shared memory" and "classification"."""
 
 _FLOAT_BYTES = 4
 _LENGTH = struct.Struct("<I")
@@ -41,6 +44,7 @@ def inputs(request: oip.ModelInferRequest, names: Sequence[str]) -> dict[str, li
             raise InvalidInput(
                 "inputs", f"there is no input {shortened(tensor.name)}; the inputs are {', '.join(names)}"
             )
+        check_extensions(tensor.name, tensor.parameters)
         if tensor.name in found:
             raise InvalidInput(tensor.name, f"input {tensor.name} comes twice")
         if raw and tensor.HasField("contents"):
@@ -50,6 +54,19 @@ def inputs(request: oip.ModelInferRequest, names: Sequence[str]) -> dict[str, li
     if missing:
         raise InvalidInput(missing[0], f"input {missing[0]} is missing; the inputs are {', '.join(names)}")
     return found
+
+
+def check_extensions(name: str, parameters: Collection[str]) -> None:
+    """Refuse the extensions of Triton that would change where the contents of a tensor are, or what they mean.
+
+    Raises:
+        InvalidInput: A parameter of the tensor asks for shared memory or for a classification.
+    """
+    for extension in _REFUSED_EXTENSIONS:
+        if extension in parameters:
+            raise InvalidInput(
+                name, f"tensor {name} has the parameter {extension}, which this server does not support; leave it out"
+            )
 
 
 def output(name: str, pictures: Sequence[bytes], shape: Sequence[int], raw: bool) -> oip.ModelInferResponse:
