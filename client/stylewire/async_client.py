@@ -1,4 +1,4 @@
-"""The asyncio client: the methods of `Client`, to be awaited."""
+"""The asyncio client. It has the methods of `Client` as coroutines."""
 
 import asyncio
 from collections import deque
@@ -149,13 +149,13 @@ class AsyncClient:
     call, and may be made before that loop runs.
 
     Args:
-        target: `HOST:PORT`, or what else `TargetLike` names. None for the environment variable STYLEWIRE_TARGET, or
-            `localhost:50051` where it is not set. Calls are shared between all addresses whose servers are healthy.
-        timeout: Seconds that a call may take, retries included; None for no limit.
-        tls: Files for a secure channel; None for a plain one.
-        token: For a server that asks for one; None for the environment variable STYLEWIRE_TOKEN. Over a plain channel
-            everybody on the way can read it.
-        channel: A channel of yours, with its own TLS and token, in place of a new one. `close` leaves it open.
+        target: `HOST:PORT`, or another target as in `TargetLike`. None for the environment variable STYLEWIRE_TARGET,
+            else `localhost:50051`. Calls are shared between all addresses whose servers are healthy.
+        timeout: Maximum seconds for a call, retries included; None for no limit.
+        tls: Files for a secure channel; None for a plain channel.
+        token: Token for a server that asks for one; None for the environment variable STYLEWIRE_TOKEN. Over a plain
+            channel everybody on the way can read it.
+        channel: Your own channel, with its own TLS and token. `close` leaves it open.
         wait_for_ready: Wait for a server that does not answer, up to the timeout, so that a restart costs no failed
             call. False to raise Unavailable at once.
 
@@ -264,7 +264,7 @@ class AsyncClient:
                 if not asked:
                     raise ServerError("the server sent more results than it got frames")
                 yield await _in_thread(_image, messages.stylized(response, asked.popleft()))
-            # Raises the error of the frames' iterator, if any, after the results of the frames before it.
+            # This raises the error of the frames' iterator, if any, after the results of the frames before it.
             await sender
         except grpc.RpcError as error:
             raise await self._error(await status.resolve(error), timeout) from error
@@ -281,7 +281,7 @@ class AsyncClient:
         free: asyncio.Semaphore,
         asked: deque[Asked],
     ) -> None:
-        # A call that has ended takes no more messages; the receiver tells why it has ended.
+        # A call that has ended takes no more messages. The receiver raises the reason.
         with suppress(grpc.RpcError, asyncio.InvalidStateError):
             await call.write(setup)
         try:
@@ -329,7 +329,7 @@ class AsyncClient:
         return f"{type(self).__name__}({self.target!r})"
 
     async def _call(self, method: str, request: Any, timeout: float | None) -> Any:
-        """Make one call; its failure is raised as an error of this package."""
+        """Make one call, and raise its failure as an error of this package."""
         timeout = self._connection.timeout if timeout is None else usable_timeout(timeout)
         call = getattr(self._connected(), method)
         try:
@@ -360,7 +360,7 @@ class AsyncClient:
 
 
 async def _in_thread(make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return what `make` returns. It runs in a thread, because it may read a file, or encode or decode a picture."""
+    """Call `make` in a thread and return its result. It may read a file, or encode or decode a picture."""
     return await asyncio.to_thread(make, *args, **kwargs)
 
 
@@ -377,13 +377,13 @@ async def _async_iterator(frames: Iterable[T] | AsyncIterable[T]) -> AsyncGenera
             yield frame
         return
     iterator = iter(frames)
-    # In a thread, because making a frame may take as long as stylizing it.
+    # Use a thread, because making a frame may take as long as stylizing it.
     while (item := await asyncio.to_thread(next, iterator, _END)) is not _END:
         yield item  # type: ignore[misc]
 
 
 _LOST_STATUS = "Internal error from Core"
-"""What grpc.aio says in place of the server's status when a write came too late."""
+"""The message of grpc.aio that replaces the server's status after a late write."""
 
 _STATUS_SECONDS = 5.0
 """Time for the server's own status to arrive after a failed write."""
@@ -431,7 +431,7 @@ def _own_error(code: grpc.StatusCode, details: str, trailers: Iterable[Any]) -> 
 
 
 def _result_of(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Return the result of a coroutine that has nothing to wait for."""
+    """Return the result of a coroutine that never waits."""
     try:
         coroutine.send(None)
     except StopIteration as end:

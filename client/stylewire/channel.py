@@ -1,4 +1,4 @@
-"""Channels: where to connect, how calls are shared and tried again, and how large a message may be."""
+"""Channels: targets, TLS, tokens, load balancing, retries and message sizes."""
 
 import ipaddress
 import json
@@ -23,16 +23,16 @@ MAX_MESSAGE_BYTES = 64 * 2**20
 client also works with servers that have a larger limit."""
 
 TIMEOUT = 30.0
-"""Seconds that a call may take where nothing else is said."""
+"""Default timeout of a call in seconds."""
 
 TargetLike: TypeAlias = str | Sequence[str]
-"""A server, or several that share the work. One of: `HOST:PORT`; `dns:///NAME:PORT` for all addresses of a name;
+"""One server, or several that share the calls: `HOST:PORT`; `dns:///NAME:PORT` for all addresses of a name;
 `ipv4:A:PORT,B:PORT` or `ipv6:[A]:PORT,[B]:PORT` for several addresses; `unix:PATH`; a list of `HOST:PORT`."""
 
 _SERVICE = "stylewire.v1.Stylizer"
 
 _SERVICE_CONFIG = {
-    # Several addresses share the calls; an address whose server says that it is not serving gets none.
+    # Several addresses share the calls. An address gets no calls while its server reports that it is not serving.
     "loadBalancingConfig": [{"round_robin": {}}],
     "healthCheckConfig": {"serviceName": _SERVICE},
     "methodConfig": [
@@ -73,8 +73,8 @@ class Tls:
 
     Args:
         ca: Certificates to trust; None for those of the system.
-        certificate: The client's own certificate, for servers that ask for one.
-        key: Its private key; give both or neither.
+        certificate: Client certificate, for servers that ask for one.
+        key: Private key of the client certificate; give both or neither.
 
     Raises:
         ValueError: Only one of certificate and key is given.
@@ -86,7 +86,7 @@ class Tls:
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
-            # gRPC would end the whole process.
+            # gRPC would end the whole process in this case.
             given, missing = ("key", "certificate") if self.certificate is None else ("certificate", "key")
             raise ValueError(f"Tls has a {given} and no {missing}; the client shows both or neither")
 
@@ -100,9 +100,9 @@ class Tls:
 
 
 class Connection:
-    """What `Client` and `AsyncClient` know about their server: target, timeout, TLS, token.
+    """The connection settings of `Client` and `AsyncClient`: target, timeout, TLS and token.
 
-    Args are those of `Client`.
+    The arguments are those of `Client`.
 
     Raises:
         InvalidRequest: The target, the timeout or the token cannot be used.
@@ -128,14 +128,14 @@ class Connection:
         self._uri, self._options = ("", []) if own_channel else _resolve(target, tls is not None)
         self._credentials = tls and tls.credentials()
         bearer = None if own_channel else usable_token(token)
-        # As metadata of each call, because gRPC's call credentials refuse a plain channel, and so a server behind a
-        # proxy that ends TLS.
+        # The token is metadata of each call. gRPC's call credentials refuse a plain channel, such as the one to a
+        # local proxy that adds TLS.
         self._metadata = (("authorization", f"Bearer {bearer}"),) if bearer else ()
         self._process = os.getpid()
         self.closed = False
 
     def check_usable(self) -> None:
-        """Raise UnusableClient where the client is closed, or was made before a fork."""
+        """Raise UnusableClient if the client is closed, or was used before a fork."""
         if self.closed:
             raise UnusableClient("the client is closed; make a new one")
         if self._process != os.getpid():
@@ -168,7 +168,7 @@ def default_target() -> str:
 
 
 def usable_token(given: str | None) -> str | None:
-    """Return the token as it travels; None where there is none.
+    """Return the token as it is sent; None if there is none.
 
     White space around it, such as the line break at the end of a file, is removed.
 
@@ -176,7 +176,7 @@ def usable_token(given: str | None) -> str | None:
         given: The token; None for the environment variable STYLEWIRE_TOKEN.
 
     Raises:
-        InvalidRequest: It has characters that no header carries.
+        InvalidRequest: The token has characters that a header cannot have.
     """
     token = (given or os.environ.get("STYLEWIRE_TOKEN") or "").strip()
     if not re.fullmatch(r"[!-~]*", token):
@@ -185,7 +185,7 @@ def usable_token(given: str | None) -> str | None:
 
 
 def usable_timeout(seconds: float | None) -> float | None:
-    """Return the seconds that a call may take; None, also for infinity, is no limit.
+    """Return the timeout of a call in seconds; None for no limit, also for infinity.
 
     Raises:
         InvalidRequest: The timeout is not above 0.
@@ -198,7 +198,7 @@ def usable_timeout(seconds: float | None) -> float | None:
 
 
 def _resolve(target: TargetLike, secure: bool) -> tuple[str, list[tuple[str, Any]]]:
-    """Return what gRPC connects to, and the options of the channel."""
+    """Return the target for gRPC, and the options of the channel."""
     options = list(_OPTIONS)
     hosts = [target] if isinstance(target, str) else list(target)
     uri = hosts[0] if isinstance(target, str) or len(hosts) == 1 else _address_list(hosts)
@@ -206,16 +206,16 @@ def _resolve(target: TargetLike, secure: bool) -> tuple[str, list[tuple[str, Any
         # The servers of a list show a certificate for one name, that of the first.
         options.append(("grpc.default_authority", hosts[0]))
     if all(_is_local(host) for part in hosts for host in part.split(",")):
-        # A proxy in the environment cannot reach what listens on this machine.
+        # A proxy in the environment cannot reach a server on this machine.
         options.append(("grpc.enable_http_proxy", 0))
     return uri, options
 
 
 def _address_list(hosts: Sequence[str]) -> str:
-    """Return several HOST:PORT as one target of gRPC. Names are looked up once.
+    """Return several HOST:PORT as one target for gRPC. Names are looked up once.
 
     Raises:
-        InvalidRequest: One is not HOST:PORT, a name has no address, or the addresses are of two families.
+        InvalidRequest: A target is not HOST:PORT, a name has no address, or the addresses are of two families.
     """
     found: dict[str, list[str]] = {}
     for host in hosts:
@@ -226,7 +226,7 @@ def _address_list(hosts: Sequence[str]) -> str:
             known = socket.getaddrinfo(name.strip("[]"), int(port), type=socket.SOCK_STREAM)
         except OSError as error:
             raise InvalidRequest(f"{host!r} in the list of targets has no address: {error}", "target") from None
-        # One address of each name, IPv4 first: a list says how many servers there are.
+        # Take one address of each name, IPv4 first, because each entry of a list is one server.
         family, *_, address = min(known, key=lambda info: info[0] != socket.AF_INET)
         if family == socket.AF_INET6:
             found.setdefault("ipv6", []).append(f"[{address[0]!s}]:{port}")
@@ -239,7 +239,7 @@ def _address_list(hosts: Sequence[str]) -> str:
 
 
 def _is_local(target: str) -> bool:
-    """Tell whether a target is on this machine: a Unix socket or a loopback address."""
+    """Return True if a target is on this machine: a Unix socket or a loopback address."""
     if target.startswith(("unix:", "unix-abstract:")):
         return True
     host = re.sub(r"^(ipv4|ipv6):/*|^dns:(///?[^/]*/|///|)", "", target)

@@ -1,4 +1,4 @@
-"""The client: one channel, safe to share between threads, made to be kept."""
+"""The synchronous client: one channel that threads can share. Create it once and keep it."""
 
 import os
 import threading
@@ -22,13 +22,13 @@ from .v1 import stylizer_pb2 as pb
 from .v1 import stylizer_pb2_grpc
 
 AHEAD = 8
-"""Frames that are sent before their results come: enough to keep a server busy, few enough to hold in memory."""
+"""Frames that are sent ahead of the results: enough to keep a server busy, few enough to hold in memory."""
 
 PROBE_METHOD = "/grpc.health.v1.Health/Check"
-"""A call that is never tried again, to find out whether nothing listens after a call has waited in vain."""
+"""Method without retries. After a call has waited in vain, it shows whether anything listens."""
 
 PROBE_SECONDS = 0.2
-"""Time for that call."""
+"""Time limit for a call of `PROBE_METHOD`."""
 
 
 class Styles:
@@ -139,13 +139,13 @@ class Client:
     """A connection to a stylewire server, or to several. Safe to use from several threads.
 
     Args:
-        target: `HOST:PORT`, or what else `TargetLike` names. None for the environment variable STYLEWIRE_TARGET, or
-            `localhost:50051` where it is not set. Calls are shared between all addresses whose servers are healthy.
-        timeout: Seconds that a call may take, retries included; None for no limit.
-        tls: Files for a secure channel; None for a plain one.
-        token: For a server that asks for one; None for the environment variable STYLEWIRE_TOKEN. Over a plain channel
-            everybody on the way can read it.
-        channel: A channel of yours, with its own TLS and token, in place of a new one. `close` leaves it open.
+        target: `HOST:PORT`, or another target as in `TargetLike`. None for the environment variable STYLEWIRE_TARGET,
+            else `localhost:50051`. Calls are shared between all addresses whose servers are healthy.
+        timeout: Maximum seconds for a call, retries included; None for no limit.
+        tls: Files for a secure channel; None for a plain channel.
+        token: Token for a server that asks for one; None for the environment variable STYLEWIRE_TOKEN. Over a plain
+            channel everybody on the way can read it.
+        channel: Your own channel, with its own TLS and token. `close` leaves it open.
         wait_for_ready: Wait for a server that does not answer, up to the timeout, so that a restart costs no failed
             call. False to raise Unavailable at once.
 
@@ -273,7 +273,7 @@ class Client:
         return f"{type(self).__name__}({self.target!r})"
 
     def _call(self, method: str, request: Any, timeout: float | None) -> Any:
-        """Make one call; its failure is raised as an error of this package."""
+        """Make one call, and raise its failure as an error of this package."""
         timeout = self._connection.timeout if timeout is None else usable_timeout(timeout)
         call = getattr(self._connected(), method)
         try:
@@ -301,7 +301,7 @@ class Client:
         return from_rpc_error(error, self.target, timeout)
 
     def _check_answers(self) -> None:
-        """Raise Unavailable at once where nothing listens, for callers that should not wait for a server."""
+        """Raise Unavailable at once if nothing listens, for callers that should not wait for a server."""
         self._connected()
         assert self._channel is not None
         try:
@@ -325,14 +325,14 @@ class Client:
 
 
 class _FrameFeeder:
-    """Requests of one stream, made from frames as results come in. gRPC iterates over it in a thread of its own.
+    """The requests of one stream, made from frames as results come in. gRPC iterates over it in its own thread.
 
     Args:
         setup: The first message.
-        frames: The frames; taken lazily.
+        frames: The frames, which are taken lazily.
 
     Attributes:
-        error: What the frames' iterator raised; the stream then ends as if there were no more frames.
+        error: The error that the frames' iterator raised. The stream then ends as if there were no more frames.
     """
 
     def __init__(self, setup: pb.StylizeStreamRequest, frames: Iterable[ImageLike]) -> None:
@@ -362,7 +362,7 @@ class _FrameFeeder:
             self.error = error
 
     def received(self) -> Asked:
-        """Note that a result has come, and return what was asked for."""
+        """Note that a result has come, and return the request of that result."""
         self._free.release()
         if not self._asked:
             raise ServerError("the server sent more results than it got frames")

@@ -9,8 +9,8 @@
     ├── DeadlineExceeded (also a TimeoutError)    no answer within the timeout
     ├── Unavailable (also a ConnectionError)      no server answers
     ├── Unauthenticated (also a PermissionError)  the token is missing or wrong
-    ├── ServerError                               the server failed, or its answer cannot be believed
-    └── UnusableClient (also a RuntimeError)      the client is closed, or belongs elsewhere
+    ├── ServerError                               the server failed, or its answer is wrong
+    └── UnusableClient (also a RuntimeError)      the client is closed, or belongs to another process or event loop
 
 A file that cannot be read raises OSError, as everywhere in Python.
 """
@@ -25,10 +25,10 @@ _DETAILS_KEY = "grpc-status-details-bin"
 """Metadata key of a serialized google.rpc.Status (gRPC's richer error model)."""
 
 OWN_DEADLINE = "Deadline Exceeded"
-"""What gRPC itself says at a deadline, where the server has said nothing."""
+"""gRPC's own message at a deadline, if the server has sent no status."""
 
 _NO_CONNECTION = re.compile("Connection refused|No such file or directory|Failed to connect|backends failing")
-"""What gRPC says where nothing listens."""
+"""gRPC's message if nothing listens at an address."""
 
 
 class StylewireError(Exception):
@@ -39,7 +39,7 @@ class InvalidRequest(StylewireError, ValueError):
     """The request is wrong.
 
     Attributes:
-        field: The field that is wrong, such as "options.strength"; empty where the server did not say.
+        field: The field that is wrong, such as "options.strength"; empty if it is unknown.
     """
 
     def __init__(self, message: str, field: str = "") -> None:
@@ -63,7 +63,7 @@ class ServerBusy(StylewireError):
     """The server's queue is full.
 
     Attributes:
-        retry_after: Seconds after which the server suggests to try again; None where it did not say.
+        retry_after: Seconds after which the server suggests to try again; None without a suggestion.
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -103,7 +103,7 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
     """Return the error of this package for the failed status of a call.
 
     Args:
-        error: What the call ended in.
+        error: The error that the call ended with.
         target: The server that was called, for messages.
         timeout: Seconds that the call had; None for no limit.
     """
@@ -127,11 +127,11 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
 
 
 def _too_large(message: str) -> str | None:
-    """Return what to say where gRPC, or a proxy, refused a message for its size; None for other reasons."""
+    """Return a message if gRPC or a proxy refused a request for its size; None for other reasons."""
     if "larger than max" in message:
         return f"the message is too large: {message}"
     if "http2 header with status: 413" in message:
-        # gRPC's words for an HTTP answer; this server never gives it.
+        # gRPC's message for an HTTP answer. Only a proxy gives such an answer.
         return (
             "a proxy before the server refused the request as too large (HTTP 413); raise the proxy's limit "
             "(client_max_body_size of nginx is 1 MB by default), or send smaller pictures"
@@ -140,7 +140,7 @@ def _too_large(message: str) -> str | None:
 
 
 def is_own_deadline(error: grpc.RpcError) -> bool:
-    """Tell whether a call ended at its deadline without a word of the server."""
+    """Return True if a call ended at its deadline without a status of the server."""
     return error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and (error.details() or "").startswith(OWN_DEADLINE)
 
 
@@ -149,7 +149,7 @@ def waited_in_vain(target: str, probe: grpc.RpcError, timeout: float | None) -> 
 
     Args:
         target: The server that was called.
-        probe: What a second call, which does not wait, ended in.
+        probe: The error of a second call, which does not wait for a server.
         timeout: Seconds that the first call had.
 
     Returns:

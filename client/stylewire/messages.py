@@ -1,4 +1,4 @@
-"""Requests made from Python values, and values made from answers. An answer is checked before it is believed."""
+"""Conversion of Python values to requests, and of answers to Python values. Every answer is checked."""
 
 import io
 import math
@@ -18,10 +18,10 @@ from .pictures import ImageLike, image_message, picture_size
 from .v1 import stylizer_pb2 as pb
 
 STYLE_NAME = re.compile(r"(?:gallery/)?[a-z0-9][a-z0-9-]{0,62}")
-"""What the name of a style looks like, as the contract says."""
+"""Pattern of a style's name, as in the contract."""
 
 _ANSWER_FORMATS = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp", "AVIF": "avif"}
-"""Formats of Pillow that an answer may have, and their media types. No other decoder sees an answer."""
+"""Pillow's formats that an answer may have -> their media types. Answers are opened by no other decoder."""
 
 _ASKED_FORMATS = {
     pb.ENCODING_PNG: "PNG",
@@ -32,7 +32,7 @@ _ASKED_FORMATS = {
 }
 
 MAX_ANSWER_PIXELS = 2**28
-"""Pixels of an answer at most, whatever was asked. Pillow's own limit on large pictures applies as well."""
+"""Maximum pixels of any answer. Pillow's own limit on large pictures applies as well."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class WeightedStyle:
 
     Args:
         style: A picture, or the name of a named style.
-        weight: Its share, above 0. The weights of a request are divided by their sum.
+        weight: Weight in the blend, above 0. The weights of a request are divided by their sum.
         mask: A picture of any size, read as gray: the style applies where it is white. None for everywhere.
     """
 
@@ -58,7 +58,7 @@ StyleLike: TypeAlias = (
 
 @dataclass(frozen=True)
 class Timings:
-    """Where the server's time for one picture went.
+    """The time that the server spent on each stage of one picture.
 
     Attributes:
         queue_ms: Milliseconds in the queue.
@@ -66,7 +66,7 @@ class Timings:
         predict_ms: Milliseconds to compute style vectors.
         transform_ms: Milliseconds to compute the picture.
         encode_ms: Milliseconds to encode the result.
-        style_cached: No style vector had to be computed.
+        style_cached: True if no style vector had to be computed.
     """
 
     queue_ms: float
@@ -84,10 +84,10 @@ class Stylized:
     Attributes:
         data: A JPEG, PNG, WebP or AVIF file, or height * width * 3 bytes of raw pixels.
         encoding: "jpeg", "png", "webp", "avif" or "raw".
-        width: In pixels.
-        height: In pixels.
-        model: The edition of the network that made it, such as "lite".
-        timings: Where the time went.
+        width: Width in pixels.
+        height: Height in pixels.
+        model: The edition of the network, such as "lite".
+        timings: The time of each stage.
     """
 
     data: bytes = field(repr=False)
@@ -99,7 +99,7 @@ class Stylized:
 
     @property
     def raw(self) -> bool:
-        """Whether `data` is raw pixels."""
+        """True if `data` is raw pixels."""
         return self.encoding == "raw"
 
     @property
@@ -136,13 +136,13 @@ class Style:
     """A style that the server keeps under a name. It shows its thumbnail in a notebook.
 
     Attributes:
-        name: Such as "wave".
-        model: The edition of the network that made it, and can use it.
-        create_time: In UTC.
-        thumbnail_data: A small JPEG file; empty where there is none.
-        tuned: It was tuned offline.
-        built_in: It belongs to the server's gallery; it cannot be replaced or deleted.
-        origin: Where it comes from, in words; empty where unknown.
+        name: The name, such as "wave".
+        model: The edition of the network that made the style. Only this edition can use it.
+        create_time: Time of creation, in UTC.
+        thumbnail_data: A small JPEG file; empty if there is none.
+        tuned: True if the style was tuned offline.
+        built_in: True if the style belongs to the server's gallery. It cannot be replaced or deleted.
+        origin: A text on the origin of the style; empty if it is unknown.
     """
 
     name: str
@@ -172,12 +172,12 @@ class Style:
 
 @dataclass(frozen=True)
 class Asked:
-    """What an answer is checked against: the options, and the size of the content.
+    """The expected properties of an answer: the options, and the size of the content.
 
     Args:
         options: The options of the request.
-        size: (width, height) of the content; None where it is not known.
-        raw: The content was sent as raw pixels.
+        size: (width, height) of the content; None if it is not known.
+        raw: True if the content was sent as raw pixels.
     """
 
     options: pb.StylizeOptions
@@ -186,13 +186,13 @@ class Asked:
 
     @classmethod
     def by(cls, options: pb.StylizeOptions, content: pb.Image) -> "Asked":
-        """Return what a request with these options and this content asks for."""
+        """Return the expected properties for a request with these options and this content."""
         square = not options.full_size and options.fit not in {pb.FIT_KEEP_256, pb.FIT_NATIVE}
         size = None if square else picture_size(content)
         return cls(options, size, content.WhichOneof("kind") == "pixels")
 
     def check_format(self, form: str) -> None:
-        """Raise ServerError where an answer has another format than was asked for."""
+        """Raise ServerError if an answer has another format than the request asked for."""
         wanted = _ASKED_FORMATS.get(self.options.encoding)
         if wanted is None:
             wanted = form if self.raw or form != "raw pixels" else "a picture file"
@@ -200,7 +200,7 @@ class Asked:
             raise ServerError(f"the server's answer is {form}; {wanted} was asked for")
 
     def check_size(self, width: int, height: int) -> None:
-        """Raise ServerError where an answer has another size than was asked for."""
+        """Raise ServerError if an answer has another size than the request asked for."""
         if not 0 < width * height <= MAX_ANSWER_PIXELS:
             raise ServerError(
                 f"the server's answer is {width}x{height} px; the limit is {MAX_ANSWER_PIXELS:,} px, and 1 px at least"
@@ -232,7 +232,7 @@ def style_messages(style: StyleLike) -> list[pb.WeightedStyle]:
 
     Raises:
         InvalidRequest: A weight is not a number, or the value is not a style.
-        InvalidImage: A picture is not one.
+        InvalidImage: A value is not a picture.
         OSError: A file cannot be read.
     """
     if isinstance(style, Mapping):
@@ -247,7 +247,7 @@ def style_messages(style: StyleLike) -> list[pb.WeightedStyle]:
 
 
 def stylize_request(content: ImageLike, style: StyleLike, options: Options) -> pb.StylizeRequest:
-    """Return the request for one picture. It raises what the functions for its parts raise."""
+    """Return the request for one picture. It raises the errors of the functions for its parts."""
     message = options_message(options)
     return pb.StylizeRequest(
         content=image_message(content, "content", metadata=message.keep_metadata),

@@ -16,10 +16,10 @@ from .errors import InvalidRequest
 from .v1 import stylizer_pb2 as pb
 
 Fit: TypeAlias = Literal["crop", "squash", "keep", "native"]
-"""How the content is brought to size."""
+"""How the content is cropped and resized."""
 
 Encoding: TypeAlias = Literal["png", "jpeg", "webp", "avif", "raw"]
-"""How a picture travels back."""
+"""Format of the result."""
 
 FITS: Mapping[str, int] = {
     "crop": pb.FIT_CROP_256,
@@ -39,7 +39,7 @@ ENCODINGS: Mapping[str, int] = {
 """Values of the option `encoding`, as the contract numbers them."""
 
 DEFAULT_SIZE = 256
-"""Side in pixels at which the network works where `size` is not given: the size that it was trained at."""
+"""Default of `size` in pixels: the side that the network was trained at."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Number:
 
     Args:
         low, high: The smallest and the largest value.
-        help: What it does, for the command line.
-        whole: Only whole numbers are allowed.
-        unit: Of the value, empty where it has none.
+        help: Help text for the command line.
+        whole: True if only whole numbers are allowed.
+        unit: Unit of the value; empty if it has none.
     """
 
     low: float
@@ -60,7 +60,7 @@ class Number:
     unit: str = ""
 
     def to_wire(self, name: str, value: Any) -> float | int:
-        """Return the value as the contract has it; InvalidRequest for any other value."""
+        """Return the value for the message; raise InvalidRequest for any other value."""
         number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
         if not (number and self.low <= value <= self.high and not (self.whole and value != int(value))):
             kind, unit = "whole number" if self.whole else "number", f" {self.unit}" if self.unit else ""
@@ -71,7 +71,7 @@ class Number:
         return int(value) if self.whole else float(value)
 
     def add_flag(self, parser: argparse.ArgumentParser, flag: str, default: Any) -> None:
-        """Add the flag to a command; the value is checked when the request is made."""
+        """Add the flag to a command. The value is checked when the request is made."""
         kind = int if self.whole else float
         parser.add_argument(flag, type=kind, default=default, metavar=self.unit.upper() or "NUMBER", help=self.help)
 
@@ -83,7 +83,7 @@ class Switch:
     help: str
 
     def to_wire(self, name: str, value: Any) -> bool:
-        """Return the value as the contract has it; InvalidRequest for anything but True and False."""
+        """Return the value for the message; raise InvalidRequest for anything but True and False."""
         if not isinstance(value, bool | np.bool_):
             raise InvalidRequest(f"{name} is {value!r}; it must be True or False", f"options.{name}")
         return bool(value)
@@ -98,15 +98,15 @@ class Choice:
     """An option with one of several names as its value.
 
     Args:
-        values: Each name with its number in the contract.
-        help: What it does, for the command line.
+        values: Name of each value -> its number in the contract.
+        help: Help text for the command line.
     """
 
     values: Mapping[str, int]
     help: str
 
     def to_wire(self, name: str, value: Any) -> int:
-        """Return the number of the value; InvalidRequest for a name that is not one of them."""
+        """Return the number of the value; raise InvalidRequest for an unknown name."""
         if not isinstance(value, str) or value not in self.values:
             raise InvalidRequest(f"{name} is {value!r}; it must be one of {', '.join(self.values)}", f"options.{name}")
         return self.values[value]
@@ -118,19 +118,19 @@ class Choice:
 
 
 class Options(TypedDict, total=False):
-    """How to stylize a picture. An option that is left out, or is None, has the server's default.
+    """The options of a picture. An option that is left out, or is None, has the server's default.
 
     Attributes:
         strength: 0 to 1, default 1. At 0 the result is the content in its own style.
         preserve_color: Keep the colors of the content. The default is False.
-        fit: How the content is brought to size. "crop" (the default) takes the center square, "squash" squeezes all of
+        fit: Crop and size of the content. "crop" (the default) takes the center square, "squash" squeezes all of
             it into a square, "keep" keeps the aspect, "native" keeps the content's own size.
         size: 64 to 4096 pixels, default 256. It is the side of the square for "crop" and "squash", and the shorter
             side for "keep". A larger size gives finer strokes. A picture is never enlarged to a size that is given.
             The server refuses it together with "native".
         full_size: Compute at `size`, and return the picture at the content's own size with the content's contours.
             The default is False.
-        encoding: How the picture travels back: "png", "jpeg", "webp", "avif" or "raw" (pixels). The default is the
+        encoding: Format of the result: "png", "jpeg", "webp", "avif" or "raw" (pixels). The default is the
             content's own format.
         quality: 1 to 100 for JPEG, WebP and AVIF, default 90.
         keep_metadata: Copy the color profile and the EXIF data of the content to the result. The default is False.
@@ -153,7 +153,7 @@ class Options(TypedDict, total=False):
         ),
     ]
     full_size: Annotated[bool | None, Switch("return the content's own size and contours, computed at --size")]
-    encoding: Annotated[Encoding | None, Choice(ENCODINGS, "how the picture travels back")]
+    encoding: Annotated[Encoding | None, Choice(ENCODINGS, "format of the result")]
     quality: Annotated[int | None, Number(1, 100, "1 to 100 for JPEG, WebP and AVIF (default: 90)", whole=True)]
     keep_metadata: Annotated[bool | None, Switch("copy the color profile and EXIF data of the content")]
 
@@ -168,8 +168,8 @@ def options_message(options: Mapping[str, Any]) -> pb.StylizeOptions:
     """Return options as a message; None leaves a value to the server.
 
     Raises:
-        InvalidRequest: A value is not one that the option takes.
-        TypeError: There is no option of that name.
+        InvalidRequest: An option does not accept the value.
+        TypeError: No option has that name.
     """
     message = pb.StylizeOptions()
     for name, value in options.items():
@@ -181,10 +181,10 @@ def options_message(options: Mapping[str, Any]) -> pb.StylizeOptions:
 
 
 def add_option_flags(parser: argparse.ArgumentParser, leave_out: Iterable[str] = (), **defaults: Any) -> None:
-    """Add a flag for each option to a command, but for `encoding`, which a file's suffix tells.
+    """Add a flag for each option to a command. `encoding` has none, because it follows from a file's suffix.
 
     Args:
-        parser: The command.
+        parser: The parser of the command.
         leave_out: Options that the command does not offer.
         defaults: Defaults of the command that differ from the server's.
     """
@@ -195,7 +195,7 @@ def add_option_flags(parser: argparse.ArgumentParser, leave_out: Iterable[str] =
 
 
 def options_of(arguments: argparse.Namespace, **more: Any) -> Options:
-    """Return the options that the flags of a command ask for, and more."""
+    """Return the options that the flags of a command set, and `more`."""
     given = {name: getattr(arguments, name, None) for name in SPECS} | more
-    # False is every switch's default, so it need not be said.
+    # False is the default of every switch, so it is left out.
     return Options(**{name: value for name, value in given.items() if not (value is None or value is False)})  # type: ignore[typeddict-item]

@@ -1,4 +1,4 @@
-"""Pictures of any kind as messages: files, bytes, file objects, PIL images and arrays."""
+"""Conversion of pictures to messages: files, bytes, file objects, PIL images and arrays."""
 
 import io
 import os
@@ -14,20 +14,20 @@ ImageLike: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Image.Image |
 """A picture: the path of a file, its bytes, an open file, a PIL image, or an array uint8 [H, W, 3]."""
 
 _RAW_PIXELS = 2**22
-"""Pixels of a PIL image or an array that travel as they are. A larger picture travels as JPEG of quality 95, because 22
-million raw pixels would fill a message."""
+"""Maximum pixels of a PIL image or an array that are sent raw. A larger picture is sent as JPEG of quality 95, because
+22 million raw pixels would fill a message."""
 
 _SENT = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"})
-"""Modes of PIL that the server reads, in a file or as pixels."""
+"""Pillow modes that the server reads, in a file or as pixels."""
 
 _CONVERTED = {"RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB", "LAB": "RGB", "La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
-"""Other modes whose values have a known range, and what they become."""
+"""Other Pillow modes with a known range of values -> the mode that they are converted to."""
 
 _SERVER_FORMATS = ("JPEG", "PNG", "WEBP")
-"""Formats of Pillow that a server opens. Files in them travel as they are."""
+"""Pillow's formats that a server opens. Such files are sent unchanged."""
 
 _CLIENT_FORMATS = ("GIF", "TIFF", "BMP", "AVIF", "HEIF", "JXL")
-"""Formats that the client converts before sending, so that servers open few formats of strangers."""
+"""Formats that the client converts before sending, so that servers need only a few decoders."""
 
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"})
 """Major brands of HEIF files (ISO/IEC 23008-12)."""
@@ -40,9 +40,9 @@ def image_message(picture: ImageLike, field: str, *, metadata: bool = False) -> 
     """Return a picture as a message.
 
     Args:
-        picture: What to send. Files in a format that the server does not open are converted.
-        field: Its name in the request, for error messages.
-        metadata: Send the EXIF data of a PIL image along.
+        picture: The picture. Files in a format that the server does not open are converted.
+        field: Name of the picture in the request, for error messages.
+        metadata: True to send the EXIF data of a PIL image too.
 
     Raises:
         InvalidImage: The value is not a picture, or the client cannot convert it.
@@ -71,7 +71,7 @@ def image_message(picture: ImageLike, field: str, *, metadata: bool = False) -> 
 
 
 def picture_size(image: pb.Image) -> tuple[int, int] | None:
-    """Return (width, height) of a picture in a message as its header states it; None where it cannot be read."""
+    """Return (width, height) of a picture in a message from its header; None if the header cannot be read."""
     if image.WhichOneof("kind") == "pixels":
         return image.pixels.width, image.pixels.height
     try:
@@ -82,7 +82,7 @@ def picture_size(image: pb.Image) -> tuple[int, int] | None:
 
 
 def is_picture(data: bytes) -> bool:
-    """Tell by its first bytes whether a file is a picture of a format that can be sent, damaged or not.
+    """Return True if a file begins as a picture of a format that can be sent. The file may be damaged.
 
     Args:
         data: At least the first 32 bytes of the file.
@@ -93,14 +93,14 @@ def is_picture(data: bytes) -> bool:
 
 
 def is_server_format(data: bytes) -> bool:
-    """Tell by its first bytes whether a file is JPEG, PNG or WebP, which a server opens."""
+    """Return True if a file begins as JPEG, PNG or WebP, which a server opens."""
     return data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")) or (
         data.startswith(b"RIFF") and data[8:12] == b"WEBP"
     )
 
 
 def open_picture(data: bytes, formats: tuple[str, ...] = _SERVER_FORMATS + _CLIENT_FORMATS) -> Image.Image:
-    """Open a file of a known format; no other decoder of Pillow sees it.
+    """Open a file of a known format, without Pillow's other decoders.
 
     Raises:
         UnidentifiedImageError: The file is of another format.
@@ -123,14 +123,14 @@ def _file_message(data: bytes, field: str, metadata: bool) -> pb.Image:
             raise InvalidImage(f"{field} is a picture that needs: {extra}", field) from None
         if is_picture(data):
             raise InvalidImage(f"{field} cannot be read: it begins as a picture, and is damaged", field) from None
-        # The server knows what it opens, and says so.
+        # The server refuses other formats with a message that names them.
         return pb.Image(encoded=data)
     except Exception as error:  # Pillow raises many kinds of errors for damaged files.
         raise InvalidImage(f"{field} cannot be read: {error}", field) from None
 
 
 def _register_plugins(data: bytes) -> None:
-    """Register the Pillow plug-in for HEIF or JPEG XL where a file needs it and it is installed."""
+    """Register the Pillow plug-in for HEIF or JPEG XL if a file needs it and it is installed."""
     try:
         if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and "HEIF" not in Image.OPEN:
             import pillow_heif
@@ -143,7 +143,7 @@ def _register_plugins(data: bytes) -> None:
 
 
 def _missing_plugin(data: bytes) -> str:
-    """Return the command that installs the plug-in for a file, empty where none is missing."""
+    """Return the command that installs the plug-in for a file; empty if none is missing."""
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and "HEIF" not in Image.OPEN:
         return "pip install 'stylewire[heic]'"
     if data.startswith(_JXL_STARTS) and "JXL" not in Image.OPEN:

@@ -1,1 +1,1 @@
-"""The command line. Each module has one family of commands. Commands print; the rest of the package does not."""
+"""The command line: one module for each family of commands. Only these modules print."""

@@ -1,4 +1,4 @@
-"""Moving pictures: frames with their times, read from and written to videos (PyAV) and animations (Pillow)."""
+"""Reading and writing frames with their times: videos (PyAV) and animations (Pillow)."""
 
 import math
 from collections.abc import Iterator
@@ -23,17 +23,17 @@ _BT709 = 1
 """The value of AVColorSpace, AVColorPrimaries and AVColorTransferCharacteristic (ITU-T H.273) that players assume."""
 
 _CRF = "18"
-"""Constant rate factor of x264. The dense texture of a style falls apart at the default of 23."""
+"""Constant rate factor of x264. At the default of 23, the dense texture of a style shows artifacts."""
 
 _MILLISECOND = Fraction(1, 1000)
 
 _ANIMATION_PIXELS = 2**28
-"""Pixels of all frames of an animation that is written: 800 MB, because Pillow takes them all at one time."""
+"""Maximum pixels of all frames of a written animation: 800 MB of memory, because Pillow takes all frames at once."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame: pixels uint8 [H, W, 3], its time in ticks of `time_base` seconds, and how long it lasts in seconds."""
+    """A frame: pixels uint8 [H, W, 3], its time in ticks of `time_base` seconds, and its duration in seconds."""
 
     pixels: np.ndarray
     pts: int
@@ -42,11 +42,11 @@ class Frame:
 
 
 class Source(Protocol):
-    """Where frames come from.
+    """A reader of frames.
 
     Attributes:
-        total: How many frames there are; None where it is not known.
-        rate: Frames a second on average.
+        total: Number of frames; None if it is not known.
+        rate: Average frames per second.
         time_base: Seconds of one tick.
     """
 
@@ -59,16 +59,16 @@ class Source(Protocol):
 
 
 class Target(Protocol):
-    """Where frames go to."""
+    """A writer of frames."""
 
     def add(self, picture: Image.Image, frame: Frame) -> None:
         """Write a picture at the time of a frame."""
 
     def finish(self, complete: bool) -> None:
-        """Write what is left, so that the file can be played.
+        """Write the rest, so that the file can be played.
 
         Args:
-            complete: All frames were added, so sound that goes on after them belongs to the film too.
+            complete: True if all frames were added. Sound after the last frame is then copied too.
         """
 
 
@@ -82,10 +82,10 @@ def open_target(path: Path, out: Path, source: Source, content: Path, files: Exi
 
     Args:
         path: The temporary file.
-        out: Its final name, whose suffix tells the format.
-        source: Where the frames come from.
+        out: The final name of the file. Its suffix decides the format.
+        source: The reader of the frames.
         content: The file of the source, for its sound and subtitles.
-        files: Closes what is opened.
+        files: Closes the opened files.
     """
     if out.suffix.lower() in ANIMATIONS:
         return _AnimationTarget(path, ANIMATIONS[out.suffix.lower()])
@@ -109,7 +109,7 @@ class _Video:
 
     def frames(self) -> Iterator[Frame]:
         for frame in self._container.decode(self._stream):
-            # Phones note in the file how a picture is to be turned, and the note is lost with the old pictures.
+            # Phones store the rotation of the pictures in the file. New pictures have none, so turn them here.
             upright = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
             seconds = float(frame.duration * self.time_base) if frame.duration else float(1 / self.rate)
             yield Frame(np.ascontiguousarray(upright), frame.pts or 0, frame.time_base or self.time_base, seconds)
@@ -120,7 +120,7 @@ class _Animation:
         self._image = files.enter_context(Image.open(path, formats=tuple(ANIMATIONS.values())))
         self.total = getattr(self._image, "n_frames", 1)
         self.time_base = _MILLISECOND
-        # Browsers show a frame for 100 ms where the file does not say.
+        # Browsers show a frame without a duration for 100 ms.
         self.rate = Fraction(1000, int(self._image.info.get("duration") or 100))
 
     def frames(self) -> Iterator[Frame]:
@@ -128,7 +128,7 @@ class _Animation:
         for image in ImageSequence.Iterator(self._image):
             flat = Image.new("RGBA", image.size, "white")
             flat.alpha_composite(image.convert("RGBA"))
-            # A WebP file tells the duration of a frame when the frame is decoded.
+            # Pillow knows the duration of a WebP frame only after the frame is decoded.
             milliseconds = int(image.info.get("duration") or 100)
             yield Frame(np.asarray(flat.convert("RGB")), pts, _MILLISECOND, milliseconds / 1000)
             pts += milliseconds
@@ -148,7 +148,7 @@ class _AnimationTarget:
             raise CommandFailed(
                 f"the animation has more than {_ANIMATION_PIXELS / 1e6:.0f} Mpx in all; write to .mp4, or use --size"
             )
-        # Rounded ends, and not rounded lengths, so that the animation does not drift. GIF counts in 10 ms.
+        # Round the ends and not the durations, so that the animation does not drift. GIF counts in 10 ms.
         step = 10 if self._form == "GIF" else 1
         start = round(self._end * 1000 / step) * step
         self._end += frame.seconds
@@ -176,7 +176,7 @@ class _VideoTarget:
                 f"{out} ends in {out.suffix!r}, which is no video's suffix; write to .mp4, .mkv, .gif or .webp"
             ) from None
         self._rate = source.rate
-        # The ticks of the source, so that every frame keeps its time. AVI knows a constant rate only.
+        # Use the ticks of the source, so that every frame keeps its time. AVI has a constant rate only.
         self._time_base = 1 / source.rate if out.suffix.lower() == ".avi" else source.time_base
         self._encoder: Any = None
         # The encoder's stream comes first in the file, as players expect.
@@ -192,7 +192,7 @@ class _VideoTarget:
         even = picture.crop((0, 0, picture.width & ~1, picture.height & ~1))
         shown = av.VideoFrame.from_image(even).reformat(format="yuv420p", dst_colorspace="ITU709")
         ticks = round(frame.pts * frame.time_base / self._time_base)
-        # An encoder refuses two frames at one time.
+        # An encoder refuses two frames with the same time.
         self._last = shown.pts = max(ticks, self._last + 1) if self._last >= 0 else ticks
         shown.time_base = self._time_base
         if self._other is not None:
@@ -220,12 +220,12 @@ class _VideoTarget:
 
 
 class _Copies:
-    """Sound and subtitles on their way from one file to another, packet by packet, in turn with the pictures."""
+    """Copies sound and subtitles from one file to another, packet by packet, interleaved with the pictures."""
 
     def __init__(self, content: Path, target: "av.container.OutputContainer", files: ExitStack) -> None:
         import av
 
-        # A second reader, so that these packets are copied beside the pictures, and not gathered up before them.
+        # A second reader copies these packets while pictures are read, so they do not collect in memory.
         source = files.enter_context(av.open(str(content)))
         self._target = target
         self._streams: dict[int, Any] = {}
@@ -249,7 +249,7 @@ class _Copies:
         while (packet := self._next or next(self._packets, None)) is not None:
             self._next = None
             if packet.dts is None:
-                # The mark at the end of a track.
+                # A packet without data marks the end of a track.
                 continue
             if float(packet.dts * packet.time_base) > until:
                 self._next = packet

@@ -1,4 +1,4 @@
-"""The command `stylewire`: one subcommand for each thing to do."""
+"""The command `stylewire`: its parser, its subcommands and its exit codes."""
 
 import argparse
 import importlib
@@ -45,18 +45,18 @@ def parser() -> argparse.ArgumentParser:
         "--target", metavar="HOST:PORT", help=f"the server (default: $STYLEWIRE_TARGET, else {default_target()})"
     )
     top.add_argument(
-        "--timeout", type=_seconds, default=TIMEOUT, metavar="SECONDS", help="for one call (default: %(default)g)"
+        "--timeout", type=_seconds, default=TIMEOUT, metavar="SECONDS", help="for each call (default: %(default)g)"
     )
     top.add_argument(
         "--local",
         action="store_true",
-        help="compute in this process, without a server; needs the extra `server` (default where no --target is given "
+        help="compute in this process, without a server; needs the extra `server` (default if no --target is given "
         "and nothing listens)",
     )
-    top.add_argument("--tls", action="store_true", help="a secure channel, trusting the system's certificates")
-    top.add_argument("--tls-ca", type=Path, metavar="FILE", help="a secure channel, trusting these certificates")
-    top.add_argument("--tls-cert", type=Path, metavar="FILE", help="the client's own certificate, for mTLS")
-    top.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key")
+    top.add_argument("--tls", action="store_true", help="use TLS, and trust the system's certificates")
+    top.add_argument("--tls-ca", type=Path, metavar="FILE", help="use TLS, and trust these certificates")
+    top.add_argument("--tls-cert", type=Path, metavar="FILE", help="client certificate, for mTLS")
+    top.add_argument("--tls-key", type=Path, metavar="FILE", help="private key of the client certificate")
     top.epilog = "A token for servers that ask for one is taken from $STYLEWIRE_TOKEN."
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for family in (stylize, styles, video, sheets):
@@ -78,7 +78,7 @@ def _client(arguments: argparse.Namespace) -> Client:
         return _local_client(arguments.timeout)
     client = Client(arguments.target, timeout=arguments.timeout, tls=tls)
     if chosen or tls or _listens(client.target):
-        # A target that does not answer is told at once; later calls wait for a server that restarts.
+        # Report a target that does not answer at once. Later calls wait for a server that restarts.
         client._check_answers()
         return client
     try:
@@ -100,12 +100,12 @@ def _local_client(timeout: float) -> Client:
         raise CommandFailed(f"--local needs the server's packages ({error}): pip install 'stylewire[server]'") from None
     try:
         return Client(channel=local.LocalChannel(), timeout=timeout)
-    except Exception as error:  # What the server's package raises has no common type here.
+    except Exception as error:  # The errors of the server's package have no common type here.
         raise CommandFailed(f"--local: {error}") from error
 
 
 def _listens(target: str) -> bool:
-    """Tell whether something listens at HOST:PORT on this machine."""
+    """Return True if something listens at HOST:PORT on this machine."""
     host, _, port = target.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=1.0):

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, by rich; nothing where the output goes elsewhere or rich is not installed."""
+"""A progress bar of rich. Nothing is shown if standard error is no terminal or rich is not installed."""
 
 import sys
 from types import TracebackType
@@ -9,11 +9,11 @@ class Progress:
     """One line on standard error: bar, count, rate and time left. Use it in a `with` statement.
 
     Args:
-        total: Things to do; None where it is not known.
-        unit: What they are, in the plural.
+        total: Number of items; None if it is not known.
+        unit: Name of the items, in the plural.
 
     Attributes:
-        done: How many are done.
+        done: Number of finished items.
     """
 
     def __init__(self, total: int | None, unit: str) -> None:
@@ -22,7 +22,7 @@ class Progress:
         self._task = None if self._bar is None else self._bar.add_task(unit, total=total)
 
     def step(self) -> None:
-        """Note that one more is done."""
+        """Count one more finished item."""
         self.done += 1
         if self._bar is not None:
             self._bar.advance(self._task)
@@ -40,7 +40,7 @@ class Progress:
 
 
 def _bar(unit: str) -> Any:
-    """Return a bar of rich that is not shown yet; None where rich is not installed."""
+    """Return a bar of rich that is not shown yet; None if rich is not installed."""
     try:
         from rich.console import Console
         from rich.progress import (
@@ -55,7 +55,7 @@ def _bar(unit: str) -> Any:
         return None
 
     class Rate(ProgressColumn):
-        """Things a second."""
+        """A column with the items per second."""
 
         def render(self, task: Any) -> str:
             return "" if task.speed is None else f"{task.speed:.1f} a second"

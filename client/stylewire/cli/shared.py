@@ -23,27 +23,27 @@ FORMATS: dict[str, Encoding] = {
     ".webp": "webp",
     ".avif": "avif",
 }
-"""Suffix of a picture's file -> how it is encoded."""
+"""Suffix of a picture's file -> its encoding."""
 
 STREAM = Path("-")
-"""Stands for standard input or output in place of a file."""
+"""Argument that means standard input or output in place of a file."""
 
 
 class UsageError(Exception):
-    """The command line asks for something that cannot be done. The exit code is 2."""
+    """The command line is wrong. The exit code is 2."""
 
 
 class CommandFailed(Exception):
-    """Something went wrong on the way. The exit code is 1."""
+    """The command failed while it ran. The exit code is 1."""
 
 
 def add_json_flag(parser: argparse.ArgumentParser) -> None:
-    """Add `--json`, which `say` obeys."""
+    """Add the flag `--json`, which `say` reads."""
     parser.add_argument("--json", action="store_true", help="print what was done as JSON, for scripts")
 
 
 def say(arguments: argparse.Namespace, text: str, value: Any) -> None:
-    """Print what a command has done: text, or JSON with `--json`. A picture on standard output moves it to stderr."""
+    """Print the result of a command: text, or JSON with `--json`. It goes to stderr if stdout carries a picture."""
     stream = sys.stderr if str(getattr(arguments, "out", "")) == "-" else sys.stdout
     print(json.dumps(value) if arguments.json else text, file=stream)
 
@@ -88,16 +88,16 @@ def read_style(style: str) -> str | bytes:
 
 
 def label_of(style: str) -> str:
-    """Return what to call a style argument in a picture."""
+    """Return the label of a style argument in a picture."""
     style, _, _ = _split(style)
     return style if STYLE_NAME.fullmatch(style) else Path(style).stem
 
 
 def format_of(path: Path) -> Encoding:
-    """Return how a file of that name is encoded.
+    """Return the encoding for a file name.
 
     Raises:
-        UsageError: Its suffix is not a picture's.
+        UsageError: The suffix is not that of a picture.
     """
     try:
         return FORMATS[path.suffix.lower()]
@@ -106,7 +106,7 @@ def format_of(path: Path) -> Encoding:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, so that `--skip-existing` never finds half a picture. Folders are made."""
+    """Write a file atomically, so that `--skip-existing` never finds half a picture. Missing folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = part_of(path)
     try:
@@ -126,7 +126,7 @@ def save_picture(path: Path, picture: Image.Image) -> None:
 
 
 def refuse_to_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> None:
-    """Raise UsageError where a file to write is one of those to read, by whatever name."""
+    """Raise UsageError if the output file is one of the input files, under any name."""
     originals = {_identity(path) for path in map(Path, read) if path.exists()}
     for path in written:
         if path.exists() and _identity(path) in originals:

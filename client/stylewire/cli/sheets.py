@@ -1,4 +1,4 @@
-"""`sheet` and `strip`: many results in one picture, and the function that draws such pictures."""
+"""`sheet` and `strip`: commands that draw many results in one picture."""
 
 import argparse
 from collections.abc import Sequence
@@ -27,16 +27,16 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _CELL_MIN, _CELL_MAX = 16, 2048
 
 _GAP, _LABEL = 6, 22
-"""Pixels between cells, and above each row for its labels."""
+"""Pixels between cells, and pixels for the labels above each row."""
 
 Cell = tuple[str, Image.Image | None]
 """A label and a picture; None leaves the cell empty."""
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the commands."""
+    """Add the commands to the command line."""
     sheet = commands.add_parser("sheet", help="draw a contact sheet: contents in rows, styles in columns")
-    sheet.add_argument("content", help="a picture to stylize; a row of the sheet")
+    sheet.add_argument("content", help="a picture to stylize: a row of the sheet")
     sheet.add_argument("styles", nargs="+", metavar="STYLE", help="a picture, or the name of a named style; a column")
     sheet.add_argument(
         "--content", dest="more", action="append", default=[], metavar="CONTENT", help="one more row; may be repeated"
@@ -49,7 +49,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     strip.add_argument("content", help="the picture to stylize")
     strip.add_argument("style", help="a picture, or the name of a named style")
     strip.add_argument(
-        "--strengths", type=float, nargs="+", default=list(STRENGTHS), metavar="S", help="0..1 (default: %(default)s)"
+        "--strengths",
+        type=float,
+        nargs="+",
+        default=list(STRENGTHS),
+        metavar="S",
+        help="0 to 1 each (default: %(default)s)",
     )
     _add_flags(strip)
     add_option_flags(strip, ("strength",), fit="keep")
@@ -108,11 +113,11 @@ def _save(rows: Sequence[Sequence[Cell]], arguments: argparse.Namespace) -> int:
 
 
 def draw_grid(rows: Sequence[Sequence[Cell]], side: int) -> Image.Image:
-    """Return one picture of many: cells in rows, each under its label.
+    """Return one picture with cells in rows, each under its label.
 
     Args:
-        rows: Labels and pictures.
-        side: Pixels of the square that each picture is fitted into.
+        rows: Labels and pictures of each row.
+        side: Side in pixels of the square for each picture.
     """
     columns = max(len(row) for row in rows)
     heights = [side + (_LABEL if any(label for label, _ in row) else 0) for row in rows]
@@ -134,7 +139,7 @@ def draw_grid(rows: Sequence[Sequence[Cell]], side: int) -> Image.Image:
 
 
 def _look(client: Client, style: str | bytes) -> Image.Image:
-    """Return how a style looks: its picture, or the thumbnail that the server keeps."""
+    """Return a picture of a style: the style picture, or the thumbnail that the server keeps."""
     if isinstance(style, str) and STYLE_NAME.fullmatch(style):
         return client.styles.get(style).thumbnail
     return _opened(style)

@@ -1,23 +1,23 @@
-"""Less flicker: each stylized frame is blended with the one before it, moved along by optical flow.
+"""Flicker reduction: each stylized frame is blended with the one before it, moved along by optical flow.
 
-Without the flow, flat regions that move would smear; so OpenCV is needed (the extra `steady`).
+Without the flow, flat regions that move would smear. So OpenCV is needed (the extra `steady`).
 """
 
 import numpy as np
 from PIL import Image
 
 _TOLERANCE = 12.0
-"""Levels of 255 by which a content may differ from the frame before it and still count as the same; noise is below."""
+"""Maximum difference, in levels of 255, from the frame before at which the content counts as unchanged (noise)."""
 
 
 class Steady:
-    """Blends each picture with the result before it, where the content is the same there.
+    """Blends each result with the one before it in regions where the content has not changed.
 
-    A region of the content keeps its strokes from frame to frame, whether it stands still or moves: the frame before
-    is moved along by optical flow (Farneback 2003, as OpenCV computes it).
+    The frame before is moved along by optical flow (Farneback 2003, as OpenCV computes it). So a region keeps its
+    strokes from frame to frame, even if it moves.
 
     Args:
-        strength: 0 to below 1; the share of the result before it in a region that did not change.
+        strength: Share of the previous result in a region that has not changed, from 0 to below 1.
 
     Raises:
         ImportError: OpenCV is not installed.
@@ -32,7 +32,7 @@ class Steady:
         self._cv2 = cv2
 
     def blend(self, content: np.ndarray, picture: Image.Image) -> Image.Image:
-        """Return the picture of a content, uint8 [H, W, 3], blended with the result before it."""
+        """Return a result, uint8 [H, W, 3], blended with the result before it."""
         small = Image.fromarray(content).resize(picture.size, Image.Resampling.BOX)
         now, result = np.asarray(small, np.float32), np.asarray(picture, np.float32)
         if self._content is not None and self._result is not None and self._content.shape == now.shape:
@@ -44,7 +44,7 @@ class Steady:
         return Image.fromarray(np.rint(result).astype(np.uint8))
 
     def _moved(self, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the content and the result before, moved to where the content is now."""
+        """Return the previous content and result, moved to the positions of the present content."""
         assert self._content is not None
         assert self._result is not None
         cv2 = self._cv2
@@ -57,6 +57,6 @@ class Steady:
             cv2.remap(each, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             for each in (self._content, self._result)
         ]
-        # What comes into view has no frame before it.
+        # Regions that come into view have no previous frame.
         moved[0][outside] = 1e3
         return moved[0], moved[1]

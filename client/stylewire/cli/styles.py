@@ -1,4 +1,4 @@
-"""`styles` and `model`: what the server keeps and serves."""
+"""`styles` and `model`: commands for the named styles, and for a description of the model."""
 
 import argparse
 from pathlib import Path
@@ -12,7 +12,7 @@ from .shared import add_json_flag, blend_of, say, write_file
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the commands."""
+    """Add the commands to the command line."""
     styles = commands.add_parser("styles", help="list and change the styles that the server keeps under names")
     actions = styles.add_subparsers(required=True, metavar="ACTION")
 
@@ -29,20 +29,20 @@ def add(commands: argparse._SubParsersAction) -> None:
 
     show = actions.add_parser("show", help="show one style")
     show.add_argument("name")
-    show.add_argument("-o", "--out", type=Path, help="write its thumbnail, a .jpg file")
+    show.add_argument("-o", "--out", type=Path, help="write the thumbnail to a .jpg file")
     add_json_flag(show)
     show.set_defaults(run=_show)
 
     take = actions.add_parser("import", help="keep a style file under a name")
     take.add_argument("file", type=Path, help="a style file, as `stylewire-baseline tune` or `export` writes it")
-    take.add_argument("--name", help="1 to 63 of a-z, 0-9 and - (the file's own name, without its ending)")
+    take.add_argument("--name", help="1 to 63 of a-z, 0-9 and - (default: the name of the file without its suffix)")
     take.add_argument("--overwrite", action="store_true", help="replace a style of that name")
     add_json_flag(take)
     take.set_defaults(run=_import)
 
     give = actions.add_parser("export", help="write a style to a style file")
     give.add_argument("name")
-    give.add_argument("-o", "--out", type=Path, help="the file (NAME.style)")
+    give.add_argument("-o", "--out", type=Path, help="the file (default: NAME.style)")
     add_json_flag(give)
     give.set_defaults(run=_export)
 

@@ -1,4 +1,4 @@
-"""`stylize CONTENT… STYLE -o OUT`: single pictures, folders, standard input and output."""
+"""`stylize CONTENT… STYLE -o OUT`: a command for single pictures, folders, and standard input and output."""
 
 import argparse
 import os
@@ -33,11 +33,11 @@ from .shared import (
 JOBS = 4
 
 _SUFFIXES = {".gif": ".png", ".bmp": ".png", ".tif": ".png", ".tiff": ".png", ".heic": ".jpg", ".heif": ".jpg"}
-"""Suffix of a content that is not written -> suffix of its result: PNG loses nothing, and HEIC is a photograph."""
+"""Suffix of a format that is only read -> suffix of the result. PNG is lossless; HEIC is usually a photograph."""
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the command."""
+    """Add the command to the command line."""
     parser = commands.add_parser(
         "stylize",
         help="stylize pictures",
@@ -49,7 +49,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "pictures",
         nargs="+",
         metavar="CONTENT… STYLE",
-        help="pictures or folders, and the style where no --style is given; - reads a picture from standard input",
+        help="pictures or folders, then the style if no --style is given; - reads a picture from standard input",
     )
     add_style_flag(parser, required=False)
     parser.add_argument(
@@ -69,7 +69,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 @dataclass(frozen=True)
 class _Job:
-    """A content with the file that its result goes to; STREAM for standard input or output."""
+    """A content and the file of its result; STREAM for standard input or output."""
 
     content: Path
     out: Path
@@ -78,7 +78,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What became of a content: `done`, `skipped` or `failed`, with a result or a reason."""
+    """The outcome for a content: `done`, `skipped` or `failed`, with a result or a reason."""
 
     content: Path
     status: str
@@ -87,7 +87,7 @@ class _Outcome:
     reason: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for `--json`."""
+        """Return the outcome as a JSON object for `--json`."""
         value: dict[str, Any] = {"content": str(self.content), "status": self.status}
         if self.out is not None:
             value["out"] = str(self.out)
@@ -142,7 +142,7 @@ def _report(outcomes: list[_Outcome], arguments: argparse.Namespace, single: boo
 
 
 def _run_one(client: Client, job: _Job, blend: StyleLike, options: Options, catch: bool) -> _Outcome:
-    """Run one job; its error is raised, or returned where a script wants to read it."""
+    """Run one job. Its error is raised, or returned if a script reads it (`--json`)."""
     try:
         return _Outcome(job.content, "done", job.out, _stylize(client, job, blend, options))
     except (StylewireError, OSError) as error:
@@ -157,10 +157,10 @@ def _failed(job: _Job, error: StylewireError | OSError) -> _Outcome:
 
 
 def _run_all(client: Client, jobs: list[_Job], blend: StyleLike, options: Options, width: int) -> Iterator[_Outcome]:
-    """Run all jobs, some at one time.
+    """Run all jobs, `--jobs` of them at one time.
 
     Raises:
-        StylewireError: One failed in a way in which all will.
+        StylewireError: A job failed for a reason that concerns all jobs.
     """
     with Progress(len(jobs), "pictures") as progress, ThreadPoolExecutor(width) as threads:
         running: dict[Future[Stylized], _Job] = {}
@@ -189,7 +189,7 @@ def _run_all(client: Client, jobs: list[_Job], blend: StyleLike, options: Option
 def _stylize(client: Client, job: _Job, blend: StyleLike, options: Options) -> Stylized:
     content = sys.stdin.buffer.read() if job.content == STREAM else job.content
     result = client.stylize_detailed(content, blend, **options | {"encoding": job.encoding})
-    # A damaged answer raises here, so that it is never written.
+    # A damaged answer raises an error here, so it is never written.
     _ = result.image
     if job.out == STREAM:
         sys.stdout.buffer.write(result.data)
@@ -200,17 +200,17 @@ def _stylize(client: Client, job: _Job, blend: StyleLike, options: Options) -> S
 
 
 def _concerns_all(error: Exception) -> bool:
-    """Tell whether the style, the options or the caller is to blame, and not one content."""
+    """Return True if an error concerns the style, the options or the caller, and not only one content."""
     if isinstance(error, InvalidRequest):
         return error.field.startswith(("styles", "options"))
     return isinstance(error, StyleNotFound | Unauthenticated)
 
 
 def _plan(contents: list[Path], out: Path, form: str | None) -> tuple[list[_Job], list[_Outcome]]:
-    """Return which file becomes which, and what is left out because it is not a picture.
+    """Return the jobs, and the files that are skipped because they are not pictures.
 
     Raises:
-        UsageError: There is nothing to do, or two contents would become one file.
+        UsageError: There is no picture, or two contents would become one file.
         OSError: A folder cannot be read.
     """
     encoding = None if form is None else FORMATS[f".{form}"]
@@ -225,7 +225,7 @@ def _plan(contents: list[Path], out: Path, form: str | None) -> tuple[list[_Job]
     found: list[tuple[Path, Path]] = []
     left_out = []
     for content, relative, chosen in _files(contents, out):
-        # A file that the caller names is tried, whatever it is.
+        # A file that the caller names is tried, even if it does not look like a picture.
         if chosen or _looks_like_a_picture(content):
             found.append((content, relative))
         else:
@@ -277,12 +277,12 @@ def _within(folder: Path) -> Iterator[Path]:
 
 
 def _looks_like_a_picture(path: Path) -> bool:
-    """Tell a picture by its suffix or its first bytes; a damaged one is tried, and fails with a reason."""
+    """Return True for a picture by its suffix or its first bytes. A damaged picture is tried too, and fails."""
     if path.suffix.lower() in {*FORMATS, *_SUFFIXES}:
         return True
     try:
         with path.open("rb") as file:
             return is_picture(file.read(32))
     except OSError:
-        # Trying it tells the reason.
+        # The attempt gives the reason.
         return True

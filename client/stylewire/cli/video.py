@@ -1,4 +1,4 @@
-"""`video IN -o OUT --style STYLE`: every frame over one stream. Videos need PyAV: the extra `video`."""
+"""`video IN -o OUT --style STYLE`: a command that sends every frame over one stream. It needs the extra `video`."""
 
 import argparse
 import threading
@@ -30,7 +30,7 @@ from .steady import Steady
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the command."""
+    """Add the command to the command line."""
     parser = commands.add_parser(
         "video",
         help="stylize a video or an animation",
@@ -100,7 +100,7 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
 
 
 class _errors_of_ffmpeg:  # noqa: N801 - used as a function
-    """Turns an error of PyAV into one line, where PyAV is in use."""
+    """Turns an error of PyAV into a message of one line. Does nothing if PyAV is not loaded."""
 
     def __init__(self, content: Path, out: Path) -> None:
         self._content, self._out = content, out
@@ -117,11 +117,11 @@ class _errors_of_ffmpeg:  # noqa: N801 - used as a function
 
 
 class _Work:
-    """One film on its way through the server.
+    """The work on one film.
 
     Attributes:
-        done: Frames that are written.
-        failure: What ended the work early: an interrupt, or an error of the server.
+        done: Number of written frames.
+        failure: The interrupt or the error of the server that ended the work early.
     """
 
     def __init__(self, source: Source, target: Target, steady: Steady | None) -> None:
@@ -133,7 +133,7 @@ class _Work:
         self.failure: BaseException | None = None
 
     def run(self, client: Client, blend: Any, options: Options) -> None:
-        """Stylize all frames. An interrupt, or an error of the server, leaves a complete file of what is done."""
+        """Stylize all frames. After an interrupt or an error of the server, the file has all finished frames."""
         results = client.stylize_stream(self._frames(), blend, **options)
         try:
             with Progress(self._source.total, "frames") as progress:
@@ -148,7 +148,7 @@ class _Work:
             self.failure = error
         finally:
             results.close()
-            # Frames are decoded in gRPC's thread, and a file that is closed meanwhile takes the process with it.
+            # gRPC's thread decodes frames. Closing the file meanwhile would crash the process.
             with self._decoding:
                 self._ended = True
         self._target.finish(complete=self.failure is None)
@@ -160,6 +160,6 @@ class _Work:
             yield frame.pixels
 
     def _next(self, frames: Iterator[Frame]) -> Frame | None:
-        """Return the next frame; None when there is none or none is wanted."""
+        """Return the next frame; None at the end, or if the work has been stopped."""
         with self._decoding:
             return None if self._ended else next(frames, None)
