@@ -48,7 +48,7 @@ __all__ = [
     "tune",
 ]
 
-# Loaded on first use: numpy, Pillow and what hangs on them stay out of a bare import.
+# Loaded on first use, so that a bare import does not load numpy and Pillow.
 _HOMES = {
     "Costs": "objective.objective",
     "CustomCost": "objective.program",

@@ -1,4 +1,4 @@
-"""Sheets: rows of captioned pictures under headings, as one picture."""
+"""Sheets: one picture with rows of captioned pictures under headings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PAPER, INK, MUTED = "#faf8f4", "#1d1b18", "#6b665e"
 MARGIN, GAP = 24, 8
 TITLE, HEADING, CAPTION = 24, 17, 12
 CAPTION_WIDTH = 200
-"""Largest width in pixels that a picture smaller than its caption gets."""
+"""Maximum width in pixels of a cell whose caption is wider than its picture."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _cell(tile: Tile) -> int:
-    """Return the width of a tile in pixels: a small picture has room for its caption."""
+    """Return the width of a tile in pixels. The tile of a small picture is wide enough for its caption."""
     return max(tile.picture.width, min(round(_font(CAPTION).getlength(tile.caption)), CAPTION_WIDTH))
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .images import Pixels
 
 SMALLEST_VARIANCE = 1e-5
-"""Variance that is added along each axis of a color cloud (0..1), so that that of a flat picture has an inverse."""
+"""Variance added along each axis of a color cloud (0..1), so that the covariance of a flat picture has an inverse."""
 
 
 def match_mean_covariance(picture: Pixels, reference: Pixels) -> Pixels:
@@ -36,7 +36,7 @@ def match_mean_covariance(picture: Pixels, reference: Pixels) -> Pixels:
 def match_histogram(picture: Pixels, reference: Pixels) -> Pixels:
     """Return `picture` with the histogram of `reference` in each of R, G and B.
 
-    Equal values stay equal: each gets the mean of what its ranks have in the reference.
+    Equal values stay equal: each gets the mean of the reference's values at its ranks.
 
     Args:
         picture, reference: float32 [1, H, W, 3], RGB, 0..1, of any size.

@@ -1,4 +1,4 @@
-"""The picture that one pass of the feed-forward network makes: a start for the optimizer, and its opponent."""
+"""Pictures of the feed-forward network from a server: a start for the optimizer, and for comparisons."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TIMEOUT_SECONDS = 60.0
 """Deadline of each call."""
 
 STYLE_SIZE = 1024
-"""Longer side in pixels of a style in a blend, as it is sent: the network looks at 256x256 px of it."""
+"""Longer side in pixels at which the styles of a blend are sent. The network takes them at 256x256 px."""
 
 REPEATS = 5
-"""Timed calls of each kind."""
+"""Default number of timed calls of each kind."""
 
 
 class FeedForwardError(BaselineError):
@@ -36,8 +36,8 @@ class Pass:
 
     Attributes:
         picture: The result, of the content's size.
-        new_style_ms: With a style that the server has not seen: style prediction and transformation.
-        known_style_ms: With a style whose vector the server keeps.
+        new_style_ms: Time with a style that is new to the server: style prediction and transformation.
+        known_style_ms: Time with a style whose vector the server has cached.
         engine_ms: The network's share of `new_style_ms`. The rest is decoding, encoding and transport.
     """
 
@@ -51,7 +51,7 @@ class FeedForward:
     """A connection to the stylewire server at `target` (HOST:PORT).
 
     Raises:
-        FeedForwardError: By every method, when the server does not answer or answers with an error.
+        FeedForwardError: Any method raises it if the server does not answer or answers with an error.
     """
 
     def __init__(self, target: str) -> None:
@@ -104,7 +104,7 @@ class FeedForward:
         )
 
     def _stylize(self, content: Image.Image, style: Image.Image | Mapping[bytes, float]) -> Any:
-        # PNG, because the picture is measured: nothing may be lost on the way.
+        # PNG is lossless, and the picture is measured.
         return self._call(lambda: self._client.stylize_detailed(content, style, fit="native", encoding="png"))
 
     def _call(self, function: Callable[[], Any]) -> Any:
@@ -117,9 +117,9 @@ class FeedForward:
 
 
 def _changed_pixel(style: Image.Image, k: int) -> Image.Image:
-    """Return `style` with one value changed by one level: the same to the eye, new to the server's cache.
+    """Return `style` with one value changed by one level, so that the server has not cached it.
 
-    The place moves with the clock, so that no earlier run against the same server has used it.
+    The position depends on the clock, so that no earlier run against the same server has used it.
     """
     pixels = np.array(style.convert("RGB"))
     place = (time.time_ns() // 1000 + 7919 * k) % pixels.size

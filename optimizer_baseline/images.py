@@ -1,4 +1,4 @@
-"""Pictures in and out. Inside the program: float32 [1, H, W, 3], RGB, 0..1."""
+"""Reading, resizing and writing pictures. Pixels inside the program are float32 [1, H, W, 3], RGB, 0..1."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from .errors import InvalidImage, InvalidOption
 Pixels: TypeAlias = NDArray[np.float32]
 Picture: TypeAlias = "str | Path | bytes | Image.Image | NDArray[Any]"
 
-# Of the files that are written, and of those that are looked for in a folder.
+# Suffixes of files that are written, and of files that are read from a folder.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-# Largest picture that is decoded at all, and largest that is optimised (see docs/baseline.md for the memory it takes).
+# Maximum pixels of a picture that is decoded, and of one that is optimized.
 MAX_DECODED_PIXELS = 64_000_000
 MAX_PIXELS = 4_000_000
 _UNBOUNDED = 2**40
-# Files here are the user's own: only the pixels are bounded.
+# The files are the user's own, so only the pixels are bounded.
 _LIMITS = ImageLimits(_UNBOUNDED, MAX_DECODED_PIXELS, _UNBOUNDED, _UNBOUNDED, min_side=1)
 # Rec. 601 luma and the two chroma axes of NTSC: the YIQ of Gatys et al. 2017, section 5.1.
 RGB_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
 
 def load(picture: Picture, what: str = "picture", background: str = "white") -> Image.Image:
-    """Return a picture as an upright sRGB PIL image, by the server's own reader.
+    """Return a picture as an upright sRGB PIL image, read with the server's reader.
 
     JPEG, PNG and WebP files are read as the server reads them, with the same checks. Other files, and PIL images, are
     opened by Pillow; orientation, color profile and transparency are handled in the same way.
@@ -42,12 +42,12 @@ def load(picture: Picture, what: str = "picture", background: str = "white") -> 
     Args:
         picture: A path, the bytes of a file, a PIL image, uint8 [H, W, 3] or float [H, W, 3] in 0..1 (with or without
             a leading axis of 1).
-        what: Its name in error messages.
+        what: Name of the picture in error messages.
         background: The color behind transparent parts.
 
     Raises:
-        InvalidImage: There is no such file, it is not a picture or a damaged one, or it has more than 64 Mpx, which is
-            checked before it is decoded.
+        InvalidImage: The file does not exist, is not a picture, is damaged, or has more than 64 Mpx. The size is
+            checked before the file is decoded.
     """
     if isinstance(picture, np.ndarray):
         return _from_array(picture, what)
@@ -105,7 +105,7 @@ def _from_pil(image: Image.Image, what: str, background: str) -> Image.Image:
 
 
 def _eight_bit(image: Image.Image, what: str) -> Image.Image:
-    """Grey of 16 bits, or of floats in 0..1, as 8 bits."""
+    """Return a gray image of 16 bits, or of floats in 0..1, with 8 bits."""
     values = np.asarray(image, np.float64)
     top = 1.0 if image.mode == "F" else 65535.0
     if not (values.min() >= 0.0 and values.max() <= top):
@@ -130,10 +130,10 @@ def _from_array(array: NDArray[Any], what: str) -> Image.Image:
 
 
 def files(sources: Sequence[str | Path]) -> list[Path]:
-    """Files as they are, folders as their pictures (.png .jpg .jpeg .webp) by name.
+    """Return the files, with each folder replaced by its pictures (.png .jpg .jpeg .webp), sorted by name.
 
     Raises:
-        InvalidOption: nothing there, or a folder without a picture.
+        InvalidOption: A path does not exist, or a folder has no picture.
     """
     found: list[Path] = []
     for source in map(Path, sources):
@@ -166,7 +166,7 @@ def to_image(pixels: NDArray[Any]) -> Image.Image:
 
 
 def fit(image: Image.Image, longer_side: int | None, limit: int | None = MAX_PIXELS) -> Image.Image:
-    """Return `image` with its longer side at `longer_side` pixels and its aspect ratio kept; as it is for None.
+    """Return `image` with its longer side at `longer_side` pixels and its aspect ratio kept; unchanged for None.
 
     Raises:
         InvalidImage: The result would have more than `limit` pixels.
@@ -181,7 +181,7 @@ def fit(image: Image.Image, longer_side: int | None, limit: int | None = MAX_PIX
 
 
 def fitted_size(size: tuple[int, int], longer_side: int | None) -> tuple[int, int]:
-    """Return (width, height) with the longer side at `longer_side` pixels; as it is for None."""
+    """Return (width, height) with the longer side at `longer_side` pixels; unchanged for None."""
     if longer_side is None:
         return size
     if longer_side < 1:
@@ -191,13 +191,13 @@ def fitted_size(size: tuple[int, int], longer_side: int | None) -> tuple[int, in
 
 
 def save(pixels: Pixels, path: Path, bits: int = 8) -> None:
-    """Write pixels [1, H, W, 3] in 0..1 as a picture; its suffix says the format.
+    """Write pixels [1, H, W, 3] in 0..1 as a picture. The suffix decides the format.
 
     Args:
-        bits: In each of R, G and B: 8, or 16 for a PNG.
+        bits: Depth of each of R, G and B: 8, or 16 for a PNG.
 
     Raises:
-        InvalidOption: Another depth, or 16 bits in a format other than PNG.
+        InvalidOption: The depth is another one, or is 16 bits in a format other than PNG.
     """
     check_bits(path, bits)
     if bits == 8:
@@ -211,7 +211,7 @@ def save(pixels: Pixels, path: Path, bits: int = 8) -> None:
 
 
 def check_bits(path: Path, bits: int) -> None:
-    """Raise InvalidOption where `save` cannot write that depth there."""
+    """Raise InvalidOption if `save` cannot write that depth to that file."""
     if bits not in (8, 16):
         raise InvalidOption(f"depth is {bits} bits; it is 8 or 16")
     if bits == 16 and path.suffix.lower() != ".png":
@@ -245,7 +245,7 @@ def resize_pixels(pixels: Pixels, height: int, width: int) -> Pixels:
 
 
 def refine(coarse: Pixels, start: Pixels) -> Pixels:
-    """Return `start` with what the coarser scale changed; its fine detail stays.
+    """Return `start` plus the changes of the coarser scale. The fine detail of `start` stays.
 
     start + up(coarse - down(start)): the coarse-grid correction of multigrid (Brandt 1977, full approximation scheme).
     Enlarging `coarse` alone would begin every scale with a blurred picture.
@@ -257,10 +257,10 @@ def refine(coarse: Pixels, start: Pixels) -> Pixels:
 
 
 def load_mask(mask: Picture, width: int, height: int) -> Pixels:
-    """Return a grey picture as float32 [1, H, W, 1]: 1 (white) where its style goes, 0 (black or clear) elsewhere.
+    """Return a gray picture as float32 [1, H, W, 1]: 1 (white) where its style goes, 0 (black or clear) elsewhere.
 
     Raises:
-        InvalidImage: unreadable, or black all over.
+        InvalidImage: The picture cannot be read, or is black everywhere.
     """
     if isinstance(mask, np.ndarray) and (mask.ndim == 2 or mask.shape[2:] == (1,)):
         mask = np.repeat(mask.reshape(*mask.shape[:2], 1), 3, axis=2)

@@ -1,6 +1,6 @@
-"""Three ways to minimize a cost: L-BFGS, Adam and gradient descent. All keep every pixel in 0..1 by projection.
+"""Minimization of a cost by L-BFGS, Adam or gradient descent. All keep every pixel in 0..1 by projection.
 
-A driver asks a `Descent` for cost and gradient, and tells it when an iteration is complete. The `Descent` keeps the
+An optimizer gets cost and gradient from a `Descent`, and reports each complete iteration to it. The `Descent` keeps the
 best picture, counts evaluations and refuses costs that are not finite.
 """
 
@@ -22,13 +22,13 @@ from .objective.objective import Costs, Objective
 OPTIMIZERS = ("lbfgs", "adam", "gradient-descent")
 
 LEARNING_RATES = {"adam": 0.02, "gradient-descent": 0.02}
-"""Largest change of a pixel (0..1) in one step: for Adam the TensorFlow tutorial's; gradient descent adapts its own."""
+"""Largest change of a pixel (0..1) in one step. Adam's is from the TensorFlow tutorial; gradient descent adapts it."""
 
 ADAM_BETAS = (0.9, 0.99)
 """Decay of Adam's two averages. Kingma & Ba have 0.999 for the second one, which ends at a higher cost here."""
 
 LBFGS_MEMORY = 10
-"""Pairs of steps that L-BFGS keeps: scipy's default. More took more time for each step and gained nothing at 256 px."""
+"""Pairs of steps that L-BFGS keeps (SciPy's default). More pairs took more time and gained nothing at 256 px."""
 
 FIRST_STEP_RMS = 0.02
 """Root mean square change of a pixel (0..1) in a first L-BFGS step: visible, and short enough to be accepted."""
@@ -37,7 +37,7 @@ SUFFICIENT_DECREASE = 1e-4
 """Share of the predicted decrease that a step has to reach (Armijo; Nocedal & Wright 2006, section 3.1)."""
 
 LINE_SEARCH_TRIALS = 20
-"""Evaluations of one line search."""
+"""Maximum evaluations of one line search."""
 
 DIVERGENCE_FACTOR = 1e3
 """A run ends when its cost is this many times the first one."""
@@ -56,7 +56,7 @@ class Step:
 
 
 class Descent:
-    """The record of a run at one scale: the best picture, the number of evaluations and of iterations.
+    """The record of a run at one scale: the best picture, and the numbers of evaluations and iterations.
 
     Args:
         objective: The cost.
@@ -107,10 +107,10 @@ class Descent:
                     f"{what} became {value} at evaluation {self.evaluations}; lower the weights or the learning rate"
                 )
         if self._first is None and (largest := float(np.abs(gradient).max())) > 0.0:
-            # A power of two, so that nothing is rounded.
+            # The scale is a power of two, so it causes no rounding.
             self.scale = math.ldexp(1.0, -math.frexp(largest)[1])
         self._first = total if self._first is None else self._first
-        # Normalized gradients do not lead to a lower sum of costs, so the latest picture is the best one.
+        # Normalized gradients do not minimize the sum of the costs, so the latest picture counts as the best one.
         latest = self.objective.preset.normalize_gradients
         if self.best_costs is None or latest or total < self.best_costs.total_cost:
             self.best, self.best_costs, self._improved = pixels.copy(), costs, True
@@ -120,7 +120,7 @@ class Descent:
         """Report an iteration that ended at `pixels`.
 
         Raises:
-            Diverged: The cost there is 1000 times the first one. What a line search only tries may cost anything.
+            Diverged: The cost is 1000 times the first one. The trials of a line search are not checked.
         """
         total = costs.total_cost
         if self._first is not None and total > DIVERGENCE_FACTOR * self._first > 0:
@@ -147,16 +147,16 @@ def minimize(
 
     Args:
         learning_rate: Largest change of a pixel in a step of Adam and (at first) gradient descent. L-BFGS has none.
-        betas: Of Adam; None for 0.9 and 0.99.
-        epsilon: Of Adam, added to the root of the second average. None for 1e-8 of the largest root: the costs of
-            presets differ by ten orders of magnitude.
+        betas: Adam's two decay rates; None for 0.9 and 0.99.
+        epsilon: Number that Adam adds to the root of the second average. None for 1e-8 of the largest root, because the
+            costs of presets differ by ten orders of magnitude.
 
     Returns:
-        Whether it ended early because no step that it can take lowers the cost.
+        True if the run ended early because no step lowers the cost.
 
     Raises:
         InvalidOption: The optimizer is unknown, or an option is not for it.
-        Diverged, StopRun: As `Descent.evaluate`, and whatever the progress callback raises.
+        Diverged, StopRun: `Descent.evaluate` raises them. Errors of the progress callback are passed on.
     """
     if optimizer not in OPTIMIZERS:
         raise InvalidOption(f"unknown optimizer {optimizer!r}; known: {', '.join(OPTIMIZERS)}")
@@ -175,8 +175,8 @@ def _lbfgs(descent: Descent, start: Pixels, iterations: int) -> bool:
 
     The two-metric projection of Gafni & Bertsekas 1984 with the two-loop recursion of Nocedal 1980. A pixel at a bound
     whose gradient points outwards is held. The quasi-Newton step is taken in the subspace of the others, from the parts
-    of the kept pairs that lie in it. Steps are clipped to 0..1 and shortened until the cost falls enough. L-BFGS-B cuts
-    a step off where the first pixel hits a bound, and so ends higher where many pixels stand at one.
+    of the kept pairs that lie in it. Steps are clipped to 0..1 and shortened until the cost falls enough. L-BFGS-B ends
+    a step when the first pixel reaches a bound, and so ends higher if many pixels are at a bound.
     """
     pixels = start
     costs, gradient = descent.evaluate(pixels)
@@ -198,7 +198,7 @@ def _lbfgs(descent: Descent, start: Pixels, iterations: int) -> bool:
             continue
         trial, trial_costs, trial_gradient = found
         if not curved and not pairs:
-            # The cost is concave along the way so far, and says nothing about a good length.
+            # The cost is concave along the last steps, so the curvature gives no good length.
             length *= 2.0
         step, change = trial - pixels, trial_gradient - gradient
         if _dot(step, change) > 0.0:
@@ -214,7 +214,7 @@ def _two_loop(
     """Return the inverse Hessian of the free pixels times `gradient`, and whether any pair had positive curvature.
 
     Args:
-        length: What stands for the inverse Hessian where no pair has.
+        length: Factor in place of the inverse Hessian if no pair has positive curvature.
     """
     used = []
     found = gradient
@@ -237,7 +237,7 @@ def _search(
 ) -> tuple[Pixels, Costs, Pixels] | None:
     """Return the first point along the projected `direction` whose cost is low enough, its costs and its gradient.
 
-    Steps shrink by the minimum of a parabola, to between a tenth and a half. None where no step lowers the cost.
+    Steps shrink to the minimum of a parabola, between a tenth and a half. Returns None if no step lowers the cost.
     """
     length = 1.0
     for _ in range(LINE_SEARCH_TRIALS):
@@ -290,9 +290,9 @@ def _adam(
 def _gradient_descent(descent: Descent, start: Pixels, iterations: int, rate: float) -> bool:
     """Minimize by projected steepest descent.
 
-    A step that raises the cost is taken back and halved; after one that lowers it, the next is longer by a fifth ("bold
-    driver"). A fixed step is too short or diverges: curvature differs by orders of magnitude between presets and along
-    one run.
+    A step that raises the cost is undone and halved. After a step that lowers it, the next is longer by a fifth ("bold
+    driver"). A fixed step is too short or diverges, because curvature differs by orders of magnitude between presets
+    and within one run.
     """
     pixels = start
     costs, gradient = descent.evaluate(pixels)

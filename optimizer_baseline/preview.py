@@ -1,4 +1,4 @@
-"""A live preview: a page on this machine that shows a run's picture and costs while it goes on."""
+"""A live preview: a page on this machine that shows the picture and costs of a run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .errors import BaselineError
 from .transfer import Progress
 
 PICTURE_SECONDS = 0.5
-"""Shortest time between two pictures: encoding one takes time from the run."""
+"""Minimum seconds between two pictures, because encoding a picture takes time from the run."""
 
 CURVE_POINTS = 500
-"""Points of the curve that the page gets; of a longer run, every second, third … one."""
+"""Maximum points of the curve on the page. Of a longer run it gets every second, third … point."""
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -54,7 +54,7 @@ update();
 
 
 class Preview:
-    """A web server on 127.0.0.1, for as long as its block lasts. It answers nobody else and takes no commands.
+    """A web server on 127.0.0.1 that runs until its `with` block ends. It answers only this machine, and only shows.
 
     Args:
         port: The port; 0 for any free one.
@@ -83,7 +83,7 @@ class Preview:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class' name
-                """Write no log: the terminal has the progress bar."""
+                """Write no log, because the terminal has the progress bar."""
 
         try:
             self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
@@ -108,7 +108,7 @@ class Preview:
         self._thread.join()
 
     def show(self, progress: Progress) -> None:
-        """Take an iteration in: its cost always, its picture at most twice a second."""
+        """Show an iteration: every cost, and a picture at most twice a second."""
         picture = None
         if (now := time.monotonic()) - self._latest >= PICTURE_SECONDS:
             self._latest = now
@@ -126,9 +126,9 @@ class Preview:
                 self._picture, self._pictures = picture, self._pictures + 1
 
     def answer(self, path: str, host: str) -> tuple[str, bytes]:
-        """Return type and body for a path; "" and a message where there is nothing.
+        """Return type and body for a path; "" and a message for an unknown path.
 
-        A foreign page whose name points to this machine sends its own name as `host`, and gets nothing.
+        A foreign page whose name points to this machine sends its own name as `host`, and is refused.
         """
         if host.partition(":")[0] not in {"127.0.0.1", "localhost"}:
             return "", b"unknown host\n"

@@ -1,4 +1,4 @@
-"""A run's folder: snapshots, history, loss curves, animation, and the state that it resumes from.
+"""The folder of a run: snapshots, history, cost curves, animation, and the state to resume from.
 
 run.json       settings and pictures          history.json, history.csv   one record per iteration
 state.npz      where to resume                curves.png                  costs over evaluations
@@ -26,7 +26,7 @@ LAST_FRAME_MILLISECONDS = 2000
 
 
 class RunFolder:
-    """One run's folder. Files are replaced as a whole, so that a crash leaves the ones before."""
+    """The folder of one run. Files are replaced atomically, so a crash leaves the old ones."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -37,7 +37,7 @@ class RunFolder:
         """Make the folder and save the options of the run.
 
         Raises:
-            BaselineError: the folder holds a run already, one that can be resumed.
+            BaselineError: The folder has a run already, which can be resumed.
         """
         if (self.path / "state.npz").exists():
             raise BaselineError(f"{self.path} holds a run already; --resume {self.path}, or choose another folder")
@@ -45,14 +45,14 @@ class RunFolder:
         self.remember(arguments)
 
     def remember(self, arguments: Mapping[str, Any]) -> None:
-        """Save the options of the run from now on."""
+        """Save the changed options of the run."""
         _replace(self.path / "run.json", json.dumps(dict(arguments), indent=2).encode())
 
     def open(self) -> tuple[dict[str, Any], State]:
-        """Return the options of the run, and where it stands.
+        """Return the options and the state of the run.
 
         Raises:
-            BaselineError: no run there, or one that was never saved.
+            BaselineError: The folder has no run, or the run was never saved.
         """
         try:
             arguments: dict[str, Any] = json.loads((self.path / "run.json").read_text())
@@ -75,7 +75,7 @@ class RunFolder:
         return arguments, state
 
     def add(self, progress: Progress) -> None:
-        """Add one iteration to the history, which is in memory until `snapshot`."""
+        """Add one iteration to the history. `snapshot` writes it to the disk."""
         self.records.append(record(progress))
 
     def snapshot(self, progress: Progress) -> None:
@@ -148,7 +148,7 @@ def curves(records: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def animate(frames: Sequence[Image.Image], path: Path) -> None:
-    """Write `frames` as an animated WebP or GIF. All get the size of the last one, which stays for two seconds."""
+    """Write `frames` as an animated WebP or GIF. All get the size of the last frame, which is shown for two seconds."""
     last = frames[-1]
     sized = [f if f.size == last.size else f.resize(last.size, Image.Resampling.BICUBIC) for f in frames]
     durations = [FRAME_MILLISECONDS] * (len(sized) - 1) + [LAST_FRAME_MILLISECONDS]

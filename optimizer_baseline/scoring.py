@@ -1,4 +1,4 @@
-"""`score`: all costs of any picture under any preset."""
+"""`score`: compute all costs of any picture under any preset."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Score:
     costs: Costs
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything, ready for JSON. At the top level, only total_cost has the preset's weights applied."""
+        """Return all values, ready for JSON. At the top level, only total_cost has the preset's weights applied."""
         costs = self.costs
         unweighted = {
             "content_cost": costs.content_cost,
@@ -91,13 +91,13 @@ def score(
 ) -> Any:
     """Return the costs of `picture` as a stylization of `content` by `style`.
 
-    All three are resized to a longer side of `size` pixels. A content of another aspect ratio than the picture is
-    cropped to its center, as a server does that fits the content to a square.
+    All three are resized to a longer side of `size` pixels. A content with another aspect ratio than the picture is
+    cropped to its center, as a server does when it crops the content to a square.
 
     Args:
         picture: One picture, or a list of pictures of one size. Targets are computed once for a list.
-        network: "vgg16" or "vgg19" in place of the preset's own.
-        weights, rescale, precision: As in `Settings`. The default is float32, because scores get compared.
+        network: "vgg16" or "vgg19"; None for the preset's own.
+        weights, rescale, precision: As in `Settings`. The default is float32, because scores are compared.
 
     Returns:
         A `Score`, or a list of them for a list of pictures.
@@ -158,7 +158,7 @@ def score(
 def _pixels(picture: Picture, image: Image.Image, size: int) -> Pixels:
     """Return `image`, which was read from `picture`, with a longer side of `size` pixels.
 
-    An array of floats that has this size already is not rounded to 8 bits: a result has the costs that its run told.
+    An array of floats of this size is not rounded to 8 bits, so a result has the costs that its run reported.
     """
     fitted = images.fit(image, size)
     if isinstance(picture, np.ndarray) and picture.dtype != np.uint8 and fitted.size == image.size:

@@ -1,4 +1,4 @@
-"""All choices of a run, validated when constructed."""
+"""The settings of a run, validated when constructed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCALE_STEP = math.sqrt(2.0)
 """Ratio of neighboring scales, as in crowsonkb/style-transfer-pytorch."""
 
 SMALLEST_SCALE = 64
-"""Shorter side in pixels under which a coarse scale is left out."""
+"""Minimum shorter side in pixels of a coarse scale. Smaller scales are left out."""
 
 _MAY_BE_NONE = frozenset({"size", "style_size", "coarse_iterations", "evaluations"})
 
@@ -48,24 +48,24 @@ class Settings:
 
     Attributes:
         preset: The cost, by name or as a `Preset`.
-        weights: Where VGG weights come from (see `weights.load`), or the weights themselves.
-        rescale: Pictures over which to rescale the network as Gatys et al. did (see `vgg.rescale`); none: as published.
-        precision: Of the convolutions: "auto", "f32" or "bf16".
+        weights: The source of the VGG weights (see `weights.load`), or the weights themselves.
+        rescale: Pictures to rescale the network on, as Gatys et al. did (see `vgg.rescale`); empty for no rescaling.
+        precision: Precision of the convolutions: "auto", "f32" or "bf16".
         size: Longer side of the result in pixels; None keeps the content's own size.
         style_size: Longer side of each style picture; None is `size`, or the content's longer side.
         optimizer: "lbfgs", "adam" or "gradient-descent".
-        iterations: At the finest scale.
-        coarse_iterations: At each coarser scale; None is `iterations`.
-        evaluations: Largest number of evaluations of cost and gradient in all; None is no limit.
-        learning_rate, betas, epsilon: See `optimize.minimize`.
+        iterations: Iterations at the finest scale.
+        coarse_iterations: Iterations at each coarser scale; None is `iterations`.
+        evaluations: Maximum evaluations of cost and gradient over all scales; None is no limit.
+        learning_rate, betas, epsilon: Parameters of the optimizer, as in `optimize.minimize`.
         init: "content", "style", "noise", "content+noise", "feedforward", or anything `images.load` takes.
         noise: Share of noise in "content+noise", 0..1.
-        seed: Of the noise.
+        seed: Seed of the noise.
         scales: Number of sizes, coarse to fine, each sqrt(2) times the one before.
         preserve_color: Keep the content's colors (luminance-only transfer in YIQ, Gatys et al. 2017).
         color_transfer: Give the style pictures the content's colors before they are used: "mean-covariance" or
             "histogram" (Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer"); None leaves them.
-        any_size: Start also where the run needs more memory than the machine has available.
+        any_size: Start even if the run needs more memory than the machine has available.
     """
 
     preset: str | Preset = DEFAULT_PRESET
@@ -111,7 +111,7 @@ class Settings:
         """Return the settings with these fields.
 
         Args:
-            as_published: Take what is not given from the preset's source: start, optimizer, iterations, size, scales.
+            as_published: Take missing fields from the preset's source: start, optimizer, iterations, size, scales.
 
         Raises:
             InvalidOption: A field is unknown or out of range, or the source of the preset runs no optimizer.

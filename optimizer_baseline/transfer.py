@@ -1,4 +1,4 @@
-"""`stylize`: from pictures and settings to a stylized picture and the history of its run."""
+"""`stylize`: make a stylized picture and the history of its run from pictures and settings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 class State:
     """The state of a run, from which it can be resumed: `pixels` [1, H, W, 3] after `done` iterations at `scale`.
 
-    `best` is the picture of the least cost at that scale so far, which need not be the one that it stands at.
+    `best` is the picture with the lowest cost at that scale so far. It may differ from the current picture.
     """
 
     scale: int
@@ -48,7 +48,7 @@ class State:
 class Progress:
     """One finished iteration.
 
-    iteration, evaluations and seconds count over all scales, and over what came before a resumed run.
+    iteration, evaluations and seconds count over all scales, and include the run before a resume.
     `done` counts at this scale. `improved` says that this scale's best cost fell since the last report. `picture` and
     `state` make the current picture when called, and only inside the callback: the history does not keep pictures.
     """
@@ -73,11 +73,11 @@ class Result:
     """The best picture of the finest scale that was reached.
 
     Attributes:
-        picture: PIL image.
-        pixels: The same as float32 [1, H, W, 3].
-        costs: Of `pixels`, before colors are put back.
+        picture: The picture as a PIL image.
+        pixels: The picture as float32 [1, H, W, 3].
+        costs: The costs of `pixels` before the content's colors are restored.
         cost: The definition that was minimized.
-        stopped: Why the run ended early; "" for one that ended by count.
+        stopped: The reason why the run ended early; "" if it did all iterations.
     """
 
     picture: Image.Image
@@ -117,23 +117,23 @@ def stylize(
     Args:
         content: A path, bytes, PIL image, uint8 [H, W, 3] or float [H, W, 3] in 0..1; or a list of them, which share
             the weights and the compiled program.
-        style: One of those, or a list of them.
+        style: A picture of the same kinds, or a list of them.
         settings: A `Settings`; or give its fields as keywords (`preset="coursera", iterations=100`), and
             `as_published=True` for start, optimizer, iterations and size of the preset's source.
-        style_weights: Share of each style, above 0; they are normalized to sum to 1.
-        masks: For each style a grey picture of where it goes (white: there), or None for everywhere.
-        custom: A further cost of your own.
+        style_weights: Weight of each style, above 0; they are normalized to sum to 1.
+        masks: A gray picture for each style, white where it applies, or None for everywhere.
+        custom: A further cost of the caller.
         callback: Called with a `Progress` after each iteration; may raise `StopRun` to end the run.
         server: HOST:PORT of a stylewire server, for init="feedforward".
-        resume: Where an earlier run with the same pictures and settings stood. L-BFGS and Adam begin with an empty
-            memory there, and gradient descent with its first step, so the costs of a resumed run differ a little from
-            those of an uninterrupted one.
+        resume: State of an earlier run with the same pictures and settings. L-BFGS and Adam begin with an empty memory
+            there, and gradient descent with its first step, so the costs of a resumed run differ a little from those
+            of an uninterrupted one.
 
     Returns:
         A `Result`, or a list of them for a list of contents.
 
     Raises:
-        BaselineError: InvalidImage, InvalidOption, WeightsError, or Diverged before anything was gained.
+        BaselineError: InvalidImage, InvalidOption, WeightsError, or Diverged before the first improvement.
     """
     if settings is not None and options:
         raise InvalidOption(f"give settings or keywords, not both (got {', '.join(options)})")
@@ -201,7 +201,7 @@ class _Run:
         for scale in range(now.scale, len(self.sizes) + 1):
             iterations = self._iterations(scale) - now.done
             if iterations <= 0 and now.best is not None:
-                # A run that was interrupted between two scales: the next one begins at the best picture, as always.
+                # The run was interrupted between two scales. The next one begins at the best picture, as always.
                 now = replace(now, pixels=now.best)
             if iterations > 0 and not stopped:
                 descent, start = self._descent(scale, now, callback, history)
@@ -240,7 +240,7 @@ class _Run:
         width, height = self.sizes[-1]
         pixels = images.resize_pixels(now.pixels, height, width)
         final = self._recolor(pixels, width, height)
-        # A run that ended at a coarser scale has measured the picture there, and not the enlarged one.
+        # A run that ended at a coarser scale has the costs of that scale, not those of the enlarged picture.
         costs = best.best_costs if pixels is now.pixels else self._objective(len(self.sizes))[0].costs(pixels)
         return Result(
             images.to_image(final),
@@ -315,7 +315,7 @@ class _Run:
         return objective, content, styles
 
     def _start(self, now: State, content: Pixels, styles: Sequence[Style]) -> Pixels:
-        """Return the start of a scale: that of the run, the state of a resumed run, or what the coarser scale found."""
+        """Return the start of a scale: that of the run, the state of a resumed run, or the coarser scale's result."""
         height, width = content.shape[1:3]
         if now.done:
             return images.resize_pixels(now.pixels, height, width)
@@ -327,13 +327,13 @@ class _Run:
         return images.refine(now.pixels, self._init(content, styles))
 
     def _styles(self, width: int, height: int, content: Pixels) -> list[Style]:
-        """Return the style pictures at this scale. They shrink with the content, so that their strokes do too."""
+        """Return the style pictures at this scale. They shrink with the content, and so do their strokes."""
         final = max(self.content.size)
         longer = round((self.settings.style_size or final) * max(width, height) / final)
         least = architecture.smallest_side(self.settings.cost.layers)
         styles = []
         for image, share, mask in zip(self.style_sources, self.shares, self.masks, strict=True):
-            # A panorama keeps the height that the deepest layer needs, where its full size has it.
+            # A panorama keeps the minimum height for the deepest layer, if its full size has it.
             needed = math.ceil(least * max(image.size) / min(image.size))
             pixels = images.to_pixels(
                 images.fit(image, max(longer, min(needed, self.settings.style_size or final)), limit=None)
@@ -382,7 +382,7 @@ def _one_each(values: Sequence[Any] | None, pictures: Sequence[Any], what: str, 
 
 
 def _check_memory(size: tuple[int, int], bfloat16: bool, any_size: bool) -> None:
-    """Raise InvalidImage for a run that needs more memory than there is, unless `any_size` accepts that."""
+    """Raise InvalidImage for a run that needs more memory than is available, unless `any_size` is set."""
     width, height = size
     needed = memory.needed_gigabytes(width * height, bfloat16)
     free = memory.available_gigabytes()

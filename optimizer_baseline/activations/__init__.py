@@ -1,1 +1,1 @@
-"""A look inside a VGG: what its units respond to, and what a layer remembers of a picture."""
+"""Pictures of the inside of a VGG: the responses of its units, and reconstructions from a layer."""

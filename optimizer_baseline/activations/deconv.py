@@ -1,8 +1,8 @@
-"""A deconvnet: from one activation back to the pixels that made it.
+"""A deconvnet, which projects one activation back to the pixels.
 
-Zeiler & Fergus: Visualizing and Understanding Convolutional Networks, ECCV 2014, section 2.1. Downwards, every layer is
-undone by its counterpart: pooling by unpooling with switches (each value goes back to the place its maximum came from),
-the rectifier by a rectifier, a convolution by the same filters transposed, without its bias.
+Zeiler & Fergus: Visualizing and Understanding Convolutional Networks, ECCV 2014, section 2.1. On the way back, every
+layer has a counterpart: for pooling, unpooling with switches (each value returns to the position of its maximum); for
+the rectifier, a rectifier; for a convolution, the transposed filters without the bias.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ..vgg.weights import Weights
 
 
 class Deconvnet:
-    """VGG up to `layer`, max pooling, and the way back.
+    """A VGG up to `layer` with max pooling, and its deconvnet.
 
     Raises:
-        InvalidOption: no such layer.
+        InvalidOption: The network has no such layer.
     """
 
     def __init__(self, weights: Weights, layer: str) -> None:
@@ -36,7 +36,7 @@ class Deconvnet:
         for name in self._path:
             if name.startswith("conv"):
                 kernel, bias = weights.tensors[name]
-                # Published for BGR in 0..255; here for RGB in 0..1.
+                # The published kernel takes BGR in 0..255; this one takes RGB in 0..1.
                 self._kernels[name] = kernel[:, :, ::-1] * 255.0 if name == "conv1_1" else kernel
                 self._biases[name] = bias
 
@@ -64,7 +64,7 @@ class Deconvnet:
     def project(self, responses: NDArray[np.float32], switches: dict[str, Any]) -> NDArray[np.float32]:
         """Return `responses` [1, H', W', C], with all others set to 0, as a pattern [1, H, W, 3] in pixel space.
 
-        Signed: what was added to the mean picture where it is positive, taken away where negative.
+        The pattern is signed: positive values are added to the mean picture, and negative ones subtracted.
         """
         import tensorflow as tf
 
@@ -85,7 +85,7 @@ class Deconvnet:
     def project_unit(
         self, responses: NDArray[np.float32], switches: dict[str, Any], row: int, column: int, channel: int
     ) -> NDArray[np.float32]:
-        """Return the pattern [1, H, W, 3] of one activation alone."""
+        """Return the pattern [1, H, W, 3] of a single activation."""
         alone = np.zeros_like(responses)
         alone[0, row, column, channel] = responses[0, row, column, channel]
         return self.project(alone, switches)

@@ -1,4 +1,4 @@
-"""Receptive fields: the pixels that a unit sees, with the borders."""
+"""Receptive fields: the pixels that a unit sees, at the borders too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..vgg import architecture as vgg
 class Geometry:
     """The receptive fields of one layer, along one axis, in pixels of the picture.
 
-    Unit i sees the `size` pixels from i * stride - before on; those that would lie outside the picture are padding.
+    Unit i sees `size` pixels, starting at i * stride - before. Pixels outside the picture are padding.
     """
 
     stride: int
@@ -20,14 +20,14 @@ class Geometry:
 
 
 def geometry(network: str, layer: str) -> Geometry:
-    """Return stride and receptive field of `layer`, accumulated from the picture on.
+    """Return stride and receptive field of `layer`, accumulated from the picture upwards.
 
     A 3x3 convolution with one row of padding adds a neighbour on both sides, `stride` pixels away; a 2x2 pooling
     without padding adds one on the far side and doubles the stride. (Dumoulin & Visin 2016: A guide to convolution
     arithmetic for deep learning.)
 
     Raises:
-        InvalidOption: `network` has no such layer.
+        InvalidOption: The network has no such layer.
     """
     vgg.check_layers(network, [layer])
     everything = vgg.layers(network)
@@ -47,7 +47,7 @@ def receptive_field(geometry: Geometry, index: int, length: int) -> tuple[int, i
 
 
 def box(geometry: Geometry, row: int, column: int, height: int, width: int) -> tuple[int, int, int, int]:
-    """Return (left, top, right, bottom) of what the unit at (row, column) sees of a picture, as PIL crops it."""
+    """Return (left, top, right, bottom) of the pixels that the unit at (row, column) sees, as for PIL's `crop`."""
     top, bottom = receptive_field(geometry, row, height)
     left, right = receptive_field(geometry, column, width)
     return left, top, right, bottom

@@ -51,7 +51,7 @@ def _reconstruct(
         style_normalizer="mean",
         content_weight=1.0,
         style_weight=1.0,
-        # Just enough against the checkerboard that pooling cannot see.
+        # A weight just large enough to suppress the checkerboard pattern that pooling does not see.
         variation_weight=1.0,
     )
     return stylize(

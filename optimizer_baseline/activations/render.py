@@ -116,7 +116,7 @@ def render(files: Sequence[Path], view: LayerView, report: Callable[[str], None]
 def _pattern(
     net: Deconvnet, forward: tuple[NDArray[np.float32], dict[str, object]], peak: Peak, channel: int
 ) -> Image.Image:
-    """Return one activation's projection, cropped to what the unit sees, grey where nothing was found."""
+    """Return one activation's projection, cropped to the pixels that the unit sees; gray where it is 0."""
     whole = net.project_unit(*forward, peak.row, peak.column, channel)[0]
     left, top, right, bottom = peak.box
     patch = whole[top:bottom, left:right]
@@ -124,7 +124,7 @@ def _pattern(
 
 
 def _heat(response: NDArray[np.float32], size: tuple[int, int]) -> Image.Image:
-    """Return a channel's responses in color, black for none; every unit one rectangle, unsmoothed."""
+    """Return a channel's responses in color, black for 0. Each unit is one rectangle, without smoothing."""
     import matplotlib
 
     values = response / (float(response.max()) or 1.0)
@@ -134,7 +134,7 @@ def _heat(response: NDArray[np.float32], size: tuple[int, int]) -> Image.Image:
 
 
 def _mosaic(patches: Sequence[Image.Image], count: int, field: int) -> Image.Image:
-    """Return patches three to a row, at one scale; one cut off by the picture's border stays that much smaller."""
+    """Return patches at one scale, three in a row. A patch that the picture's border cuts off is smaller."""
     columns = min(3, count)
     rows = -(-count // columns)
     mosaic = Image.new("RGB", (columns * (PATCH_SIDE + 1), rows * (PATCH_SIDE + 1)), GREY)

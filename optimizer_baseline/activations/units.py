@@ -1,4 +1,4 @@
-"""The places in many pictures that excite a unit most."""
+"""The positions in a set of pictures that excite a unit most."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .receptive import Geometry, box
 
 @dataclass(frozen=True)
 class Peak:
-    """A response of a channel: the picture, the place in the feature map, the value, and the pixels that it sees."""
+    """A response of a channel: the picture, the position in the feature map, the value, and the pixels that it sees."""
 
     picture: int
     row: int
@@ -30,11 +30,11 @@ def peaks(
 ) -> list[Peak]:
     """Return the strongest `count` responses of one channel, strongest first.
 
-    Zeiler & Fergus show the top nine over a validation set, one to a picture. A folder is smaller: here a picture may
-    come more than once, with receptive fields that are apart by at least half their size.
+    Zeiler & Fergus show the top nine over a validation set, one for each picture. Folders are smaller, so a picture may
+    come more than once here, if the receptive fields are at least half their size apart.
 
     Args:
-        maps: that channel's responses [H', W'] to each picture; responses of 0 and less do not count.
+        maps: Responses [H', W'] of that channel to each picture. Responses of 0 or less do not count.
         sizes: (height, width) of each picture in pixels.
     """
     apart = max(1, round(geometry.size / 2 / geometry.stride))

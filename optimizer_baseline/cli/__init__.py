@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
 
 @contextmanager
 def _quiet_tensorflow(verbose: bool) -> Iterator[None]:
-    """Keep TensorFlow's start-up messages out of standard error: its C++ code ignores every setting for them."""
+    """Keep TensorFlow's start-up messages out of standard error. Its C++ code ignores every setting for them."""
     if verbose:
         yield
         return
@@ -82,5 +82,5 @@ def _threads(threads: int | None) -> None:
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-    # The chatter comes with the first tensor, not with the import.
+    # The messages come with the first tensor, not with the import.
     tf.constant(0.0)

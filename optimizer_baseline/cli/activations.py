@@ -16,7 +16,7 @@ def register(commands: Any) -> None:
     """Add `activations` to the command line's subparsers."""
     one = commands.add_parser(
         "activations",
-        help="what the units of a layer see, one picture for each layer",
+        help="draw what the units of a layer respond to",
         description="Activation maps and reconstructions of the first IMAGE, and over all of them the patches that "
         "excite each unit most, with their deconvnet projections: DIR/LAYER.png.",
     )
@@ -24,12 +24,18 @@ def register(commands: Any) -> None:
     one.add_argument("images", nargs="+", metavar="IMAGE", help="pictures, or folders of them")
     one.add_argument("--layer", nargs="+", required=True, metavar="NAME", help="e.g. conv1_2 conv3_1")
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the pictures")
-    one.add_argument("--channels", type=int, nargs="+", metavar="C", help="which (those that respond most)")
-    one.add_argument("--count", type=int, default=6, metavar="N", help="how many, where none are named (6)")
+    one.add_argument(
+        "--channels", type=int, nargs="+", metavar="C", help="channels by number (those that respond most)"
+    )
+    one.add_argument("--count", type=int, default=6, metavar="N", help="number of channels without --channels (6)")
     one.add_argument("--top", type=int, default=9, metavar="N", help="patches for each unit (9)")
     one.add_argument("--size", type=int, default=224, metavar="PX", help="longer side of the pictures (224)")
-    one.add_argument("--iterations", type=int, default=100, metavar="N", help="of a reconstruction; 0: none (100)")
-    one.add_argument("--network", choices=tuple(architecture.NETWORKS), default="vgg16", help="(vgg16)")
+    one.add_argument(
+        "--iterations", type=int, default=100, metavar="N", help="iterations of each reconstruction; 0: none (100)"
+    )
+    one.add_argument(
+        "--network", choices=tuple(architecture.NETWORKS), default="vgg16", help="network to look into (vgg16)"
+    )
     one.add_argument("--weights", default="auto", metavar="FROM", help=".h5 or .npz file, auto, keras, offline")
     add_common_options(one)
 

@@ -22,7 +22,7 @@ def register(commands: Any) -> None:
     """Add `compare` and `check` to the command line's subparsers."""
     one = commands.add_parser(
         "compare",
-        help="feed-forward pictures beside optimised ones, as a web page",
+        help="compare feed-forward and optimized pictures on a web page",
         description="Every CONTENT under every STYLE, by one pass of the feed-forward network and by L-BFGS, scored "
         "alike: DIR/index.html, DIR/sheet.png and DIR/results.json. Run again, it goes on where it stopped.",
     )
@@ -32,31 +32,35 @@ def register(commands: Any) -> None:
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the report")
     _server_options(one)
     group = one.add_argument_group("optimization")
-    group.add_argument("--iterations", type=int, default=100, metavar="N", help="of L-BFGS, from the content (100)")
+    group.add_argument(
+        "--iterations", type=int, default=100, metavar="N", help="iterations of L-BFGS, from the content (100)"
+    )
     group.add_argument("--preset", choices=tuple(presets.PRESETS), default="magenta", help="cost to minimize (magenta)")
     group.add_argument("--size", type=int, default=256, metavar="PX", help="longer side of all pictures (256)")
-    group.add_argument("--network", choices=tuple(architecture.NETWORKS), default="vgg16", help="that measures (vgg16)")
+    group.add_argument(
+        "--network", choices=tuple(architecture.NETWORKS), default="vgg16", help="the network that measures (vgg16)"
+    )
     group.add_argument("--weights", default="auto", metavar="FROM", help=".h5 or .npz file, auto, keras, offline")
-    group.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the optimiser's convolutions (auto)")
+    group.add_argument("--precision", choices=PRECISIONS, default="auto", help="precision of the convolutions (auto)")
     group.add_argument("--repeats", type=int, default=5, metavar="N", help="timed passes of each kind (5)")
-    one.add_argument("--title", default="One pass against many", help="of the page")
+    one.add_argument("--title", default="One pass against many", help="title of the page")
     _progress_options(one)
 
     two = commands.add_parser(
         "check",
-        help="fail when the feed-forward path has got worse",
+        help="fail if the feed-forward pictures have got worse",
         description="Score today's feed-forward pictures of the pairs in a results file. Exit code 1 when a cost has "
         "risen by more than the margin, or when f32 and bf16 no longer agree.",
     )
     two.set_defaults(run_command=_check)
     two.add_argument("--baseline", type=Path, required=True, metavar="JSON", help="results.json of compare, or a part")
     _server_options(two)
-    two.add_argument("--margin", type=float, metavar="SHARE", help="by which a cost may rise (0.05: 5 %%)")
+    two.add_argument("--margin", type=float, metavar="SHARE", help="share by which a cost may rise (0.05: 5 %%)")
     two.add_argument("--parity-db", type=float, metavar="DB", help="least PSNR between the two precisions (40)")
-    two.add_argument("--parity-server", metavar="HOST:PORT", help="the other precision, where --server is given")
-    two.add_argument("--no-parity", action="store_true", help="costs only")
+    two.add_argument("--parity-server", metavar="HOST:PORT", help="a server with the other precision, with --server")
+    two.add_argument("--no-parity", action="store_true", help="check the costs only")
     two.add_argument("--weights", default="auto", metavar="FROM", help=".h5 or .npz file, auto, keras, offline")
-    two.add_argument("--update", action="store_true", help="write today's costs into the file, judge nothing")
+    two.add_argument("--update", action="store_true", help="write today's costs into the file and check nothing")
     _progress_options(two)
 
 
@@ -95,7 +99,7 @@ def _start_server(stack: ExitStack, model: str, *flags: str) -> tuple[str, int]:
 
 
 def _calm_tensorflow(verbose: bool) -> None:
-    """Silence TensorFlow's warning about compiling for new shapes: every pair has its own."""
+    """Silence TensorFlow's warning about compiling for new shapes, because every pair has another shape."""
     if not verbose:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
@@ -179,7 +183,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _bar(quiet: bool) -> Iterator[Callable[[Any], None]]:
-    """Yield what shows a `Progress`: bars for pairs and iterations, and a line for each finished pair."""
+    """Yield a function that shows a `Progress`: bars for pairs and iterations, and a line for each finished pair."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar

@@ -1,4 +1,4 @@
-"""Exit codes and options that the commands share."""
+"""Exit codes, and options that several commands share."""
 
 from __future__ import annotations
 
@@ -16,20 +16,24 @@ FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def add_cost_options(command: argparse.ArgumentParser, precision: str = "auto", preset: str = DEFAULT_PRESET) -> None:
-    """Add the options of the cost to `command`. One that is not given has no value; help names what holds then."""
+    """Add the options of the cost to `command`. An option that is not given has no value; help names its default."""
     group = command.add_argument_group("cost")
-    group.add_argument("--preset", choices=tuple(presets.PRESETS), help=f"({preset})")
-    group.add_argument("--network", choices=tuple(architecture.NETWORKS), help="in place of the preset's own")
-    group.add_argument("--pooling", choices=architecture.POOLINGS, help="in place of the preset's own")
-    group.add_argument("--padding", choices=architecture.PADDINGS, help="of conv1_1, in place of the preset's own")
-    group.add_argument("--content-layers", metavar="NAME[=W],…", help="e.g. relu4_2 or relu3_3=0.5,relu4_2=1")
-    group.add_argument("--style-layers", metavar="NAME[=W],…", help="e.g. relu1_1=0.5,relu2_1=0.5")
-    group.add_argument("--content-weight", type=float, metavar="W", help="alpha")
-    group.add_argument("--style-weight", type=float, metavar="W", help="beta")
-    group.add_argument("--variation-weight", type=float, metavar="W", help="of total variation")
+    group.add_argument("--preset", choices=tuple(presets.PRESETS), help=f"definition of the costs ({preset})")
+    group.add_argument("--network", choices=tuple(architecture.NETWORKS), help="network that measures (the preset's)")
+    group.add_argument("--pooling", choices=architecture.POOLINGS, help="pooling of the network (the preset's)")
+    group.add_argument("--padding", choices=architecture.PADDINGS, help="padding of conv1_1 (the preset's)")
+    group.add_argument(
+        "--content-layers", metavar="NAME[=W],…", help="layers of the content cost, e.g. relu3_3=0.5,relu4_2=1"
+    )
+    group.add_argument(
+        "--style-layers", metavar="NAME[=W],…", help="layers of the style cost, e.g. relu1_1=0.5,relu2_1=0.5"
+    )
+    group.add_argument("--content-weight", type=float, metavar="W", help="alpha, the weight of the content cost")
+    group.add_argument("--style-weight", type=float, metavar="W", help="beta, the weight of the style cost")
+    group.add_argument("--variation-weight", type=float, metavar="W", help="gamma, the weight of total variation")
     group.add_argument("--weights", metavar="FROM", help=".h5 or .npz file, auto, keras, offline, random (auto)")
-    group.add_argument("--rescale", nargs="+", metavar="PICTURE", help="rescale the network on these")
-    group.add_argument("--precision", choices=PRECISIONS, help=f"of the convolutions ({precision})")
+    group.add_argument("--rescale", nargs="+", metavar="PICTURE", help="rescale the network on these pictures")
+    group.add_argument("--precision", choices=PRECISIONS, help=f"precision of the convolutions ({precision})")
 
 
 def add_common_options(command: argparse.ArgumentParser) -> None:
@@ -42,7 +46,7 @@ def preset_of(given: Mapping[str, Any], default: str = DEFAULT_PRESET) -> preset
     """Return the preset of a command line, else `default`, with the numbers that the command line changes.
 
     Raises:
-        InvalidOption: A weight is not a number, or as `Preset.replace`.
+        InvalidOption: A weight is not a number, or `Preset.replace` raises it.
     """
     changes: dict[str, Any] = {
         name: value

@@ -15,7 +15,7 @@ def register(commands: Any) -> None:
     """Add `score` to the command line's subparsers."""
     one = commands.add_parser(
         "score",
-        help="all costs of any picture",
+        help="print all costs of a picture",
         description="Costs of PICTURE as a stylization of CONTENT by STYLE. Unweighted costs are before the content, "
         "style and variation weights; the total is after.",
     )

@@ -36,16 +36,16 @@ def register(commands: Any) -> None:
     """Add `stylize` to the command line's subparsers."""
     one = commands.add_parser(
         "stylize",
-        help="optimize a picture: content of one, style of others",
+        help="optimize a picture with the content of one picture and the style of others",
         description="Optimize the pixels of a picture until its VGG features have the content of CONTENT and the style "
         "of STYLE. Ctrl-C keeps the best picture so far.",
-        # A resumed run keeps what is not given, so what is given has to be known, the usual value too.
+        # A resumed run keeps options that are not given. So a given option must be known, even with its default.
         argument_default=argparse.SUPPRESS,
     )
     one.set_defaults(run_command=lambda arguments: _stylize(_expanded(vars(arguments))))
     usual = _USUAL
-    one.add_argument("content", nargs="?", metavar="CONTENT", help="picture whose content is kept")
-    one.add_argument("style", nargs="*", metavar="STYLE", help="picture, or several, whose style is taken")
+    one.add_argument("content", nargs="?", metavar="CONTENT", help="picture with the content")
+    one.add_argument("style", nargs="*", metavar="STYLE", help="one or more pictures with the style")
     one.add_argument(
         "-o", "--out", metavar="OUT", help=f"result, one of {' '.join(images.SUFFIXES)}; a folder with --contents"
     )
@@ -55,23 +55,33 @@ def register(commands: Any) -> None:
     group.add_argument("--size", type=int, metavar="PX", help=f"longer side of the result ({usual['size']})")
     group.add_argument("--style-size", type=int, metavar="PX", help="longer side of the styles (as --size)")
     group.add_argument("--style-weights", type=float, nargs="+", metavar="W", help="share of each style")
-    group.add_argument("--masks", nargs="+", metavar="GREY", help="for each style where it goes (white), or - for all")
-    group.add_argument("--preserve-color", action="store_true", help="keep the content's colours (luminance only, YIQ)")
+    group.add_argument(
+        "--masks", nargs="+", metavar="GRAY", help="a mask for each style, white where it goes, or - for all"
+    )
+    group.add_argument("--preserve-color", action="store_true", help="keep the content's colors (luminance only, YIQ)")
     group.add_argument("--color-transfer", choices=tuple(TRANSFERS), help="give the styles the content's colors first")
     group.add_argument("--bits", type=int, choices=(8, 16), help="depth of the result; 16 for .png (8)")
     group.add_argument("--any-size", action="store_true", help="start without the memory that the run needs")
     group = one.add_argument_group("optimization")
     group.add_argument("--as-published", action="store_true", help="the source's start, optimizer, iterations and size")
-    group.add_argument("--optimizer", choices=OPTIMIZERS, help=f"({usual['optimizer']})")
-    group.add_argument("--iterations", type=int, metavar="N", help=f"at the finest scale ({usual['iterations']})")
-    group.add_argument("--coarse-iterations", type=int, metavar="N", help="at each coarser scale (as --iterations)")
+    group.add_argument("--optimizer", choices=OPTIMIZERS, help=f"optimizer ({usual['optimizer']})")
+    group.add_argument(
+        "--iterations", type=int, metavar="N", help=f"iterations at the finest scale ({usual['iterations']})"
+    )
+    group.add_argument(
+        "--coarse-iterations", type=int, metavar="N", help="iterations at each coarser scale (as --iterations)"
+    )
     group.add_argument("--evaluations", type=int, metavar="N", help="stop after so many evaluations of the cost")
     group.add_argument("--learning-rate", type=float, metavar="R", help="largest change of a pixel a step (0.02)")
-    group.add_argument("--normalize-gradients", action="store_true", help="of each layer's cost, for adam")
+    group.add_argument(
+        "--normalize-gradients", action="store_true", help="scale the gradient of each layer's cost, for adam"
+    )
     group.add_argument("--scales", type=int, metavar="N", help=f"sizes, coarse to fine by sqrt(2) ({usual['scales']})")
     group.add_argument("--init", metavar="START", help=f"{', '.join(INITS)}, or a picture ({usual['init']})")
-    group.add_argument("--noise", type=float, metavar="0..1", help=f"share of it in content+noise ({usual['noise']})")
-    group.add_argument("--seed", type=int, metavar="N", help=f"of the noise ({usual['seed']})")
+    group.add_argument(
+        "--noise", type=float, metavar="0..1", help=f"share of noise in content+noise ({usual['noise']})"
+    )
+    group.add_argument("--seed", type=int, metavar="N", help=f"seed of the noise ({usual['seed']})")
     group.add_argument("--server", metavar="HOST:PORT", help="stylewire server for --init feedforward")
     group = one.add_argument_group("progress")
     group.add_argument("--run", type=Path, metavar="DIR", help="new folder for snapshots, history, curves and film")
@@ -87,7 +97,7 @@ def register(commands: Any) -> None:
 
 _USUAL = {field.name: field.default for field in dataclasses.fields(Settings) if field.init}
 _EVERY, _FILM = 50, "webp"
-# What a run's folder does not remember, because it is the new command's to say when the run is resumed.
+# Options that the folder of a run does not keep, because the command that resumes it sets them anew.
 _TRANSIENT = {
     "run_command",
     "preview",
@@ -100,14 +110,14 @@ _TRANSIENT = {
     "verbose",
     "server",
 }
-# What may be asked for anew: more of it, and another file for the result.
+# Options that may change when a run is resumed: more iterations, and another file for the result.
 _RENEWABLE = {"iterations", "evaluations", "out"}
 _PATHS = ("content", "out")
 _PATH_LISTS = ("style", "rescale", "masks")
 
 
 def _expanded(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `given` with what --as-published stands for; what is given itself goes before it."""
+    """Return `given` with the options that --as-published stands for. Options in `given` go before them."""
     table = dict(given)
     if table.pop("as_published", False):
         table = {**published(given.get("preset", DEFAULT_PRESET)), **table}
@@ -116,7 +126,7 @@ def _expanded(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _remember(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a run for its folder, with absolute paths: it may be resumed from elsewhere."""
+    """Return the options of a run for its folder. Paths are absolute, because a run may be resumed from elsewhere."""
     table = {name: value for name, value in {**_USUAL, **given}.items() if name not in _TRANSIENT}
     for name in _PATHS:
         table[name] = str(Path(table[name]).absolute())
@@ -130,10 +140,10 @@ def _remember(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _recall(given: Mapping[str, Any], remembered: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of the resumed run, with those that are asked for anew.
+    """Return the options of the resumed run, updated with those that may change.
 
     Raises:
-        InvalidOption: Something else was asked for that a run keeps.
+        InvalidOption: An option was given that must not change.
     """
     for name, value in given.items():
         if name in remembered and name not in _RENEWABLE and remembered[name] != value:
@@ -161,7 +171,7 @@ def _several(given: Mapping[str, Any]) -> int:
     if twice := {name for name in names if names.count(name) > 1}:
         raise InvalidOption(f"two contents are called {sorted(twice)[0]!r}; their results would have one name")
     settings = _settings(given)
-    # One set of weights, and so one compiled program, for all.
+    # All contents share one set of weights, and so one compiled program.
     loaded = load_rescaled(settings.cost.network, settings.weights, settings.rescale, settings.cost.pooling)
     one = {name: value for name, value in given.items() if name not in ("contents", "rescale")}
     for path in contents:
@@ -172,7 +182,7 @@ def _several(given: Mapping[str, Any]) -> int:
 
 
 def _stylize(given: Mapping[str, Any]) -> int:
-    """Run the command; `given` has the options that were given, and no others."""
+    """Run the command. `given` has only the options that were given."""
     from ..runs import RunFolder
     from ..transfer import stylize
 
@@ -203,7 +213,7 @@ def _stylize(given: Mapping[str, Any]) -> int:
             show(progress)
             if folder is not None:
                 if resume is not None and not latest:
-                    # It goes on: from now on with what was asked for anew.
+                    # The run goes on, so save the changed options.
                     folder.remember(_remember(given))
                 folder.add(progress)
                 at_end = interrupted.is_set() or progress.iteration == progress.iterations
@@ -240,16 +250,16 @@ def _snapshot(folder: RunFolder, progress: Progress) -> None:
     try:
         folder.snapshot(progress)
     except OSError as error:
-        # A disk that is full costs a snapshot, and not the hours before it.
+        # A full disk must cost only a snapshot, and not the hours before it.
         log.warning("iteration %d is not saved in %s: %s", progress.iteration, folder.path, error)
 
 
 def _output(given: Mapping[str, Any], settings: Settings) -> Path:
-    """Return the path of the result, which has been tried.
+    """Return the path of the result, after a check that it can be written.
 
     Raises:
-        InvalidOption: Its name, its depth or the steps between snapshots are wrong, or as `_check_writable`.
-        OSError: As `_check_writable`.
+        InvalidOption: The name, the depth or the steps between snapshots are wrong, or `_check_writable` raises it.
+        OSError: `_check_writable` raises it.
     """
     every = given.get("snapshot_every", _EVERY)
     if every < 1:
@@ -285,7 +295,7 @@ def _check_writable(out: Path, read: Iterable[str]) -> None:
 
 @contextmanager
 def _watched(given: Mapping[str, Any]) -> Iterator[Callable[[Progress], None]]:
-    """Yield what shows a `Progress`: the progress bar, and the preview where one was asked for."""
+    """Yield a function that shows a `Progress`: on the progress bar, and on the preview if there is one."""
     from ..preview import Preview
 
     with _bar("quiet" in given) as bar:
@@ -304,7 +314,7 @@ def _watched(given: Mapping[str, Any]) -> Iterator[Callable[[Progress], None]]:
 
 @contextmanager
 def _bar(quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """Yield what shows a `Progress` as a bar with the costs, on standard error."""
+    """Yield a function that shows a `Progress` as a bar with the costs, on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar

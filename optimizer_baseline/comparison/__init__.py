@@ -1,4 +1,4 @@
-"""One pass against the optimizer: runs, report, quality gate, similarity measures.
+"""The comparison of one pass with the optimizer: runs, report, quality gate, similarity measures.
 
 May import: everything but `cli`.
 """

@@ -1,4 +1,4 @@
-"""The answer for one pair to the question of the papers: how many iterations is one pass worth?"""
+"""The answer for one pair to the question: how many iterations of the optimizer is one pass worth?"""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Point:
 class Answer:
     """One pass against one run of the optimizer, under the cost that the optimizer minimizes.
 
-    reached: "after" some evaluations; "at once", where the optimiser's start costs no more than the pass; or "never".
+    reached: "after" some evaluations; "at once" if the optimizer's start costs no more than the pass; or "never".
     evaluations, seconds: to the first point of the curve that costs no more than the pass; None for "never".
-    speedup: seconds over the seconds of one pass; None unless reached "after".
-    final_lower_percent: how far the optimiser's final cost is under the pass's (negative: above it).
+    speedup: seconds divided by the seconds of one pass; None unless reached "after".
+    final_lower_percent: how far the optimizer's final cost is below that of the pass (negative: above it).
     """
 
     reached: str
@@ -47,7 +47,7 @@ class Answer:
 
     @property
     def sentence(self) -> str:
-        """The answer in words."""
+        """The answer as a sentence."""
         first = f"One pass of {seconds(self.pass_ms / 1e3)}"
         if self.reached == AT_ONCE:
             head = f"{first} does not get below the cost that L-BFGS starts from, the content picture itself"
@@ -65,7 +65,7 @@ class Answer:
         return f"{head}; the optimiser's final cost is {abs(lower):.3g} % {'lower' if lower >= 0 else 'higher'}."
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything and the sentence, ready for JSON."""
+        """Return all fields and the sentence, ready for JSON."""
         return {**asdict(self), "sentence": self.sentence}
 
 
@@ -73,7 +73,7 @@ def answer(curve: Sequence[Point], pass_cost: float, pass_ms: float) -> Answer:
     """Compare a pass of `pass_ms` milliseconds and `pass_cost` with a run: its start first, then every iteration.
 
     Raises:
-        InvalidOption: an empty curve, or a pass that took or costs nothing.
+        InvalidOption: The curve is empty, or the time or cost of the pass is not above 0.
     """
     if not curve:
         raise InvalidOption("the optimiser's curve has no point; at least its start is needed")
@@ -99,8 +99,8 @@ def answer(curve: Sequence[Point], pass_cost: float, pass_ms: float) -> Answer:
 def summary(pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return medians over the pairs of a results file.
 
-    A pair whose cost the optimiser never reached counts as beyond any number: leaving it out would flatter the
-    optimiser. Pairs "at once" are left out. A median that falls on a pair never reached, and one of no pairs, is None.
+    A pair whose cost the optimizer never reached counts as infinite, because leaving it out would favor the optimizer.
+    Pairs "at once" are left out. A median that is infinite, or over no pairs, is None.
     """
     answers = [pair["answer"] for pair in pairs]
 
@@ -120,7 +120,7 @@ def summary(pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Return three significant digits, without an exponent where that is short; a dash for None."""
+    """Return a number with three significant digits, without an exponent if that is short; a dash for None."""
     if value is None:
         return "–"
     if 1000 <= round(abs(value)) < 1e6:

@@ -1,4 +1,4 @@
-"""The quality gate: it fails when the feed-forward path is worse than when its costs were recorded."""
+"""The quality gate. It fails if feed-forward pictures cost more than when their costs were recorded."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .compare import SCHEMA, STYLE_SIDE, addends
 from .similarity import psnr
 
 MARGIN = 0.05
-"""Share by which a cost may rise. Another instruction set or bfloat16 moves costs by about 1 %."""
+"""Default share by which a cost may rise. Another instruction set or bfloat16 changes costs by about 1 %."""
 
 PARITY_DB = 40.0
-"""Least PSNR in dB of f32 and bf16 pictures. Those of the lite edition have 46 to 51 dB; under 40 one sees it."""
+"""Minimum PSNR in dB between f32 and bf16 pictures. The lite edition has 46 to 51 dB; below 40 it is visible."""
 
 Pass = Callable[[Image.Image, Image.Image], Image.Image]
 
@@ -56,7 +56,7 @@ class Baseline:
         """Return the baseline in the file `path`. The paths of pictures are relative to it.
 
         Raises:
-            BaselineError: no such file, or not a results file.
+            BaselineError: The file does not exist, or is not a results file.
         """
         try:
             table = json.loads(path.read_text())
@@ -83,7 +83,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check: `value` against `limit`."""
+    """The result of one check, with its value and limit."""
 
     pair: str
     what: str
@@ -104,19 +104,20 @@ def check(
     parity_db: float = PARITY_DB,
     weights: str = "auto",
 ) -> list[Finding]:
-    """Score the pictures that `make` makes now of the baseline's pairs.
+    """Make the baseline's pairs again with `make`, and check their costs.
 
     Args:
-        make: (content, style) -> picture of the content's size: the path under test.
-        other: the same path in another precision or engine; their pictures have to agree.
-        margin: share by which a cost may rise: 0.05 is 5 %. Falling is always good.
-        parity_db: least PSNR between the two paths' pictures, in dB.
+        make: The path under test: (content, style) -> picture of the content's size.
+        other: The same path in another precision or engine, whose pictures must agree with those of `make`.
+        margin: Share by which a cost may rise; 0.05 is 5 %.
+        parity_db: Minimum PSNR in dB between the pictures of the two paths.
 
     Returns:
         A finding for every cost of every pair and, with `other`, for every pair's agreement.
 
     Raises:
-        InvalidOption: margin or parity_db out of range. BaselineError: a picture or the weights are missing.
+        InvalidOption: `margin` or `parity_db` is out of range.
+        BaselineError: A picture or the weights are missing.
     """
     if not (math.isfinite(margin) and margin >= 0):
         raise InvalidOption(f"margin is {margin}; it is a share of at least 0, 0.05 for 5 %")
@@ -139,9 +140,9 @@ def check(
 
 
 def record(baseline: Baseline, make: Pass, model: Mapping[str, Any], path: Path, weights: str = "auto") -> None:
-    """Write the costs of the pictures that `make` makes now over the results file `path`: the next baseline.
+    """Replace the costs in the results file `path` by those of the pictures that `make` makes now.
 
-    Only what `check` reads is kept: schema, settings, feedforward, and of each pair its pictures and scores.
+    Only the parts that `check` reads are kept: schema, settings, feedforward, and the pictures and scores of each pair.
     """
     loaded = vgg_weights.load(baseline.network, weights)
     pairs = []
@@ -162,7 +163,7 @@ def _pair(reference: Reference, size: int) -> tuple[Image.Image, Image.Image]:
 
 
 def _sent(content: Image.Image, style: Image.Image, reference: Reference, size: int) -> tuple[Image.Image, Image.Image]:
-    """Return the content and style that go to the network, as `compare` sends them."""
+    """Return the content and style for the network, as `compare` sends them."""
     if size >= STYLE_SIDE:
         return content, style
     return content, images.fit(images.load(reference.style, "style"), STYLE_SIDE)

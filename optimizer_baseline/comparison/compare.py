@@ -1,4 +1,4 @@
-"""`compare`: the feed-forward and the optimized picture of every content under every style, measured alike."""
+"""`compare`: make the feed-forward and the optimized picture of every content in every style, and measure both."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 SCHEMA = "stylewire-comparison/1"
 SCORED = ("magenta", "gatys2016")
-# The predictor looks at a style of 256x256 px: sending it less would blur what it sees.
+# The predictor takes a style of 256x256 px, so a smaller style picture would be blurred.
 STYLE_SIDE = 256
 
 
@@ -42,7 +42,7 @@ STYLE_SIDE = 256
 class Plan:
     """The pictures and options of a comparison.
 
-    contents, styles: picture files; every content meets every style.
+    contents, styles: picture files; every content is combined with every style.
     size: longer side in pixels of contents, styles and results, for both engines.
     iterations: of L-BFGS, from the content.
     preset: the cost that L-BFGS minimizes, and under which the answer is given.
@@ -103,7 +103,7 @@ def pair_name(content: Path, style: Path) -> str:
 
 @dataclass(frozen=True)
 class Progress:
-    """Pair `number` of `pairs`; `done` of `iterations`, and whether the pair is finished, restored or failed."""
+    """The progress of a comparison: pair `number` of `pairs`, `done` of `iterations`, and the state of the pair."""
 
     number: int
     pairs: int
@@ -127,18 +127,18 @@ def compare(
 ) -> dict[str, Any]:
     """Run every pair of `plan` and write pictures and results.json into `out` (docs/reference/comparison-report.md).
 
-    A pair that is found finished there, with the same pictures, settings and networks, is not done again. A pair that
-    fails is written down with its error and does not stop the others.
+    A pair that is finished there, with the same pictures, settings and networks, is not done again. A pair that fails
+    is noted with its error and does not stop the others.
 
     Args:
-        feedforward: a connection to the server whose pictures are compared.
-        server_pid: its process where it runs on this machine, to measure its memory.
+        feedforward: A connection to the server whose pictures are compared.
+        server_pid: Process id of the server, if it runs on this machine, to measure its memory.
 
     Returns:
-        What results.json holds.
+        The contents of results.json.
 
     Raises:
-        BaselineError: nothing could be begun: WeightsError, or no server there.
+        BaselineError: The weights cannot be used, or no server answers.
     """
     weights = vgg_weights.load(plan.network, plan.weights)
     model = feedforward.model()
@@ -170,7 +170,7 @@ def compare(
             log.info("%s: %s", name, error)
             failures.append({"content": _relative(content, out), "style": _relative(style, out), "error": str(error)})
             report(0, "failed", str(error))
-        # A compiled graph and its tensors hang in reference cycles: unasked, gigabytes of them wait for a collection.
+        # Compiled graphs and their tensors are in reference cycles. Without this call, gigabytes of them stay.
         gc.collect()
     results = {
         "schema": SCHEMA,
@@ -214,7 +214,7 @@ class _Pairs:
         optimised, curve, pass_cost = self._optimize(pixels, style_pixels, images.to_pixels(one.picture), report)
         peak = machine.peak_megabytes()
 
-        # Scored as anybody would get it: rounded to 8 bits, as the other one is.
+        # Score the picture rounded to 8 bits, like the feed-forward picture.
         picture = images.to_image(optimised)
         rounded, passed = images.to_pixels(picture), images.to_pixels(one.picture)
         scores = self._scores(pixels, style_pixels, {"feedforward": passed, "optimised": rounded, "content": pixels})
@@ -249,12 +249,12 @@ class _Pairs:
     def _optimize(
         self, content: Pixels, style: Pixels, passed: Pixels, report: Callable[[int], None]
     ) -> tuple[Pixels, list[Point], float]:
-        """Return the best picture, its curve from the start on, and the cost of `passed` in the same arithmetic."""
+        """Return the best picture, the curve with the start, and the cost of `passed` in the same arithmetic."""
         plan = self.plan
         objective = Objective(
             content, [Style(style)], plan.costs[plan.preset], self.weights, bfloat16=resolve(plan.precision) == "bf16"
         )
-        # Both engines are timed warm: compiling the step is not part of a run, as loading is not part of a pass.
+        # Time both engines warm: a run excludes compiling, as a pass excludes loading.
         objective.value_and_gradient(content)
         began = time.perf_counter()
         start, _ = objective.value_and_gradient(content)
@@ -317,7 +317,7 @@ def _fingerprint(context: Mapping[str, Any], content: Path, style: Path) -> str:
 
 
 def _finished(path: Path, fingerprint: str, out: Path) -> dict[str, Any] | None:
-    """Return the pair in the file `path`, if it is the one asked for and its pictures are there."""
+    """Return the pair in the file `path` if it has this fingerprint and its pictures exist."""
     try:
         kept = json.loads(path.read_text())
         pair: dict[str, Any] = kept["pair"]

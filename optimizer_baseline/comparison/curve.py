@@ -1,7 +1,7 @@
-"""The curve of cost against time, as inline SVG. Both axes are logarithmic, so that a speed-up is a length.
+"""The curve of cost over time as inline SVG. Both axes are logarithmic, so that a speed-up is a length.
 
-Written by hand rather than by matplotlib: the page's style sheet colors it for light and dark screens, lines and dots
-have tooltips, and it weighs a tenth.
+The SVG is not from matplotlib, because the page's style sheet colors this one for light and dark screens, its lines and
+dots have tooltips, and it has a tenth of the bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LEFT, RIGHT, TOP, BOTTOM = 44.0, 14.0, 16.0, 40.0
 
 @dataclass(frozen=True)
 class Trace:
-    """One pair: the optimizer's (seconds, cost / cost of the pass), the pass's seconds, and where they meet, if so."""
+    """The curve of one pair: the optimizer's (seconds, cost / cost of the pass), the pass, and their crossing."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -61,7 +61,7 @@ def cost_curve(traces: Sequence[Trace]) -> str:
 
 
 class _Scale:
-    """A logarithmic scale from values to places."""
+    """A logarithmic scale from values to positions."""
 
     def __init__(self, low: float, high: float, first: float, last: float) -> None:
         self._low, self._high = low, high
@@ -76,7 +76,7 @@ class _Scale:
         return [10.0**k for k in range(first, last + 1)]
 
     def ticks(self) -> list[float]:
-        """Return powers of ten, with 2 and 5 between them where the span is short."""
+        """Return powers of ten, with 2 and 5 between them if the span is short."""
         short = self._high / self._low < 200
         first, last = math.floor(math.log10(self._low)), math.ceil(math.log10(self._high))
         values = [m * 10.0**k for k in range(first, last + 1) for m in ((1, 2, 5) if short else (1,))]

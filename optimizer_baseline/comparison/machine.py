@@ -1,4 +1,4 @@
-"""What a figure was measured on and with, and how much memory it took. The benchmarks use this module too."""
+"""Description of the machine and packages behind a figure, and peak memory. The benchmarks use this module too."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def peak_megabytes(pid: int | None = None) -> float | None:
         pid: The process; None for this one.
 
     Returns:
-        None where the system does not say: it is read from Linux' /proc.
+        None on systems without Linux' /proc.
     """
     kilobytes = _number(PROC / ("self" if pid is None else str(pid)) / "status", "VmHWM")
     return None if kilobytes is None else round(kilobytes * 1024 / 1e6, 1)
 
 
 def reset_peak(pid: int | None = None) -> None:
-    """Let `peak_megabytes` begin anew; does nothing where the system does not allow it."""
+    """Reset the peak of `peak_megabytes`. Does nothing if the system does not allow it."""
     try:
         (PROC / ("self" if pid is None else str(pid)) / "clear_refs").write_text("5")
     except OSError:
@@ -62,7 +62,7 @@ def reset_peak(pid: int | None = None) -> None:
 
 
 def _text(path: Path, name: str) -> str:
-    """Return what stands behind `name:` in a file of /proc; "" without it."""
+    """Return the value of `name:` in a file of /proc; "" if it is missing."""
     try:
         lines = path.read_text().splitlines()
     except OSError:

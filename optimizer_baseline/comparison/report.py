@@ -16,7 +16,7 @@ from .answer import number, seconds
 from .curve import Trace, cost_curve
 
 WEBP_QUALITY = 90
-"""Quality of the pictures in the page. They are most of its size; WebP at 90 is a tenth of PNG and looks the same."""
+"""Quality of the pictures in the page, most of its size. WebP at 90 is a tenth of PNG and looks the same."""
 
 SHEET_SIDE = 224
 """Longer side in pixels of a picture in the sheet."""
@@ -62,7 +62,7 @@ def page(results: Mapping[str, Any], folder: Path, title: str) -> str:
 
 
 def still_falling(curve: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether a run ended before its cost was flat: it fell by more than 2 % over the last tenth of the run."""
+    """Return True if a run ended before its cost was flat: it fell by more than 2 % over the last tenth of the run."""
     tail = max(1, len(curve) // 10)
     return len(curve) > tail and curve[-1]["total_cost"] < (1.0 - FLAT_SHARE) * curve[-1 - tail]["total_cost"]
 

@@ -16,7 +16,7 @@ from ..vgg.weights import Weights
 # Wang et al. 2004, section III-C: an 11x11 circular Gaussian of 1.5 samples; K1 = 0.01, K2 = 0.03.
 SSIM_RADIUS, SSIM_SIGMA = 5, 1.5
 SSIM_K1, SSIM_K2 = 0.01, 0.03
-# The five depths at which Zhang et al. 2018 read a VGG-16.
+# The five layers of VGG-16 that Zhang et al. 2018 use.
 PERCEPTUAL_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
 NORM_FLOOR = 1e-10
 
@@ -32,7 +32,7 @@ def ssim(a: Pixels, b: Pixels) -> float:
         a, b: float32 [1, H, W, 3], RGB, 0..1, the same shape.
 
     Raises:
-        InvalidImage: shapes differ, or a side is under the window's 11 px.
+        InvalidImage: The shapes differ, or a side is shorter than the window's 11 px.
     """
     _same_shape(a, b)
     if min(a.shape[1:3]) < 2 * SSIM_RADIUS + 1:
@@ -61,8 +61,8 @@ class PerceptualDistance:
 
     d(a, b) = sum_l 1/(H_l W_l) sum_p |f_a(l, p) - f_b(l, p)|^2, with f the responses of layer l at position p scaled
     to length 1 over channels: Zhang, Isola, Efros, Shechtman, Wang: The Unreasonable Effectiveness of Deep Features as
-    a Perceptual Metric, CVPR 2018, equation 1 with every w_l = 1. UNWEIGHTED: the published LPIPS learns w_l from human
-    judgements, and these numbers are not comparable with its. Max pooling, as the network was trained.
+    a Perceptual Metric, CVPR 2018, equation 1 with every w_l = 1. The published LPIPS learns w_l from human judgements,
+    so these numbers are not comparable with LPIPS. Pooling is max pooling, as the network was trained.
     """
 
     def __init__(self, weights: Weights) -> None:

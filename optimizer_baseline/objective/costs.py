@@ -1,8 +1,8 @@
 """Costs as pure functions of features and pixels, each computed in float32; gradients have the type of the features.
 
-Symbols: F is the feature tensor of the stylised image G at one layer, [1, nH, nW, nC]; P that of the content C; M the
-number of positions nH nW. Published definitions agree on the sums and differ in what they divide by, so the divisor is
-an argument, named after what it does; `presets` says which paper or program uses which.
+Symbols: F is the feature tensor of the stylized image G at one layer, [1, nH, nW, nC]; P that of the content C; M the
+number of positions nH nW. Published definitions have the same sums and different divisors, so the divisor is an
+argument. `presets` says which paper or program uses which.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def gram_matrix(features: Any, normalizer: str = "positions", mask: Any = None) 
     | positions | nH nW | Magenta; the TensorFlow tutorial; equal to Gatys et al. equation 3 up to their 1/M in E_l |
     | elements | nH nW nC | Johnson et al. 2016, equation 3 |
 
-    Dividing by the positions makes pictures of different sizes comparable; the papers' unnormalized matrix does not.
+    Dividing by the positions makes pictures of different sizes comparable, unlike the papers' unnormalized matrix.
 
     Args:
         features: float32 or bfloat16 [1, nH, nW, nC].
@@ -81,7 +81,7 @@ def gram_matrix(features: Any, normalizer: str = "positions", mask: Any = None) 
 
     def correlate(rows: Any) -> Any:
         def gradient(upstream: Any) -> Any:
-            # Both factors are the same matrix: one product where automatic differentiation makes two.
+            # Both factors are the same matrix, so one product replaces the two of automatic differentiation.
             return tf.matmul(rows, tf.cast(upstream + tf.transpose(upstream), rows.dtype))
 
         exact = tf.cast(rows, tf.float32)
@@ -115,8 +115,8 @@ def style_cost(gram: Any, target: Any, normalizer: str = "quarter-mean") -> Any:
 def with_normalized_gradient(features: Any, weight: float) -> Any:
     """Return `features` unchanged; the gradient of a cost through them is scaled to an L1 norm of `weight`.
 
-    So every layer pulls as its weight says, however large its cost is: the option -normalize_gradients of
-    jcjohnson/neural-style. The gradient is then not that of the sum of the costs, so a line search fails.
+    So the weight alone decides the influence of a layer, not the size of its cost (the option -normalize_gradients of
+    jcjohnson/neural-style). The result is not the gradient of the sum of the costs, so a line search fails.
     """
     import tensorflow as tf
 
@@ -147,7 +147,7 @@ def total_variation(pixels: Any, form: str = "squared-mean") -> Any:
     """
     import tensorflow as tf
 
-    # Rows of numbers, not of pixels: an operation over long rows is faster than over three colours at a time.
+    # Use rows of numbers, because operations over long rows are faster than over three colors at a time.
     colours = pixels.shape[3]
     rows = tf.reshape(pixels, (tf.shape(pixels)[0], tf.shape(pixels)[1], -1))
     down = rows[:, 1:] - rows[:, :-1]

@@ -18,7 +18,7 @@ from .program import CustomCost, Targets, program
 
 @dataclass(frozen=True)
 class Style:
-    """A style picture [1, H, W, 3], its share, and a mask [1, H', W', 1] of the content's size: where it goes."""
+    """A style picture [1, H, W, 3], its weight, and a mask [1, H', W', 1] of the content's size, 1 where it applies."""
 
     pixels: Pixels
     weight: float = 1.0
@@ -50,7 +50,7 @@ class Costs:
 
     @property
     def total_cost(self) -> float:
-        """J(G), which is minimized."""
+        """The cost J(G), which is minimized."""
         return (
             self.weighted_content_cost
             + self.weighted_style_cost
@@ -63,16 +63,16 @@ class Objective:
     """The cost of pictures of one size under one preset.
 
     Args:
-        content: float32 [1, H, W, 3], RGB, 0..1; every picture it is asked about has this shape.
-        styles: at least one; their weights are normalized to sum to 1, their sizes are free.
-        preset: which layers, normalizers and weights.
-        weights: of the preset's network.
-        bfloat16: run the convolutions on bfloat16.
-        custom: a further cost of the caller's.
+        content: float32 [1, H, W, 3], RGB, 0..1. All pictures must have this shape.
+        styles: At least one style, of any size. Their weights are normalized to sum to 1.
+        preset: The layers, normalizers and weights.
+        weights: Weights of the preset's network.
+        bfloat16: True to run the convolutions in bfloat16.
+        custom: A further cost of the caller.
 
     Raises:
-        InvalidOption: no style, weights of another network, or a mask of another size than the content.
-        InvalidImage: a picture too small for the deepest layer.
+        InvalidOption: There is no style, the weights are of another network, or a mask has not the content's size.
+        InvalidImage: A picture is too small for the deepest layer.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Definitions of the cost, each as a whole and under its own name: the published ones, and this project's."""
+"""Presets: complete named definitions of the cost, from publications and from this project."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from . import costs
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """How a preset's source runs its optimizer: the fields of `Settings` that it fixes.
+    """The fields of `Settings` that the source of a preset fixes for its optimizer.
 
     Attributes:
-        betas: beta1 and beta2 of Adam. epsilon: Of Adam, absolute. None for each: the tool's own.
-        note: What the source leaves open, or does in another way.
+        betas: Adam's beta1 and beta2; None for the defaults.
+        epsilon: Adam's epsilon, absolute; None for the default.
+        note: A remark on points that the source leaves open or does in another way.
     """
 
     optimizer: str
@@ -48,9 +49,9 @@ class Preset:
     formulas). `replace` returns a copy with any number changed; the copy is validated as the original is.
 
     Attributes:
-        padding: Of conv1_1, "zero" or "replicate" (see `vgg.network.Network`).
+        padding: Padding of conv1_1, "zero" or "replicate" (see `vgg.network.Network`).
         normalize_gradients: Scale the gradient of each layer's cost to an L1 norm of 1 before the weights are applied.
-        published: How the source runs its optimizer; None where it runs none.
+        published: The optimizer settings of the source; None if the source runs no optimizer.
     """
 
     name: str
@@ -94,12 +95,12 @@ class Preset:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Every layer that a cost uses, shallow to deep."""
+        """The layers that the costs use, shallow to deep."""
         return vgg.check_layers(self.network, {**self.content_layers, **self.style_layers})
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Everything that decides the cost, hashable."""
+        """All values that decide the cost, as a hashable key."""
         fields = {field.name for field in dataclasses.fields(self)} - {"name", "source", "published"}
         values = (getattr(self, name) for name in sorted(fields))
         return tuple(tuple(v.items()) if isinstance(v, Mapping) else v for v in values)
@@ -117,7 +118,7 @@ class Preset:
         The name becomes `… (changed)` if more than the network changes and no name is given.
 
         Raises:
-            InvalidOption: an unknown field or a bad value.
+            InvalidOption: A field is unknown, or a value is not valid.
         """
         if unknown := changes.keys() - {field.name for field in dataclasses.fields(self)}:
             raise InvalidOption(f"a preset has no field {sorted(unknown)[0]!r}")
@@ -294,7 +295,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 
 
 def preset(name: str) -> Preset:
-    """Return the preset called `name`; InvalidOption lists the known ones."""
+    """Return the preset called `name`, or raise InvalidOption with the known names."""
     if name not in PRESETS:
         raise InvalidOption(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -1,7 +1,7 @@
-"""The cost of one preset, compiled: pictures and targets in, terms and gradient out.
+"""The compiled cost of one preset. It takes pictures and targets, and returns terms and gradient.
 
-Compiling takes seconds and memory, some of which TensorFlow never gives back. So programs are few and used again: one
-takes pictures of every size and every target, and `program` returns the one it made before.
+Compiling takes seconds, and memory that TensorFlow does not return completely. So programs are cached: each takes
+pictures of every size and every target.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from . import costs
 from .presets import Preset
 
 PROGRAMS_KEPT = 4
-"""Compiled programs that are kept. A comparison uses three: two presets in float32 and one in bfloat16."""
+"""Number of cached programs. A comparison uses three: two presets in float32 and one in bfloat16."""
 
 _kept: OrderedDict[tuple[Any, ...], Program] = OrderedDict()
 
 
 @dataclass(frozen=True)
 class CustomCost:
-    """A caller's own cost: `function` takes {layer: features [1, H, W, C]} of G and returns a scalar tensor.
+    """A cost of the caller: `function` takes {layer: features [1, H, W, C]} of G and returns a scalar tensor.
 
-    It is compiled once for all sizes: H and W are known to `tf.shape(features)`, not to `features.shape`.
+    It is compiled once for all sizes, so take H and W from `tf.shape(features)`, not from `features.shape`.
     """
 
     layers: Sequence[str]
@@ -40,7 +40,7 @@ class CustomCost:
 
 class Targets(NamedTuple):
     """The targets that G is compared with: the content's features by layer, and for each style its Gram matrices by
-    layer, its share, and its mask [1, H, W, 1] (of no pixels for a style without one)."""
+    layer, its weight, and its mask [1, H, W, 1] (empty for a style without one)."""
 
     content: dict[str, Any]
     grams: list[dict[str, Any]]
@@ -51,14 +51,14 @@ class Targets(NamedTuple):
 def program(
     weights: Weights, preset: Preset, *, bfloat16: bool, masked: tuple[bool, ...], custom: CustomCost | None = None
 ) -> Program:
-    """Return the compiled cost for these choices, made on first use. That of a custom cost is not kept."""
+    """Return the compiled cost for these options, from the cache if possible. Custom costs are not cached."""
     if custom is not None:
         return Program(weights, preset, bfloat16=bfloat16, masked=masked, custom=custom)
     key = (weights.digest, preset.key, bfloat16, masked)
     if key not in _kept:
         while len(_kept) >= PROGRAMS_KEPT:
             _kept.popitem(last=False)
-            # Compiled functions hang in reference cycles; the next one must not wait for Python's own time.
+            # Compiled functions are in reference cycles. Free them before the next one is made.
             gc.collect()
         _kept[key] = Program(weights, preset, bfloat16=bfloat16, masked=masked)
     _kept.move_to_end(key)
@@ -105,8 +105,8 @@ class Program:
         )
         self._takes = [pictures, targets]
 
-    # Targets come from compiled functions as the steps do. A graph frees every layer after its last use, and in
-    # bfloat16 it rounds where the steps round.
+    # Targets come from compiled functions, like the steps. A graph frees every layer after its last use, and in
+    # bfloat16 it rounds at the same points as the steps.
 
     @cached_property
     def content(self) -> Callable[[Any], dict[str, Any]]:
@@ -156,7 +156,7 @@ class Program:
         with tf.GradientTape() as tape:
             tape.watch(pixels)
             terms = self._terms(pixels, targets)
-            # A term of weight 0 is reported, but nothing is differentiated for it.
+            # A term of weight 0 is reported, but not differentiated.
             weighted = [factor * term for factor, term in zip(self.factors, terms, strict=True) if factor]
             total = sum(weighted, tf.constant(0.0))
         return tf.stack(terms), tape.gradient(total, pixels, unconnected_gradients=tf.UnconnectedGradients.ZERO)
@@ -201,7 +201,7 @@ class Program:
         total: Any = 0.0
         for masked, share, mask, grams in zip(self._masked, targets.shares, targets.masks, targets.grams, strict=True):
             if masked:
-                # Averaged down to the positions of the layer.
+                # Average the mask over the positions of the layer.
                 small = tf.image.resize(mask, tf.shape(features)[1:3], method="area")
                 gram = costs.gram_matrix(features, preset.gram_normalizer, small)
             else:

@@ -19,7 +19,7 @@ FILTERS = (64, 128, 256, 512, 512)
 
 POOLINGS = ("average", "max")
 PADDINGS = ("zero", "replicate")
-"""What lies around the picture for conv1_1: the mean color, as the networks were trained, or its own border."""
+"""Padding of conv1_1: zero is the mean color, as in training; replicate repeats the picture's border."""
 
 
 def convolutions(network: str) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ def check_layers(network: str, names: Iterable[str]) -> tuple[str, ...]:
     """Return `names` without duplicates, in network order.
 
     Raises:
-        InvalidOption: `network` has no such layer.
+        InvalidOption: The network has no such layer.
     """
     order = {name: position for position, name in enumerate(layers(network))}
     wanted = set(names)

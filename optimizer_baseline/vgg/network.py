@@ -16,13 +16,13 @@ MEAN_RGB = (123.68, 116.779, 103.939)
 
 
 class Network:
-    """A VGG up to the deepest of `wanted`, built into whatever graph calls it.
+    """A VGG up to the deepest layer in `wanted`. It is built into the graph that calls it.
 
     Args:
         weights: Kernels and biases.
         wanted: The layers to return. Nothing beyond the deepest of them is built.
-        pooling: "average" (Gatys et al. 2016, section 2) or "max" (the network as it was trained).
-        padding: "zero" (as it was trained), or "replicate": conv1_1 sees the border repeated, so that an optimizer does
+        pooling: "average" (Gatys et al. 2016, section 2) or "max" (as in training).
+        padding: "zero" (as in training), or "replicate": conv1_1 gets the border repeated, so that an optimizer does
             not draw noise along it.
         bfloat16: Run the convolutions on bfloat16 operands, and return bfloat16 features.
     """
@@ -99,7 +99,7 @@ class Network:
                 fused = name not in self.wanted
                 padded = name == "conv1_1" and self.padding == "replicate"
                 if padded:
-                    # With one row, mirroring that repeats the border is the border itself.
+                    # For one row, SYMMETRIC padding is the same as replicating the border.
                     x = tf.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "SYMMETRIC")
                 x = _convolve(x, *self._operands[name], rectify=fused, padded=padded)
             elif name.startswith("relu"):
@@ -117,7 +117,7 @@ def _convolve(x: Any, kernel: Any, turned: Any, bias: Any, *, rectify: bool, pad
     """Return the 3x3 convolution of `x` [N, H, W, in], rectified or not. It is differentiable in `x` alone.
 
     Args:
-        padded: `x` has its padding already; without, zeros are added.
+        padded: True if `x` has its padding already; else zeros are added.
     """
     import tensorflow as tf
 
@@ -138,12 +138,12 @@ def _convolve(x: Any, kernel: Any, turned: Any, bias: Any, *, rectify: bool, pad
 
 
 def _average(x: Any) -> Any:
-    """2x2 average pooling of `x` [N, H, W, C]; the last row or column of an odd side is left out."""
+    """Return the 2x2 average pooling of `x` [N, H, W, C]. The last row or column of an odd side is left out."""
     import tensorflow as tf
 
     def pool(x: Any) -> Any:
         def gradient(upstream: Any) -> Any:
-            # A quarter to each of four positions: enlarging a picture does that sooner than the pool's own gradient.
+            # Each of four positions gets a quarter. Resizing does that faster than the gradient of the pool.
             height, width = tf.shape(x)[1], tf.shape(x)[2]
             spread = tf.raw_ops.ResizeNearestNeighbor(
                 images=upstream * tf.constant(0.25, upstream.dtype),

@@ -16,7 +16,7 @@ NATIVE_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 @cache
 def native_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Return whether this processor multiplies bfloat16 natively; False where the system does not say."""
+    """Return True if this processor multiplies bfloat16 natively; False if that is unknown."""
     try:
         text = cpuinfo.read_text()
     except OSError:

