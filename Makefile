@@ -38,7 +38,7 @@ play: $(VENV)/demo
 
 # Files side by side, each whole in one process. Then one by one what would disturb or be disturbed.
 test: $(VENV)/test
-	$(BIN)/python -m pytest -m "not soak and not serial" -n auto --dist loadfile
+	$(BIN)/python -m pytest -m "not soak and not serial" -n auto --dist loadfile --max-worker-restart 0
 	$(BIN)/python -m pytest -m "serial and not soak"
 
 soak: $(VENV)/test

@@ -17,6 +17,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
@@ -26,6 +27,11 @@ from stylewire_server.testing import ServerProcess
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 SHARED = ROOT.parent / "shared"
+
+# The same examples in every run, so that a failure can be repeated; `make soak` draws new ones.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+if os.environ.get("STYLEWIRE_SOAK") != "1":
+    hypothesis.settings.load_profile("repeatable")
 
 Fill = Callable[[Path], object]
 """Puts files into a folder."""

@@ -86,7 +86,9 @@ def message(data: st.DataObject, descriptor: Descriptor, depth: int = 0) -> Mess
                 getattr(made, field.name)[f"k{number}"].bool_param = True
         elif field.is_repeated:
             one = value(data, field, 3, depth)
-            getattr(made, field.name).extend([one] * size)
+            # Many long messages would take gigabytes here; the server gets the first 3 MiB in any case.
+            length = one.ByteSize() if isinstance(one, Message) else 8
+            getattr(made, field.name).extend([one] * min(size, 4 * MIB // max(length, 1)))
         elif field.message_type is not None:
             getattr(made, field.name).CopyFrom(value(data, field, size, depth))
         else:
