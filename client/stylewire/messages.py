@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-import numpy as np
 from PIL import Image
 
 from .errors import InvalidImage, InvalidRequest, ServerError
-from .options import DEFAULT_SIZE, Options, options_message
-from .pictures import ImageLike, image_message, picture_size
+from .options import DEFAULT_SIZE, Options, is_number, options_message
+from .pictures import ImageLike, PixelArray, image_message, picture_size
 from .v1 import stylizer_pb2 as pb
 
 STYLE_NAME = re.compile(r"(?:gallery/)?[a-z0-9][a-z0-9-]{0,62}")
@@ -238,7 +237,7 @@ def style_messages(style: StyleLike) -> list[pb.WeightedStyle]:
     if isinstance(style, Mapping):
         parts = [WeightedStyle(part, weight) for part, weight in style.items()]
         return [_style_message(part, f"styles[{index}]") for index, part in enumerate(parts)]
-    single = isinstance(style, str | os.PathLike | bytes | Image.Image | np.ndarray | WeightedStyle)
+    single = isinstance(style, str | os.PathLike | bytes | Image.Image | PixelArray | WeightedStyle)
     if single or hasattr(style, "read"):
         return [_style_message(style, "styles[0]")]
     if isinstance(style, Iterable):
@@ -355,7 +354,7 @@ def _style_message(style: Any, name: str) -> pb.WeightedStyle:
         message = pb.WeightedStyle(name=part.style)
     else:
         message = pb.WeightedStyle(image=image_message(part.style, name))
-    if not isinstance(part.weight, int | float | np.number) or isinstance(part.weight, bool):
+    if not is_number(part.weight):
         raise InvalidRequest(f"{name}.weight is {part.weight!r}; it must be a finite number above 0", f"{name}.weight")
     if part.weight != 1.0:
         message.weight = float(part.weight)

@@ -8,9 +8,8 @@ functions, the streams and the command line all read that description. To add an
 import argparse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Annotated, Any, Literal, TypeAlias, TypedDict, get_type_hints
-
-import numpy as np
 
 from .errors import InvalidRequest
 from .v1 import stylizer_pb2 as pb
@@ -42,6 +41,11 @@ DEFAULT_SIZE = 256
 """Default of `size` in pixels: the side that the network was trained at."""
 
 
+def is_number(value: object) -> bool:
+    """Return True for a real number, of Python or NumPy, that is not a truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True)
 class Number:
     """An option with a number as its value.
@@ -61,8 +65,7 @@ class Number:
 
     def to_wire(self, name: str, value: Any) -> float | int:
         """Return the value for the message; raise InvalidRequest for any other value."""
-        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-        if not (number and self.low <= value <= self.high and not (self.whole and value != int(value))):
+        if not (is_number(value) and self.low <= value <= self.high and not (self.whole and value != int(value))):
             kind, unit = "whole number" if self.whole else "number", f" {self.unit}" if self.unit else ""
             raise InvalidRequest(
                 f"{name} is {value!r}{unit}; it must be a {kind} from {self.low:g} to {self.high:g}{unit}",
@@ -84,7 +87,8 @@ class Switch:
 
     def to_wire(self, name: str, value: Any) -> bool:
         """Return the value for the message; raise InvalidRequest for anything but True and False."""
-        if not isinstance(value, bool | np.bool_):
+        # NumPy's truth values are not of type bool.
+        if not (isinstance(value, bool) or str(getattr(value, "dtype", "")) == "bool"):
             raise InvalidRequest(f"{name} is {value!r}; it must be True or False", f"options.{name}")
         return bool(value)
 

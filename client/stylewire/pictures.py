@@ -2,20 +2,36 @@
 
 import io
 import os
-from typing import Any, BinaryIO, TypeAlias
+from collections.abc import Mapping
+from typing import Any, BinaryIO, Protocol, TypeAlias, runtime_checkable
 
-import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import InvalidImage
 from .v1 import stylizer_pb2 as pb
 
-ImageLike: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | np.ndarray
+
+@runtime_checkable
+class PixelArray(Protocol):
+    """An array of NumPy, or one like it. The client itself does not need NumPy."""
+
+    @property
+    def __array_interface__(self) -> Mapping[str, object]:
+        """Shape and type of the array (https://numpy.org/doc/stable/reference/arrays.interface.html)."""
+
+    def tobytes(self) -> bytes:
+        """Return the elements in C order."""
+
+
+ImageLike: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | PixelArray
 """A picture: the path of a file, its bytes, an open file, a PIL image, or an array uint8 [H, W, 3]."""
 
 _RAW_PIXELS = 2**22
 """Maximum pixels of a PIL image or an array that are sent raw. A larger picture is sent as JPEG of quality 95, because
 22 million raw pixels would fill a message."""
+
+_UINT8 = "|u1"
+"""The type uint8 in the array interface."""
 
 _SENT = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"})
 """Pillow modes that the server reads, in a file or as pixels."""
@@ -56,7 +72,7 @@ def image_message(picture: ImageLike, field: str, *, metadata: bool = False) -> 
                 return _file_message(file.read(), field, metadata)
         case Image.Image():
             return _pil_message(picture, field, metadata)
-        case np.ndarray():
+        case PixelArray():
             return _array_message(picture, field)
     if hasattr(picture, "read"):
         data = picture.read()
@@ -158,7 +174,7 @@ def _pil_message(picture: Image.Image, field: str, metadata: bool) -> pb.Image:
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise InvalidImage(f"{field} is a PIL image that cannot be decoded: {error}", field) from None
     if upright.mode in {"I;16B", "I;16L"}:
-        upright = Image.fromarray(np.asarray(upright).astype("<u2"))
+        upright = upright.convert("I").convert("I;16")
     if upright.mode in _CONVERTED:
         upright = upright.convert(_CONVERTED[upright.mode])
     if upright.mode not in _SENT:
@@ -184,12 +200,14 @@ def _encoded(picture: Image.Image, form: str, field: str, exif: bytes = b"") -> 
     return pb.Image(encoded=out.getvalue())
 
 
-def _array_message(picture: np.ndarray, field: str) -> pb.Image:
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise InvalidImage(
-            f"{field} is an array {picture.dtype} {list(picture.shape)}; it must be uint8 [H, W, 3]", field
-        )
-    height, width = picture.shape[:2]
+def _array_message(picture: PixelArray, field: str) -> pb.Image:
+    kind, shape = (picture.__array_interface__[name] for name in ("typestr", "shape"))
+    match shape:
+        case (int(height), int(width), 3) if kind == _UINT8:
+            pass
+        case _:
+            given = f"{getattr(picture, 'dtype', kind)} {list(shape) if isinstance(shape, tuple) else shape}"
+            raise InvalidImage(f"{field} is an array {given}; it must be uint8 [H, W, 3]", field)
     if height * width > _RAW_PIXELS:
-        return _encoded(Image.fromarray(picture), "JPEG", field)
+        return _encoded(Image.frombytes("RGB", (width, height), picture.tobytes()), "JPEG", field)
     return pb.Image(pixels=pb.Pixels(height=height, width=width, rgb=picture.tobytes()))

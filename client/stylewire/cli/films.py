@@ -8,9 +8,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 from PIL import Image, ImageSequence
 
+from ..pictures import PixelArray
 from .shared import CommandFailed, UsageError
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ _ANIMATION_PIXELS = 2**28
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame: pixels uint8 [H, W, 3], its time in ticks of `time_base` seconds, and its duration in seconds."""
+    """A frame: pixels of mode RGB, its time in ticks of `time_base` seconds, and its duration in seconds."""
 
-    pixels: np.ndarray
+    pixels: Image.Image | PixelArray
     pts: int
     time_base: Fraction
     seconds: float
@@ -108,6 +108,8 @@ class _Video:
         self.total = self._stream.frames or estimated
 
     def frames(self) -> Iterator[Frame]:
+        import numpy as np
+
         for frame in self._container.decode(self._stream):
             # Phones store the rotation of the pictures in the file. New pictures have none, so turn them here.
             upright = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
@@ -130,7 +132,7 @@ class _Animation:
             flat.alpha_composite(image.convert("RGBA"))
             # Pillow knows the duration of a WebP frame only after the frame is decoded.
             milliseconds = int(image.info.get("duration") or 100)
-            yield Frame(np.asarray(flat.convert("RGB")), pts, _MILLISECOND, milliseconds / 1000)
+            yield Frame(flat.convert("RGB"), pts, _MILLISECOND, milliseconds / 1000)
             pts += milliseconds
 
 

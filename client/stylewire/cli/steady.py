@@ -6,6 +6,8 @@ Without the flow, flat regions that move would smear. So OpenCV is needed (the e
 import numpy as np
 from PIL import Image
 
+from ..pictures import PixelArray
+
 _TOLERANCE = 12.0
 """Maximum difference, in levels of 255, from the frame before at which the content counts as unchanged (noise)."""
 
@@ -31,9 +33,9 @@ class Steady:
 
         self._cv2 = cv2
 
-    def blend(self, content: np.ndarray, picture: Image.Image) -> Image.Image:
-        """Return a result, uint8 [H, W, 3], blended with the result before it."""
-        small = Image.fromarray(content).resize(picture.size, Image.Resampling.BOX)
+    def blend(self, content: Image.Image | PixelArray, picture: Image.Image) -> Image.Image:
+        """Return a result, of mode RGB, blended with the result before it."""
+        small = Image.fromarray(np.asarray(content)).resize(picture.size, Image.Resampling.BOX)
         now, result = np.asarray(small, np.float32), np.asarray(picture, np.float32)
         if self._content is not None and self._result is not None and self._content.shape == now.shape:
             before, kept = self._moved(now)

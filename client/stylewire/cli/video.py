@@ -6,13 +6,12 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ..client import Client
 from ..errors import StylewireError
 from ..options import Options, add_option_flags, options_of
+from ..pictures import ImageLike
 from .films import ANIMATIONS, Frame, Source, Target, open_source, open_target
 from .progress import Progress
 from .shared import (
@@ -26,7 +25,9 @@ from .shared import (
     say,
     style_files,
 )
-from .steady import Steady
+
+if TYPE_CHECKING:
+    from .steady import Steady
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -66,10 +67,14 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
             import av  # noqa: F401
         except ImportError:
             raise UsageError("videos need PyAV: pip install 'stylewire[video]'") from None
-    try:
-        steady = Steady(arguments.steady) if arguments.steady else None
-    except ImportError:
-        raise UsageError("--steady needs OpenCV: pip install 'stylewire[steady]'") from None
+    steady = None
+    if arguments.steady:
+        try:
+            from .steady import Steady
+
+            steady = Steady(arguments.steady)
+        except ImportError:
+            raise UsageError("--steady needs OpenCV: pip install 'stylewire[steady]'") from None
     refuse_to_overwrite([out], [content, *style_files(arguments.styles)])
     blend = blend_of(arguments.styles)
     fit = arguments.fit or ("keep" if arguments.size else "native")
@@ -124,7 +129,7 @@ class _Work:
         failure: The interrupt or the error of the server that ended the work early.
     """
 
-    def __init__(self, source: Source, target: Target, steady: Steady | None) -> None:
+    def __init__(self, source: Source, target: Target, steady: "Steady | None") -> None:
         self._source, self._target, self._steady = source, target, steady
         self._sent: deque[Frame] = deque()
         self._decoding = threading.Lock()
@@ -153,7 +158,7 @@ class _Work:
                 self._ended = True
         self._target.finish(complete=self.failure is None)
 
-    def _frames(self) -> Iterator[np.ndarray]:
+    def _frames(self) -> Iterator[ImageLike]:
         frames = self._source.frames()
         while (frame := self._next(frames)) is not None:
             self._sent.append(frame)
