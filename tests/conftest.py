@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share: pictures, and a real server process to talk to."""
+"""Fixtures that all tests share: pictures, real server processes, and clients."""
 
 import asyncio
 import fcntl
@@ -34,12 +34,12 @@ if os.environ.get("STYLEWIRE_SOAK") != "1":
     hypothesis.settings.load_profile("repeatable")
 
 Fill = Callable[[Path], object]
-"""Puts files into a folder."""
+"""A function that puts files into a folder."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_data_dir(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test touches the named styles of whoever runs it."""
+    """Give the tests their own data folder, so that they do not change the user's named styles."""
     os.environ["STYLEWIRE_DATA_DIR"] = str(tmp_path_factory.mktemp("data"))
     # A test that lists styles sees its own; tests of the gallery switch it on.
     os.environ["STYLEWIRE_NO_GALLERY"] = "true"
@@ -47,19 +47,19 @@ def own_data_dir(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_process() -> None:
-    """A machine of many cores tests what others do: one server process, unless a test asks for more."""
+    """Use one server process by default, so that machines of many cores run the same tests as others."""
     os.environ["STYLEWIRE_PROCESSES"] = "1"
 
 
 @pytest.fixture(scope="session")
 def start_server() -> Callable[..., ServerProcess]:
-    """Starts a server process with those flags; the caller stops it."""
+    """Return a function that starts a server process with given flags. The caller stops it."""
     return ServerProcess
 
 
 @pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
-    """Finds a port of 127.0.0.1 that nobody has, for a server that is restarted at the same one."""
+    """Return a function that finds a free port of 127.0.0.1, for a server that is restarted at the same port."""
 
     def find() -> int:
         with socket.socket() as probe:
@@ -71,7 +71,7 @@ def free_port() -> Callable[[], int]:
 
 @pytest.fixture(scope="session")
 def with_facts() -> Callable[..., bytes]:
-    """Returns a style file with other facts in it."""
+    """Return a function that returns a style file with changed facts."""
 
     def change(data: bytes, **changed: object) -> bytes:
         out = io.BytesIO()
@@ -86,7 +86,7 @@ def with_facts() -> Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def calls_begun() -> Callable[[str], int]:
-    """How many Stylize calls a server has seen the head of, by its metrics at that URL."""
+    """Return a function that returns the number of begun Stylize calls, from a server's metrics at a URL."""
 
     def count(metrics: str) -> int:
         pattern = r'^(?:stylewire_requests_total\{.*Stylize".*\}|stylewire_requests_in_flight) (\S+)$'
@@ -99,7 +99,7 @@ def calls_begun() -> Callable[[str], int]:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
-    """The lite edition, for every test that leaves it as it found it; with the same levels at rest and under load."""
+    """A shared server of the lite edition, which tests must not change. Its pictures do not depend on the load."""
     running = ServerProcess("--model", "lite", "--streams", "2", "--max-pixels", 2**22)
     yield running
     assert running.stop() == 0, "\n".join(running.log)
@@ -113,7 +113,7 @@ def client(server: ServerProcess) -> Iterator[Client]:
 
 
 class AwaitedClient:
-    """An `AsyncClient` in an event loop of its own, called as a `Client` is, so that one test serves both."""
+    """An `AsyncClient` in its own event loop with the methods of a `Client`, so that one test runs with both."""
 
     def __init__(self, target: str, **options: Any) -> None:
         self._loop = asyncio.new_event_loop()
@@ -163,7 +163,7 @@ class _Awaited:
 
 @pytest.fixture(scope="session", params=[Client, AwaitedClient], ids=["Client", "AsyncClient"])
 def open_client(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Opens a client of a target, of either kind; the caller closes it."""
+    """Return a function that opens a client of either kind for a target. The caller closes it."""
     return request.param
 
 
@@ -201,21 +201,21 @@ def shared() -> Path:
 
 
 def encoded(pixels: np.ndarray, form: str = "PNG", **options: object) -> bytes:
-    """Pixels as a file."""
+    """Return pixels as a file."""
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, form, **options)
     return out.getvalue()
 
 
 def pixels_of(path: Path, side: int = 256) -> np.ndarray:
-    """A picture file as uint8 [side,side,3]."""
+    """Return a picture file as uint8 [side,side,3]."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS))
 
 
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
-    """Makes a folder once for all processes of a test run, and returns it. Nobody may change what is in it."""
+    """Return a function that makes a folder once for all processes of a test run. Tests must not change it."""
     base = tmp_path_factory.getbasetemp()
     # With pytest-xdist each process has a folder of its own in a common one.
     common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -235,12 +235,12 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
 
 @pytest.fixture(scope="session")
 def long_form() -> bool:
-    """Whether the robustness suite runs for as long as it takes: `make soak`."""
+    """True if the robustness tests run in their long form (`make soak`)."""
     return os.environ.get("STYLEWIRE_SOAK") == "1"
 
 
 class Authority:
-    """A certificate authority that issues to files.
+    """A certificate authority that writes certificates to files.
 
     Attributes:
         certificate: Its own, PEM.
@@ -316,18 +316,18 @@ class Authority:
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    """A certificate authority of the test's own."""
+    """A certificate authority for the tests."""
     return Authority(tmp_path / "authority")
 
 
 @pytest.fixture
 def another_authority(tmp_path: Path) -> Authority:
-    """One that nobody has been told to trust."""
+    """A certificate authority that is not trusted."""
     return Authority(tmp_path / "another")
 
 
 class Wire:
-    """An HTTP/2 client of a server's port, frame by frame (RFC 9113). It does nothing that a test does not ask for."""
+    """An HTTP/2 client that sends and receives single frames (RFC 9113), only as the test asks for."""
 
     def __init__(self, port: int, window: int = 65_535) -> None:
         """Take `window` bytes of each answer unless more are granted."""
@@ -393,7 +393,7 @@ class Wire:
         self._send(0x3, 0, stream, struct.pack(">I", 8))
 
     def vanish(self) -> None:
-        """End the connection as a host does that has crashed."""
+        """End the connection like a host that has crashed."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
 

@@ -13,7 +13,7 @@ BASES = [ROOT, ROOT / "server" / "stylewire_server", ROOT / "client" / "stylewir
 """Folders that a path in the docs may start from."""
 
 NOT_FILES = {"gallery/": "how the names of built-in styles begin"}
-"""Words that look like a path and are none -> what they are."""
+"""Words that look like a path but are not one -> their meaning."""
 
 _BLOCK = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`]+)`")

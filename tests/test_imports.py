@@ -34,10 +34,10 @@ SERVER_LAYERS = [
     {"statuses"},
     {"errors", "__init__"},
 ]
-"""From top to bottom. A module imports from its own room or from a lower layer; `styles` may also use `imaging`."""
+"""The packages and top modules of the server, from top to bottom. Each imports only from itself or a lower layer."""
 
 BESIDE = {("styles", "imaging"), ("styles", "engine"), ("http", "rpc")}
-"""Imports between rooms of one layer that are meant."""
+"""Allowed imports between packages of one layer: (from, to)."""
 
 BASELINE_LAYERS = [
     {"__main__"},
@@ -55,7 +55,7 @@ BASELINE_LAYERS = [
 
 
 def imports(path: Path, package: str) -> Iterator[str]:
-    """The dotted names of all imports in a source file, relative ones resolved; names that are modules too."""
+    """Yield the dotted names of all imports in a source file. Relative imports are resolved."""
     base = path.relative_to(SOURCES[package].parent).with_suffix("").parts[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -66,17 +66,17 @@ def imports(path: Path, package: str) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def rooms(package: str) -> Iterator[tuple[Path, str, str]]:
-    """(file, its room, the room that it imports from), for the imports within a package that leave a room."""
+def internal_imports(package: str) -> Iterator[tuple[Path, str, str]]:
+    """Yield (file, its part, the imported part) for imports between parts of a package: subpackages or top modules."""
     for path in sorted(SOURCES[package].rglob("*.py")):
         own = path.relative_to(SOURCES[package]).with_suffix("").parts[0]
         for name in imports(path, package):
             first, _, rest = name.partition(".")
             if first == package:
-                # What a package's own __init__ offers has no room of its own name.
-                room = rest.partition(".")[0]
-                known = (SOURCES[package] / room).is_dir() or (SOURCES[package] / f"{room}.py").exists()
-                other = room if known else "__init__"
+                # A name that is no module comes from the package's own __init__.
+                part = rest.partition(".")[0]
+                known = (SOURCES[package] / part).is_dir() or (SOURCES[package] / f"{part}.py").exists()
+                other = part if known else "__init__"
                 if other != own:
                     yield path, own, other
 
@@ -86,17 +86,17 @@ def rooms(package: str) -> Iterator[tuple[Path, str, str]]:
     [("stylewire_server", SERVER_LAYERS, BESIDE), ("optimizer_baseline", BASELINE_LAYERS, set())],
 )
 def test_imports_go_down(package: str, layers: list[set[str]], beside: set[tuple[str, str]]) -> None:
-    level = {room: number for number, layer in enumerate(layers) for room in layer}
+    level = {part: number for number, layer in enumerate(layers) for part in layer}
     upward = [
         f"{path.relative_to(ROOT)} imports {other}"
-        for path, own, other in rooms(package)
+        for path, own, other in internal_imports(package)
         if (own, other) not in beside and level[own] >= level[other]
     ]
     assert not upward
 
 
 def imported_by(statement: str) -> set[str]:
-    """The top-level packages that a statement loads in a fresh interpreter."""
+    """Return the top-level packages that a statement loads in a fresh interpreter."""
     code = f"import sys\n{statement}\nprint(' '.join({{name.partition('.')[0] for name in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     return set(done.stdout.split())
@@ -113,7 +113,7 @@ def test_the_baseline_is_light_until_it_is_used() -> None:
 
 
 def test_the_lite_edition_needs_no_tensorflow() -> None:
-    """From the import to a finished picture."""
+    """The check covers everything from the import to a finished picture."""
     found = imported_by(
         "import numpy as np\n"
         "import stylewire_server.runtime.service\n"
@@ -144,7 +144,7 @@ def test_the_baseline_takes_only_the_reader_of_pictures_and_the_test_server_from
     """One reader for both, so that they judge the same contents; `comparison` also measures real servers."""
     allowed = ("stylewire_server.imaging", "stylewire_server.errors", "stylewire_server.testing")
     # Tuning works on the served network, and writes the server's style files.
-    tuning = tuple(f"stylewire_server.{room}" for room in ("models", "engine", "styles", "preparation", "settings"))
+    tuning = tuple(f"stylewire_server.{part}" for part in ("models", "engine", "styles", "preparation", "settings"))
     for path in SOURCES["optimizer_baseline"].rglob("*.py"):
         own = (*allowed, *tuning) if path.parent.name == "tuning" or path.stem == "tune" else allowed
         for name in imports(path, "optimizer_baseline"):

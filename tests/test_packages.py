@@ -15,7 +15,7 @@ COMMANDS = ("stylewire", "stylewire-server", "stylewire-baseline")
 
 
 def run(*command: object, cwd: Path = ROOT, expected: int = 0) -> str:
-    """Both outputs of a command, whose exit code is checked."""
+    """Return both outputs of a command after a check of its exit code."""
     done = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True, timeout=280)
     assert done.returncode == expected, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -32,7 +32,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def install(packages: Path, folder: Path, extras: str = "") -> Path:
-    """The bin folder of a new environment with the wheel and those extras."""
+    """Return the bin folder of a new environment with the wheel and those extras."""
     (wheel,) = packages.glob("*.whl")
     run(sys.executable, "-m", "venv", folder)
     pip = (folder / "bin" / "pip", "--quiet", "--disable-pip-version-check")

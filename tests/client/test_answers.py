@@ -1,4 +1,4 @@
-"""Answers of a server that cannot be trusted: nothing of them is opened, kept or written."""
+"""Wrong answers of an untrusted server: the client does not open, keep or write them."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from stylewire.v1 import stylizer_pb2_grpc
 
 
 class Liar(stylizer_pb2_grpc.StylizerServicer):
-    """A server that answers what the test tells it to."""
+    """A server whose answers the test chooses."""
 
     answer = pb.StylizeResponse()
     extra = 0

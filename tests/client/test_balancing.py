@@ -23,7 +23,7 @@ from stylewire_server.testing import ServerProcess
 
 @pytest.fixture
 def two_servers() -> Iterator[tuple[ServerProcess, ServerProcess]]:
-    """Two servers, stopped at the end where they still run."""
+    """Start two servers, and stop them at the end if they still run."""
     with ExitStack() as stack:
         servers = []
         for _ in range(2):
@@ -33,7 +33,7 @@ def two_servers() -> Iterator[tuple[ServerProcess, ServerProcess]]:
 
 
 class Load:
-    """Eight threads that stylize until they are told to stop, and what became of their calls."""
+    """Eight threads that stylize until they are stopped, with the outcomes of their calls."""
 
     def __init__(self, client: Client, photo: Path, style: Path) -> None:
         self.done = 0

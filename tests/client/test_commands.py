@@ -22,7 +22,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(server: Any, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line; returns exit code, stdout and stderr."""
+    """Return a function that runs a command line and returns exit code, stdout and stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         try:
@@ -36,7 +36,7 @@ def run(server: Any, capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def named(client: Client, style_picture: Path, other_style_picture: Path) -> Iterator[None]:
-    """Two styles, `wave` and `shards`; whatever is kept afterwards is removed."""
+    """Keep two styles, `wave` and `shards`, and remove all styles afterwards."""
     client.styles.create("wave", style_picture)
     client.styles.create("shards", other_style_picture)
     yield
@@ -46,7 +46,7 @@ def named(client: Client, style_picture: Path, other_style_picture: Path) -> Ite
 
 @pytest.fixture
 def photos(tmp_path: Path, photo: Path) -> Path:
-    """A folder of pictures, one below another, and a file that is none."""
+    """A folder with a picture, a picture in a subfolder, and a file that is not a picture."""
     folder = tmp_path / "photos"
     (folder / "trip").mkdir(parents=True)
     with Image.open(photo) as image:
@@ -157,7 +157,7 @@ def test_formats_of_the_extras(client: Client, photo: Path, style_picture: Path,
     ("start", "extra"), [(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "heic"), (b"\xff\x0a\xfa\x1f", "jxl")]
 )
 def test_a_missing_extra_is_named(start: bytes, extra: str) -> None:
-    """In a process that cannot import the plug-ins."""
+    """The command runs in a process that cannot import the plug-ins."""
     code = (
         "import sys; sys.modules['pillow_heif'] = sys.modules['pillow_jxl'] = None\n"
         f"from stylewire import Client\nClient().stylize({start!r}, 'wave')"

@@ -1,4 +1,4 @@
-"""What `Client` promises, `AsyncClient` does too."""
+"""Tests that run with both `Client` and `AsyncClient`."""
 
 import inspect
 import socket

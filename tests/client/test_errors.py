@@ -1,4 +1,4 @@
-"""What becomes of a failed status."""
+"""Conversion of a failed status to an exception."""
 
 import socket
 import threading

@@ -17,7 +17,7 @@ from stylewire_server.local import LocalChannel
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    """A client of the service in this process, with named styles and kept graphs of its own."""
+    """A client of the service in this process, with its own named styles and cached graphs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STYLEWIRE_DATA_DIR", str(tmp_path_factory.mktemp("data")))
         patch.setenv("STYLEWIRE_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -64,7 +64,7 @@ def test_named_styles_and_errors_are_those_of_a_server(local: Client, photo: Pat
 def test_the_command_line_does_without_a_server(
     photo: Path, style_picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In a process of its own where nothing listens at the default target, else with the flag alone."""
+    """The command runs in its own process if nothing listens at the default target, else with the flag."""
     with socket.socket() as probe:
         busy = probe.connect_ex(("127.0.0.1", 50051)) == 0
     out = tmp_path / "out.jpg"
@@ -81,7 +81,7 @@ def test_the_command_line_does_without_a_server(
 
 
 def test_without_the_server_s_packages_the_error_says_what_to_do(photo: Path, tmp_path: Path) -> None:
-    """In a process that cannot import OpenVINO."""
+    """The command runs in a process that cannot import OpenVINO."""
     code = (
         "import sys; sys.modules['openvino'] = None\n"
         "from stylewire.__main__ import main\n"

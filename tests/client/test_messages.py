@@ -1,4 +1,4 @@
-"""Python values to messages."""
+"""Conversion of Python values to messages."""
 
 import io
 from pathlib import Path

@@ -18,7 +18,7 @@ SELECTOR = re.compile(r"(stylewire_\w+)\{([^}]*)\}")
 
 @pytest.fixture(scope="module")
 def exposition(start_server: Callable, photo: Path, style_picture: Path) -> str:
-    """What a server that has made a picture and refused one shows to Prometheus."""
+    """The metrics of a server that has made a picture and refused one."""
     running = start_server("--model", "lite", "--metrics-port", "0", "--log-format", "json")
     try:
         with Client(running.target, timeout=60) as client:

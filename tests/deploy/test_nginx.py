@@ -25,7 +25,7 @@ CALLERS = 8
 
 
 class Balanced:
-    """Two servers on ports of their own behind nginx."""
+    """Two servers on free ports behind nginx."""
 
     def __init__(self, folder: Path, ports: list[int], style: Path) -> None:
         self.folder, self.ports = folder, ports
@@ -76,7 +76,7 @@ def balanced(tmp_path: Path, free_port: Callable[[], int], style_picture: Path) 
 
 
 class Callers:
-    """Callers that go on until they are told to stop, each with its own client, which retries as it always does."""
+    """Callers that stylize until they are stopped, each with its own client and its default retries."""
 
     def __init__(self, target: str, photo: Path) -> None:
         self.ended: Counter[str] = Counter()

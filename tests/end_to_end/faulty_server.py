@@ -15,10 +15,10 @@ FOLDER = Path(sys.argv.pop(1))
 
 
 class FaultyEngine(openvino.OpenVinoEngine):
-    """OpenVINO, and a fault."""
+    """An OpenVINO engine that fails on demand."""
 
     def transform(self, content: np.ndarray, vector: np.ndarray, **others: Any) -> np.ndarray:
-        """Fail while a file says so."""
+        """Fail while one of the two files exists."""
         if (FOLDER / "always").exists() or ((FOLDER / "once").exists() and content.shape[1] != 256):
             raise RuntimeError("a fault in /opt/secret/place")
         return super().transform(content, vector, **others)

@@ -1,4 +1,4 @@
-"""An engine that fails: once, and for good."""
+"""Servers whose engine fails once, or on every picture."""
 
 import contextlib
 import subprocess

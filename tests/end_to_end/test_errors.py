@@ -1,4 +1,4 @@
-"""Every way in which Stylize refuses, through a real socket; after each the server still serves."""
+"""Every error of Stylize, over a real socket. After each error the server still serves."""
 
 import io
 import re
@@ -40,7 +40,7 @@ def file(width: int, height: int, form: str = "PNG") -> bytes:
 
 
 def claimed_png(width: int, height: int) -> bytes:
-    """A PNG whose header claims that size, with next to no data."""
+    """Return a PNG whose header claims that size, with almost no data."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -164,7 +164,7 @@ def test_a_deadline_that_has_all_but_passed(stub, good: pb.StylizeRequest) -> No
 
 
 def test_a_full_queue_says_when_to_come_back(start_server, photo: Path, style_picture: Path) -> None:
-    """One worker's worth of room and no queue: of many calls at once some are told to come back, and when."""
+    """With few places in the queue, some of many simultaneous calls are refused, with a time for the retry."""
     running = start_server("--model", "lite", "--queue-size", "1", "--streams", "1")
     request = pb.StylizeRequest(
         content=pb.Image(encoded=photo.read_bytes()),

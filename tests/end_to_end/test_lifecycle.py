@@ -1,4 +1,4 @@
-"""Start, ready, drain, stop: as a supervisor sees it."""
+"""Start, readiness, drain and stop of a server, as a supervisor sees them."""
 
 import contextlib
 import io
@@ -91,7 +91,7 @@ def test_draining_finishes_calls_in_flight_and_refuses_new_ones(
 
 
 def begin(errors: int) -> tuple[subprocess.Popen, int]:
-    """A server that has only been started, and the port that it will have; `errors` is what becomes of stderr."""
+    """Start a server without waiting for it. Return the process and its port; `errors` is the target of stderr."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -120,7 +120,7 @@ def test_not_serving_until_the_engine_has_run(photo: Path, style_picture: Path) 
 
 
 def await_caught(process: subprocess.Popen, number: int) -> None:
-    """Returns once the process has a handler of its own for that signal."""
+    """Wait until the process has its own handler for that signal."""
     status = Path(f"/proc/{process.pid}/status")
     if not status.exists():
         pytest.skip("without /proc nobody knows when a process catches signals")
@@ -133,7 +133,7 @@ def await_caught(process: subprocess.Popen, number: int) -> None:
 
 
 def await_port(process: subprocess.Popen, port: int) -> None:
-    """Returns once somebody listens there, long before the model is loaded."""
+    """Wait until the server listens at that port, long before the model is loaded."""
     while True:
         assert process.poll() is None
         with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), 5):
@@ -143,7 +143,7 @@ def await_port(process: subprocess.Popen, port: int) -> None:
 
 @pytest.fixture(params=["signals are caught", "the port listens"])
 def starting(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen]:
-    """A server at a moment of its start."""
+    """A server at a chosen moment of its start."""
     process, port = begin(subprocess.PIPE)
     try:
         if request.param == "the port listens":
@@ -189,17 +189,17 @@ def test_an_ipv6_address_is_printed_as_clients_write_it(start_server) -> None:
 
 
 def flat(side: int) -> bytes:
-    """A picture of next to no bytes."""
+    """Return a picture of almost no bytes."""
     out = io.BytesIO()
     Image.new("RGB", (side, side), (20, 120, 220)).save(out, "PNG")
     return out.getvalue()
 
 
 class SlowReader:
-    """A way to the server at a port of its own, on which answers come at so many bytes a second.
+    """A relay to the server that passes answers on at a given number of bytes per second.
 
     Attributes:
-        port: Of this end.
+        port: The port of the relay.
         passed: Bytes of answers so far.
     """
 
@@ -239,7 +239,7 @@ class SlowReader:
             near.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Takes no further connection."""
+        """Accept no further connections."""
         self._listener.close()
 
 
@@ -294,7 +294,7 @@ def test_a_job_that_outlasts_the_grace_does_not_hold_the_process(start_server, s
 
 @pytest.fixture
 def notices(tmp_path: Path) -> Iterator[socket.socket]:
-    """The socket of a supervisor, which sees who writes to it."""
+    """The socket of a supervisor, which also receives the sender's process id."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         listening.bind(str(tmp_path / "notify"))
@@ -303,7 +303,7 @@ def notices(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 def notice(listening: socket.socket) -> tuple[int, dict[str, str]]:
-    """The next one: the sender's process, and what it says."""
+    """Return the next notification: the sender's process id, and the message."""
     message, ((_, _, credentials),), _, _ = listening.recvmsg(4096, socket.CMSG_SPACE(12))
     return struct.unpack("iII", credentials)[0], dict(line.split("=", 1) for line in message.decode().splitlines())
 

@@ -1,4 +1,4 @@
-"""Limits on what is open at one time, and where they are told."""
+"""Limits on open calls and streams, and how a server reports its limits."""
 
 import io
 import signal

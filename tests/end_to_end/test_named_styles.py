@@ -1,4 +1,4 @@
-"""Named styles through a real server, by either client."""
+"""Named styles over a real server, with both clients."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ def client(either_client: Any) -> Iterator[Any]:
 
 
 def distance(one: Image.Image, other: Image.Image) -> float:
-    """Mean difference in levels of 255."""
+    """Return the mean difference in levels of 255."""
     return float(np.abs(np.asarray(one, int) - np.asarray(other, int)).mean())
 
 

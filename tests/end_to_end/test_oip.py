@@ -428,7 +428,7 @@ def test_what_a_batch_takes_to_decode_is_bounded(start_server, photo: Path, styl
 
 
 def long_words(word: str, content: np.ndarray, style: np.ndarray) -> dict[str, tuple[oip.ModelInferRequest, str]]:
-    """Where a caller's own words stand in what it is told -> request, status."""
+    """Return position of a caller's text in an error -> request, status."""
     bad = "INVALID_ARGUMENT"
     found = {
         name: (raw_request(content, style), "NOT_FOUND" if name.startswith("model") else bad)

@@ -26,11 +26,11 @@ from stylewire_server.testing import until
 ALONE = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
 
 CONNECTIONS = 24
-"""The chance that the kernel gives all of them to one of two processes is 1 in 8 million."""
+"""Number of connections. The kernel gives all of them to one of two processes with a chance of 1 in 8 million."""
 
 
 class Family:
-    """Two server processes and their parent, in a session of their own as behind a terminal."""
+    """Two server processes and their parent, in their own session as behind a terminal."""
 
     def __init__(self, log: Path, *flags: object) -> None:
         self._log = log
@@ -64,7 +64,7 @@ class Family:
         return code
 
     def kill(self) -> None:
-        """Leaves nothing behind, however the test went."""
+        """Kill all processes, whatever the result of the test."""
         for process in [self.parent, *self.children]:
             if process.is_running():
                 process.kill()
@@ -75,7 +75,7 @@ def serve(*flags: object) -> list[str]:
 
 
 def two_free_ports() -> int:
-    """The lower of two neighbours that nobody has."""
+    """Return the lower of two neighboring free ports."""
     while True:
         with socket.socket() as first, socket.socket() as second:
             first.bind(("127.0.0.1", 0))
@@ -89,7 +89,7 @@ def two_free_ports() -> int:
 
 @pytest.fixture
 def family(tmp_path: Path) -> Iterator[Callable[..., Family]]:
-    """Starts two processes with those flags; the test ends them."""
+    """Return a function that starts two processes with given flags. The test ends them."""
     with ExitStack() as stack:
 
         def start(*flags: object) -> Family:
@@ -102,18 +102,18 @@ def family(tmp_path: Path) -> Iterator[Callable[..., Family]]:
 
 @dataclass
 class Watched:
-    """Two processes that are told apart by their metrics."""
+    """Two processes that the test distinguishes by their metrics."""
 
     family: Family
     metrics_port: int
     begun: Callable[[str], int]
 
     def calls(self) -> list[int]:
-        """GetModel calls that each has ended."""
+        """Return the number of finished GetModel calls of each process."""
         return [self._got_model(index) for index in range(2)]
 
     def wait_for_heads(self, count: int) -> None:
-        """Until so many Stylize calls have come in, at both together."""
+        """Wait until both processes together have received so many Stylize calls."""
         until(lambda: sum(self.begun(self._metrics(index)) for index in range(2)) >= count, f"{count} calls have begun")
 
     def _metrics(self, index: int) -> str:
@@ -128,7 +128,7 @@ class Watched:
 
     @contextmanager
     def one_channel_each(self) -> Iterator[list[grpc.Channel]]:
-        """To the first process, to the second."""
+        """Return a channel to the first process and one to the second."""
         with ExitStack() as stack:
             found: dict[int, grpc.Channel] = {}
             for _ in range(CONNECTIONS):
@@ -142,7 +142,7 @@ class Watched:
             yield [found[0], found[1]]
 
     def child(self, index: int) -> psutil.Process:
-        """The process of that metrics port."""
+        """Return the process with that metrics port."""
         port = self.metrics_port + index
         listening = [c for c in self.family.children if port in {n.laddr.port for n in c.net_connections("tcp")}]
         assert len(listening) == 1
@@ -151,14 +151,14 @@ class Watched:
 
 @pytest.fixture
 def watched(family: Callable[..., Family], calls_begun: Callable[[str], int]) -> Watched:
-    """Two processes of the test's own, with metrics; the test ends them."""
+    """Two processes with metrics for one test, which ends them."""
     port = two_free_ports()
     return Watched(family("--metrics-port", port), port, calls_begun)
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory, calls_begun: Callable[[str], int]) -> Iterator[Watched]:
-    """Two processes that every test leaves as it found them."""
+    """Two processes that several tests share and must not change."""
     port = two_free_ports()
     running = Family(tmp_path_factory.mktemp("pair") / "log", "--metrics-port", port)
     yield Watched(running, port, calls_begun)
@@ -336,7 +336,7 @@ def test_sighup_reaches_all_and_ctrl_c_ends_all_quietly(
 
 
 def new_token(name: str) -> tuple[str, str]:
-    """The token and its entry."""
+    """Return a new token and its entry."""
     command = [sys.executable, "-m", "stylewire_server", "token", name]
     made = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     return made.stderr.split()[-1], made.stdout.strip()

@@ -1,6 +1,6 @@
 """Native sizes up to the limit, and memory that stays flat over many sizes and styles.
 
-The long form, `pytest -m soak`, is the issue's 2000 requests; the short one runs by default.
+The long form, `pytest -m soak`, has 2000 requests; the short form runs by default.
 """
 
 import io
@@ -25,7 +25,7 @@ FITS = ("crop", "squash", "keep", "native")
 
 @pytest.fixture
 def served(start_server: Callable) -> Iterator[tuple[psutil.Process, Client]]:
-    """A server of its own."""
+    """A server for these tests only."""
     server = start_server("--model", "lite")
     with Client(server.target, timeout=120) as client:
         yield psutil.Process(server.process.pid), client

@@ -20,7 +20,7 @@ from stylewire.v1 import stylizer_pb2_grpc
 
 
 def shaded(photo: Path, count: int, side: int = 64) -> list[np.ndarray]:
-    """Frames that are told apart by how bright they are."""
+    """Return frames that differ in brightness."""
     with Image.open(photo) as image:
         pixels = np.asarray(image.convert("RGB").resize((side, side)), np.float32)
     return [(pixels * (0.2 + 0.8 * number / count)).astype(np.uint8) for number in range(count)]
@@ -110,7 +110,7 @@ def test_bad_options_are_told_before_any_frame(either_client: Any, photo: Path, 
 
 
 class Watched:
-    """Frames without end, counted as they are taken; `closed` is set when nobody wants more."""
+    """An endless iterator of frames that counts them. `closed` is set when the consumer closes it."""
 
     def __init__(self, frame: Any) -> None:
         self.taken = 0
@@ -225,7 +225,7 @@ def test_a_slow_reader_does_not_fill_the_servers_memory(start_server: Any, photo
 
 
 def _settled(sent: list) -> int:
-    """How many were sent once no more are for two seconds."""
+    """Wait until no frame is sent for two seconds, and return the number of sent frames."""
     last = -1
     while last != len(sent):
         last = len(sent)

@@ -1,4 +1,4 @@
-"""Named styles through what happens to servers: restarts, kill -9, a second server, a full disk, another edition."""
+"""Named styles after restarts, kill -9 and a full disk, with a second server, and with another edition."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""Stylize and GetModel through a real socket, by the client and by bare gRPC."""
+"""Stylize and GetModel over a real socket, with the client and with bare gRPC."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor

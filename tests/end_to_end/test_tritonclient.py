@@ -1,4 +1,4 @@
-"""Conformance: NVIDIA's client for the Open Inference Protocol, in an environment of its own."""
+"""Conformance tests with NVIDIA's client for the Open Inference Protocol, in its own environment."""
 
 import json
 import os
@@ -15,7 +15,7 @@ PACKAGE = "tritonclient[grpc]==2.73.0"
 
 @pytest.fixture(scope="module")
 def triton_python(pytestconfig: pytest.Config) -> Path:
-    """Of an environment with the client: it brings a grpcio and a protobuf of its own choice."""
+    """The Python of an environment with the client, which needs its own versions of grpcio and protobuf."""
     folder = Path(pytestconfig.cache.mkdir("tritonclient"))
     python, ready = folder / "bin" / "python", folder / PACKAGE
     if not ready.exists():

@@ -46,7 +46,7 @@ def film(tmp_path_factory: pytest.TempPathFactory, photo: Path) -> Path:
 
 
 def facts(path: Path) -> dict[str, Any]:
-    """What a player sees."""
+    """Return the properties of a video that a player shows."""
     with av.open(str(path)) as source:
         times = [frame.time for frame in source.decode(video=0)]
     with av.open(str(path)) as source:

@@ -1,4 +1,4 @@
-"""Calls a server with NVIDIA's client, and prints JSON of what it saw.
+"""A program that calls a server with NVIDIA's client and prints the results as JSON.
 
 Usage: `python triton_calls.py HOST:PORT CONTENT STYLE NAMED_STYLE`.
 """

@@ -17,11 +17,11 @@ CLIENTS = ROOT / "examples" / "clients"
 ARGUMENTS = [str(ROOT / "examples" / "content" / "coffee.jpg"), str(ROOT / "examples" / "style" / "waves.jpg")]
 
 DEBIAN_GO = Path("/usr/share/gocode/src")
-"""Where Debian's golang-*-dev packages put their sources."""
+"""Folder of the sources of Debian's golang-*-dev packages."""
 
 
 def run(command: list[str], folder: Path, env: dict[str, str] | None = None) -> str:
-    """What a command prints; a failure shows its error output."""
+    """Return the output of a command. A failure shows its error output."""
     environment = {**os.environ, **(env or {})}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -29,7 +29,7 @@ class Answer:
 
 
 def form(fields: Sequence[Field]) -> tuple[bytes, str]:
-    """A multipart body and its type; bytes go as a file."""
+    """Return a multipart body and its type. Bytes become a file."""
     boundary = uuid.uuid4().hex
     out = bytearray()
     for name, value in fields:
@@ -41,7 +41,7 @@ def form(fields: Sequence[Field]) -> tuple[bytes, str]:
 
 
 class Http:
-    """Requests to one server, each over a connection of its own."""
+    """A client for one server. Each request has its own connection."""
 
     form = staticmethod(form)
 
@@ -74,7 +74,7 @@ class Http:
 
 @pytest.fixture(scope="session")
 def http_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """The lite edition with the page, and the example styles under their names."""
+    """A server of the lite edition with the page, and the example styles under their names."""
     styles = Path(__file__).resolve().parents[2] / "examples" / "style"
     data = tmp_path_factory.mktemp("http-data")
     flags = ("--model", "lite", "--streams", "2", "--http-port", "0", "--styles", styles, "--data-dir", data)
@@ -85,11 +85,11 @@ def http_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
 
 @pytest.fixture(scope="session")
 def http(http_server: ServerProcess) -> Http:
-    """Requests to the shared server."""
+    """A client for the shared server."""
     return Http(http_server.url)
 
 
 @pytest.fixture(scope="session")
 def open_http() -> type[Http]:
-    """Makes requests to a server at that URL."""
+    """Return a function that makes a client for a server at a URL."""
     return Http

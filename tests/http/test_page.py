@@ -1,4 +1,4 @@
-"""The page in a real browser: what a reader does, what it shows, and what it must never do."""
+"""The page in a real browser: actions of a user, the results on the page, and requests that it must not make."""
 
 import base64
 import io
@@ -49,7 +49,7 @@ def browser() -> Iterator[Any]:
 
 
 class Reader:
-    """A page that is open, and what it did that it must not do."""
+    """An open page, and a record of its errors and of requests to other machines."""
 
     def __init__(self, page: Any, url: str) -> None:
         self.page = page
@@ -107,7 +107,7 @@ NOTE_FORMS = """
         return fetchIt(path, options);
     };
 """
-"""Notes what the page sends: the browser's protocol does not tell it of forms with files."""
+"""Script that records sent forms, because the browser's protocol does not report forms with files."""
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -118,7 +118,7 @@ def pixels(path: Path) -> np.ndarray:
 
 @contextmanager
 def reading(browser: Any, url: str, **context: Any) -> Iterator[Reader]:
-    """Open the page; at the end it must not have complained, nor asked another machine for anything."""
+    """Open the page. At the end, check that it had no errors and sent no request to another machine."""
     opened = browser.new_context(**{"viewport": {"width": 1600, "height": 1000}, **context})
     opened.add_init_script(NOTE_FORMS)
     try:

@@ -1,4 +1,4 @@
-"""What the HTTP port defends: names and sites, tokens, uploads, slow and absent callers; TLS, drain, processes."""
+"""Security of the HTTP port: names, sites, tokens, uploads, slow and absent callers, TLS, drain, processes."""
 
 import asyncio
 import http.client as http_client
@@ -27,7 +27,7 @@ FLAGS = ("--model", "lite", "--http-port", "0", "--styles", STYLES)
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A photograph that takes seconds at its own size."""
+    """A photograph that takes seconds at full size."""
     path = tmp_path_factory.mktemp("large") / "large.jpg"
     with Image.open(ROOT / "examples" / "content" / "coffee.jpg") as image:
         image.resize((2400, 1600)).save(path, quality=90)
@@ -156,7 +156,7 @@ def test_only_the_pages_files_are_served(http: Any, path: str) -> None:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, str, str]]:
-    """A server that asks for tokens: alice's, and bob's of one call in a hundred seconds."""
+    """A server with two tokens: that of alice, and that of bob with one call in a hundred seconds."""
     file = tmp_path_factory.mktemp("tokens") / "tokens"
     (alice, first), (bob, second) = new_token("alice"), new_token("bob", 0.01)
     file.write_text(f"{first}\n{second}\n")

@@ -13,7 +13,7 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "images"
 
 
 def draw_content(width: int, height: int) -> Image.Image:
-    """A scene with edges, a gradient and flat parts."""
+    """Draw a scene with edges, a gradient and flat parts."""
     image = Image.linear_gradient("L").resize((width, height)).convert("RGB")
     draw = ImageDraw.Draw(image)
     draw.ellipse((width * 0.2, height * 0.2, width * 0.7, height * 0.8), fill=(200, 60, 40))
@@ -22,7 +22,7 @@ def draw_content(width: int, height: int) -> Image.Image:
 
 
 def draw_style(width: int, height: int) -> Image.Image:
-    """Diagonal stripes in two colours."""
+    """Draw diagonal stripes in two colors."""
     y, x = np.mgrid[:height, :width]
     stripes = ((x + y) // 5 % 2)[..., None]
     return Image.fromarray(np.where(stripes, (250, 210, 40), (20, 40, 90)).astype(np.uint8))
@@ -66,5 +66,5 @@ def shared():
 
 @pytest.fixture(scope="session")
 def real_pair(vgg16):
-    """Content and style for runs on real weights; skips where those are missing."""
+    """A content and a style for runs on real weights. Tests skip if the weights are missing."""
     return draw_content(96, 80), draw_style(96, 80)

@@ -1,4 +1,4 @@
-"""The command line, in this process where that shows the same, in its own where signals and imports matter."""
+"""The command line: in this process, or in its own process if signals or imports matter."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The way to a feed-forward picture, as far as it can be walked without a server."""
+"""The feed-forward connection without a server: errors and preparation of pictures."""
 
 import socket
 

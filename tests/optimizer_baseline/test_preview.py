@@ -1,4 +1,4 @@
-"""The live preview, asked by a real HTTP client while a real run goes on."""
+"""The live preview, read by a real HTTP client during a real run."""
 
 import io
 import json

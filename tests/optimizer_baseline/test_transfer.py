@@ -1,4 +1,4 @@
-"""Whole runs: on random weights where only the machinery is asked, on real VGG-16 where the outcome is."""
+"""Whole runs: with random weights for tests of the program, with real VGG-16 weights for tests of the result."""
 
 import numpy as np
 import pytest
@@ -135,7 +135,7 @@ def test_seeds_repeat_a_run(init, content, style):
 
 
 def first_cost(content, style, **options):
-    """Costs of the start itself."""
+    """Return the costs of the start."""
     return stylize(content, style, evaluations=1, **(QUICK | options)).costs
 
 

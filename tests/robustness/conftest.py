@@ -1,4 +1,4 @@
-"""What the robustness tests share: what an answer may be, and a look at a process from outside."""
+"""Fixtures of the robustness tests: allowed outcomes of a call, and measurements of a process."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from stylewire.v1 import stylizer_pb2 as pb
 
-ROOM = Path(__file__).parent
+FOLDER = Path(__file__).parent
 
 TYPED = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -19,13 +19,13 @@ TYPED = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.CANCELLED,
 }
-"""What a call may end in besides a picture, when neither it nor the server has a bug."""
+"""Statuses that a call may end with, besides a picture, if neither client nor server has a bug."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks everything in this folder."""
+    """Mark all tests in this folder."""
     for item in items:
-        if ROOM in item.path.parents:
+        if FOLDER in item.path.parents:
             item.add_marker(pytest.mark.robustness)
 
 
@@ -36,7 +36,7 @@ class Vitals:
         self._process = psutil.Process(pid)
 
     def read(self) -> dict[str, int]:
-        """As they are now; memory in bytes."""
+        """Return the present values; memory in bytes."""
         return {
             "memory": self._process.memory_info().rss,
             "descriptors": self._process.num_fds(),
@@ -69,19 +69,19 @@ class Meter:
 
 @pytest.fixture(scope="session")
 def meter_of() -> Callable[[int], Meter]:
-    """Measures what the process of that id spends."""
+    """Return a function that makes a meter for a process id."""
     return Meter
 
 
 @pytest.fixture(scope="session")
 def vitals() -> Callable[[int], Vitals]:
-    """Looks at the process of that id."""
+    """Return a function that reads the vitals of a process id."""
     return Vitals
 
 
 @pytest.fixture(scope="session")
 def job(photo: Path, style_picture: Path) -> pb.StylizeRequest:
-    """A request that is as it should be."""
+    """A valid request."""
     return pb.StylizeRequest(
         content=pb.Image(encoded=photo.read_bytes()),
         styles=[pb.WeightedStyle(image=pb.Image(encoded=style_picture.read_bytes()))],
@@ -90,7 +90,7 @@ def job(photo: Path, style_picture: Path) -> pb.StylizeRequest:
 
 @pytest.fixture
 def still_serves(job: pb.StylizeRequest) -> Callable[[str], None]:
-    """Asserts that the server at HOST:PORT is well and makes a picture."""
+    """Return a function that checks that the server at HOST:PORT still makes a picture."""
 
     def check(target: str) -> None:
         with grpc.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
@@ -108,18 +108,18 @@ def still_serves(job: pb.StylizeRequest) -> Callable[[str], None]:
 
 @pytest.fixture
 def outcomes() -> "Outcomes":
-    """Counts how calls end."""
+    """A counter of the outcomes of calls."""
     return Outcomes()
 
 
 class Outcomes:
-    """How calls ended: each in a picture or in an error that is one of `TYPED`."""
+    """The outcomes of calls: pictures, or errors whose status is in `TYPED`."""
 
     def __init__(self) -> None:
         self.codes: Counter[grpc.StatusCode] = Counter()
 
     def add(self, call: grpc.Future) -> None:
-        """A finished call."""
+        """Count a finished call."""
         error = call.exception()
         code = grpc.StatusCode.OK if error is None else error.code()
         assert code is grpc.StatusCode.OK or code in TYPED, f"{code}: {error.details()}"
@@ -127,5 +127,5 @@ class Outcomes:
 
     @property
     def pictures(self) -> int:
-        """Calls that ended in one."""
+        """The number of calls that returned a picture."""
         return self.codes[grpc.StatusCode.OK]

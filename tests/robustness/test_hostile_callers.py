@@ -1,6 +1,6 @@
-"""Callers who take and hold what others need: answers that are not read, calls that send nothing, slow uploads.
+"""Callers that hold resources: they do not read answers, send nothing, or upload slowly.
 
-Each time a small caller beside them keeps getting pictures.
+In each test, another caller still gets its pictures.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""Messages that cost more than they say: each is refused, and what it costs the server is measured from outside.
+"""Messages that would cost much more than their size. Each is refused, and its cost to the server is measured.
 
 CPU seconds and bytes are bounded, never wall time. What gRPC needs to receive a message is part of every figure.
 """

@@ -1,4 +1,4 @@
-"""Many callers, a server that dies under them, and the long run."""
+"""Load tests: many callers, a server that is killed, and a long run."""
 
 import re
 import signal

@@ -1,4 +1,4 @@
-"""Damaged pictures: none may crash the server, hang it, or look like its own fault."""
+"""Damaged pictures: none may crash or hang the server, or end in an internal error."""
 
 import io
 import random
@@ -59,7 +59,7 @@ def _file(image: Image.Image, form: str, **options: object) -> bytes:
 
 
 def mutate(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
-    """The file with one or several things done to it that happen to files, or are done to them."""
+    """Return the file with one or several kinds of damage."""
     out = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 4, 16))):
         at = rng.randrange(len(out)) if out else 0

@@ -1,4 +1,4 @@
-"""Bytes on the port that are not what the server hopes for."""
+"""Unexpected bytes on the port: random data, broken HTTP/2, and connections that fail."""
 
 import contextlib
 import random
@@ -70,7 +70,7 @@ def test_random_messages_are_never_the_servers_fault(
 
 
 def strange_bytes() -> dict[str, bytes]:
-    """What may come to a port."""
+    """Return byte strings that may arrive at a port."""
     rng = random.Random(5)
     frame = struct.Struct(">I")
     return {
@@ -119,7 +119,7 @@ def test_half_open_and_silent_connections_keep_nobody_out(own_server, still_serv
 
 
 class Relay:
-    """Passes bytes between a client and the server until told to stop: then both sides hear nothing more."""
+    """A relay between a client and the server. After `stop`, both sides receive nothing more."""
 
     def __init__(self, port: int, upstream: int, bytes_per_second: int = 0) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))

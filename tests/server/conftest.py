@@ -14,9 +14,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 @pytest.fixture(scope="session")
 def saved_model(shared: Path, made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
-    """Folder of a SavedModel. Its kernels are the generator's; biases and batch norms are given values too.
+    """The folder of a SavedModel with the generator's kernels, and with random biases and batch norms.
 
-    The generator leaves these at zero and one, where nothing would notice their absence.
+    The generator sets these to zero and one, so a test would not notice if they were ignored.
     """
     spec = importlib.util.spec_from_file_location("generator", shared / "models" / "make_random_savedmodel.py")
     assert spec is not None
@@ -37,7 +37,7 @@ def saved_model(shared: Path, made_once: Callable[[str, Callable[[Path], object]
 
 @pytest.fixture(scope="session")
 def converted(saved_model: Path, made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
-    """The same, fetched from that folder."""
+    """The converted model, fetched from the folder of the SavedModel."""
     from stylewire_server.preparation.fetch import fetch
 
     return made_once("cache", lambda folder: fetch(folder, source=saved_model, allow_unverified=True)) / "full"
@@ -81,7 +81,7 @@ def pairs(photo: Path, style_picture: Path, other_style_picture: Path) -> list[P
 
 @pytest.fixture(scope="session")
 def psnr() -> Callable[[np.ndarray, np.ndarray], float]:
-    """Peak signal-to-noise ratio of two pictures in 0..1, dB."""
+    """Return the peak signal-to-noise ratio of two pictures in 0..1, in dB."""
 
     from stylewire_server.preparation.fetch import psnr as measure
 

@@ -1,4 +1,4 @@
-"""How long jobs take, by kind."""
+"""Estimates of the duration of jobs, by kind."""
 
 import pytest
 from stylewire_server.scheduler import HALF_LIFE, KINDS, ServiceTimes

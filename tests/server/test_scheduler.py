@@ -12,7 +12,7 @@ from stylewire_server.telemetry import stages
 
 
 class Gate:
-    """A job that waits until it is let go, and notes that it ran."""
+    """A job that waits until it is released, and notes that it ran."""
 
     def __init__(self) -> None:
         self.open = threading.Event()

@@ -24,7 +24,7 @@ RAW = Options(encoding=Encoding.RAW_PIXELS)
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Stylizer]:
-    """Makes one whose cache is empty."""
+    """Return a function that makes a stylizer with an empty cache."""
     store = StyleStore(open_blobs(str(tmp_path_factory.mktemp("styles"))))
     return lambda: Stylizer(OpenVinoEngine(lite()), ImageLimits(), 4, 1 << 20, Edition("lite", ""), store)
 

@@ -1,8 +1,8 @@
-// Requests to the server: the token, errors in words, and "the latest request wins".
+// Requests to the server: the token, error messages, and a queue in which the latest request wins.
 
 let token = sessionStorage.getItem("stylewire-token") ?? "";
 
-/** Keep the token for this tab; it is sent with every request from now on. */
+/** Keep the token for this tab, and send it with every request from now on. */
 export function useToken(value) {
   token = value.trim();
   sessionStorage.setItem("stylewire-token", token);
@@ -10,7 +10,7 @@ export function useToken(value) {
 
 export const hasToken = () => token !== "";
 
-/** What the server, or the way to it, has against a request. */
+/** The failure of a request, at the server or on the way to it. */
 export class Problem extends Error {
   /**
    * @param {string} message One sentence for the reader.
@@ -23,7 +23,7 @@ export class Problem extends Error {
     this.facts = facts;
   }
 
-  /** Seconds after which a retry makes sense; null where a retry is of no use. */
+  /** Seconds after which a retry makes sense; null if a retry is useless. */
   get retryAfter() {
     if (this.status !== 429 && this.status !== 503) return null;
     return this.facts.retry_after ?? 1;
@@ -101,29 +101,29 @@ export async function stylize(content, styles, options, signal) {
   };
 }
 
-/** "queue;dur=0.1, decode;dur=2" as {queue: 0.1, decode: 2}. */
+/** Parse "queue;dur=0.1, decode;dur=2" into {queue: 0.1, decode: 2}. */
 function stages(timing) {
   const found = [...timing.matchAll(/([\w-]+);dur=([\d.]+)/g)];
   return Object.fromEntries(found.map(([, name, milliseconds]) => [name, Number(milliseconds)]));
 }
 
-const PATIENCE = 400; // milliseconds
+const MIN_RUN_MS = 400;
 
 /**
- * One request at a time, of which the latest wins.
+ * A queue for one request at a time, in which the latest request wins.
  *
- * While a slider moves, wishes come faster than answers. A request that is younger than PATIENCE may finish, so that
- * the picture follows the slider; an older one is cancelled. Of the wishes that wait only the newest is kept.
+ * While a slider moves, requests come faster than answers. A running request that is younger than MIN_RUN_MS may
+ * finish, so that the picture follows the slider; an older one is cancelled. Only the newest waiting request is kept.
  */
 export class Latest {
   #next = null;
   #running = null;
   #started = 0;
 
-  /** Run `job(signal)` as soon as possible, in place of every job that was asked for before. */
+  /** Run `job(signal)` as soon as possible, in place of every earlier job. */
   ask(job, { now = false } = {}) {
     this.#next = job;
-    if (this.#running && (now || performance.now() - this.#started > PATIENCE)) this.#running.abort();
+    if (this.#running && (now || performance.now() - this.#started > MIN_RUN_MS)) this.#running.abort();
     if (!this.#running) this.#run();
   }
 

@@ -1,10 +1,10 @@
-// A photo from the camera: a viewfinder where the browser allows it, the phone's own camera elsewhere.
+// A photo from the camera: a viewfinder if the browser allows it, else the camera application of the phone.
 
 const get = (id) => document.getElementById(id);
 
 /** Prepare the button; `take` gets the photo as a file, `fail` a message. */
 export function prepareCamera(take, fail) {
-  // Browsers give the camera to pages of localhost and of HTTPS alone.
+  // Browsers allow the camera only to pages of localhost and of HTTPS.
   if (!navigator.mediaDevices?.getUserMedia) {
     get("camera").hidden = true;
     const touch = matchMedia("(pointer: coarse)").matches;

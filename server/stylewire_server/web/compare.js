@@ -6,13 +6,13 @@ const get = (id) => document.getElementById(id);
 
 get("split").addEventListener("input", () => moveTo(get("split").value));
 
-/** Move the slider; 0 shows the result alone, 100 the photo alone. */
+/** Move the slider; 0 shows only the result, 100 only the photo. */
 function moveTo(percent) {
   get("compare").style.setProperty("--split", `${percent}%`);
   get("split").setAttribute("aria-valuetext", `${percent} % before, ${100 - percent} % after`);
 }
 
-/** Show a new photo; until its first result comes it stands on both sides. */
+/** Show a new photo, on both sides until its first result comes. */
 export async function showPhoto(file, width, height) {
   get("compare").style.setProperty("--ratio", width / height);
   await Promise.all([show(get("before"), file), show(get("after"), file)]);
@@ -30,7 +30,7 @@ export async function showResult(blob) {
 let timer = 0;
 let tick = 0;
 
-/** Show that work goes on, after a moment in which most of it is done; `seconds` is how long it may take. */
+/** Show a progress bar after `delay` milliseconds, because most work is done by then; `seconds` is the estimate. */
 export function working(text, seconds = 0, delay = 350) {
   done();
   timer = setTimeout(() => {
@@ -39,7 +39,7 @@ export function working(text, seconds = 0, delay = 350) {
     const step = () => {
       const spent = (performance.now() - started) / 1000;
       const left = Math.ceil(seconds - spent);
-      // The server does not tell how far it is; this is how long such a picture took before.
+      // The server does not report progress, so the estimate comes from earlier pictures of this size.
       if (seconds > 1 && left > 0) {
         bar.max = 1;
         bar.value = spent / seconds;
@@ -54,7 +54,7 @@ export function working(text, seconds = 0, delay = 350) {
   }, delay);
 }
 
-/** The work is over. */
+/** Hide the progress bar. */
 export function done() {
   clearTimeout(timer);
   clearInterval(tick);

@@ -1,16 +1,16 @@
 // The styles: two slots, a blend between them, and the gallery to fill them from.
 
-const FIRST = /(^|\/)waves$/; // the style to open with, where the server has it: it shows at a glance what a style does
+const FIRST_STYLE = /(^|\/)waves$/; // the style to start with, if the server has it, because its effect is easy to see
 
 const get = (id) => document.getElementById(id);
 
-/** "gallery/starry-night" as "Starry night". */
+/** Return "Starry night" for "gallery/starry-night". */
 export function label(name) {
   const plain = name.replace(/^.*\//, "").replaceAll("-", " ");
   return plain.charAt(0).toUpperCase() + plain.slice(1);
 }
 
-/** The styles that can be chosen, and those that are. Calls `changed` after each change. */
+/** The available styles and the chosen ones. It calls `changed` after each change. */
 export class Gallery {
   #styles = new Map(); // key -> {source, label, thumbnail}
   #chosen = [null, null];
@@ -49,7 +49,7 @@ export class Gallery {
     if (!second) return [{ source: first.source, weight: 1 }];
     const share = Number(get("mix").value) / 100;
     const both = [{ source: first.source, weight: 1 - share }, { source: second.source, weight: share }];
-    // A weight is above 0, so a style without a share is left out.
+    // Weights must be above 0, so a style with weight 0 is left out.
     return both.filter(({ weight }) => weight > 0);
   }
 
@@ -61,9 +61,9 @@ export class Gallery {
   /** Add the server's styles. */
   addNamed(styles) {
     for (const style of styles) this.#add(style.name, style.name, label(style.name), style.thumbnail, style.origin);
-    if (!this.#chosen[0] && styles.length) this.#chosen[0] = (styles.find(({ name }) => FIRST.test(name)) ?? styles[0]).name;
+    if (!this.#chosen[0] && styles.length) this.#chosen[0] = (styles.find(({ name }) => FIRST_STYLE.test(name)) ?? styles[0]).name;
     this.#showChosen();
-    // In a narrow window the gallery is a strip, and the chosen style may be far to the right.
+    // In a narrow window the gallery is a strip, and the chosen style may be outside the visible part.
     const tile = get("styles").querySelector("input:checked")?.parentElement;
     if (tile) get("styles").scrollLeft = tile.offsetLeft - get("styles").clientWidth / 2;
   }
@@ -86,7 +86,7 @@ export class Gallery {
     this.#changed({ now: true });
   }
 
-  /** Choose a style by what it is sent as. */
+  /** Choose a style by its source: a name or a file. */
   chooseSource(source) {
     for (const [key, style] of this.#styles) if (style.source === source) this.choose(key);
   }

@@ -1,4 +1,4 @@
-// The page: what the reader gives and sets, and the pictures that come of it.
+// The state of the page: the photo, the styles, the settings, and the pictures made from them.
 
 import { Latest, Problem, describeModel, hasToken, listStyles, stylize, useToken } from "./api.js";
 import { prepareCamera } from "./camera.js";
@@ -9,16 +9,16 @@ import { openSheet } from "./sheet.js";
 
 const get = (id) => document.getElementById(id);
 
-/** Wait some seconds, or until the signal says that nobody waits any more. */
+/** Wait some seconds, or until the signal is aborted. */
 const wait = (seconds, signal) => new Promise((resolve) => {
   const timer = setTimeout(resolve, seconds * 1000);
   signal?.addEventListener("abort", () => { clearTimeout(timer); resolve(); }, { once: true });
 });
 
-const MOST_RETRIES = 8;
-const LONGEST_PAUSE = 15; // seconds; who has to wait longer is told so, and asks again
-const LEAST_PAUSE = 0.4; // seconds; each further pause is half as long again
-const LARGE = 1_500_000; // pixels; what is larger takes seconds
+const MAX_RETRIES = 8;
+const MAX_PAUSE = 15; // seconds; for a longer pause the page shows the error and does not retry
+const MIN_PAUSE = 0.4; // seconds; each further pause is 1.5 times as long
+const LARGE_PICTURE = 1_500_000; // pixels; a larger picture takes seconds
 
 let photo = null; // the Picture to stylize
 let result = null; // the latest {blob, width, height, …}
@@ -30,53 +30,53 @@ const gallery = new Gallery((how) => refresh(how));
 
 // ---- messages ----
 
-function say(message, action = null, label = "Try again") {
+function showMessage(message, action = null, label = "Try again") {
   get("message-text").textContent = message;
   get("message-action").hidden = !action;
   get("message-action").textContent = label;
   get("message-action").onclick = () => {
-    hush();
+    hideMessage();
     action();
   };
   get("message").hidden = false;
 }
 
-function hush() {
+function hideMessage() {
   get("message").hidden = true;
 }
 
-/** Tell the reader of an error, with what can be done about it. */
+/** Show an error, with an action if the user can do something about it. */
 function tell(error, again) {
   if (error.name === "AbortError") return;
   if (error.status === 401) askForToken(error, again);
-  else if (error instanceof Problem && error.status && error.status < 500 && error.status !== 429) say(error.message);
-  else say(error.message, again);
+  else if (error instanceof Problem && error.status && error.status < 500 && error.status !== 429) showMessage(error.message);
+  else showMessage(error.message, again);
 }
 
 function askForToken(error, again) {
-  // Before a token was sent there is nothing wrong with it yet.
-  get("token-why").textContent = hasToken() ? `It did not take the one it got: ${error.facts.detail}.` : "";
+  // Call a token wrong only if one was sent.
+  get("token-why").textContent = hasToken() ? `It refused the token: ${error.facts.detail}.` : "";
   const dialog = get("token-dialog");
   get("token-form").onsubmit = () => {
     useToken(get("token").value);
     get("token").value = "";
-    hush();
+    hideMessage();
     again();
   };
   if (!dialog.open) dialog.showModal();
-  say(error.message, () => askForToken(error, again), "Enter the token");
+  showMessage(error.message, () => askForToken(error, again), "Enter the token");
 }
 
-/** Run a request again as long as the server says when to come back. */
-async function patiently(request, signal, superseded = () => false) {
+/** Run a request, and repeat it while the server asks for a retry. */
+async function withRetries(request, signal, superseded = () => false) {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await request();
     } catch (error) {
       const pause = error instanceof Problem ? error.retryAfter : null;
-      if (pause === null || pause > LONGEST_PAUSE || attempt > MOST_RETRIES || signal?.aborted || superseded()) throw error;
-      say(`${error.message} The page tries again in a moment.`);
-      await wait(Math.max(pause, LEAST_PAUSE * 1.5 ** attempt), signal);
+      if (pause === null || pause > MAX_PAUSE || attempt > MAX_RETRIES || signal?.aborted || superseded()) throw error;
+      showMessage(`${error.message} The page tries again in a moment.`);
+      await wait(Math.max(pause, MIN_PAUSE * 1.5 ** attempt), signal);
       if (signal?.aborted || superseded()) throw new DOMException("a newer request is waiting", "AbortError");
     }
   }
@@ -88,7 +88,7 @@ function settings() {
   return { strength: Number(get("strength").value) / 100, preserve_color: get("keep").checked };
 }
 
-/** Make the picture as it is set now. */
+/** Make the picture with the present settings. */
 function refresh({ now = false } = {}) {
   if (!photo || !gallery.blend.length) return;
   busy(true);
@@ -97,14 +97,14 @@ function refresh({ now = false } = {}) {
     const [width, height] = picture.sizeAt(Number(get("size").value), limits.max_pixels);
     const styles = gallery.blend;
     const options = { ...settings(), fit: "native", encoding: "jpeg", quality: 92 };
-    working(width * height > LARGE ? `Computing ${megapixels(width * height)}` : "Computing", estimate(width * height));
+    working(width * height > LARGE_PICTURE ? `Computing ${megapixels(width * height)}` : "Computing", estimate(width * height));
     try {
       const content = await picture.fileAt(width, height);
-      const made = await patiently(() => stylize(content, styles, options, signal), signal, superseded);
+      const made = await withRetries(() => stylize(content, styles, options, signal), signal, superseded);
       if (picture !== photo) return;
       result = made;
       perPixel = (made.milliseconds - (made.stages.queue ?? 0)) / (width * height);
-      hush();
+      hideMessage();
       await showResult(made.blob);
       report(made);
     } catch (error) {
@@ -126,17 +126,17 @@ function report({ width, height, milliseconds, stages }) {
   get("facts").textContent = `${width} × ${height} px in ${Math.round(milliseconds)} ms`;
   const parts = Object.entries(stages).map(([name, time]) => `${name} ${time.toFixed(1)} ms`);
   get("facts").title = `On the server: ${parts.join(", ")}`;
-  // Not at every step of a slider.
+  // Screen readers announce the status. Wait a moment, so that not every step of a slider is announced.
   clearTimeout(announcement);
   announcement = setTimeout(() => { get("status").textContent = `Picture made in style ${gallery.title}.`; }, 700);
 }
 
-/** Tell assistive technology, and tests, whether the newest picture is still to come. */
+/** Show assistive technology and tests whether a newer picture is still to come (`aria-busy`). */
 function busy(whether) {
   get("stage").setAttribute("aria-busy", whether);
 }
 
-/** What can be done now. */
+/** Enable the buttons that can be used now. */
 function settled() {
   for (const id of ["download", "download-full"]) get(id).disabled = !result;
   get("sheet-open").disabled = !photo || !gallery.all.length;
@@ -154,24 +154,24 @@ async function usePhoto(file, name) {
     photo = picture;
     result = null;
     get("facts").textContent = "";
-    hush();
+    hideMessage();
     settled();
     const [width, height] = picture.sizeAt(1080);
     await showPhoto(await picture.fileAt(width, height), picture.width, picture.height);
     refresh({ now: true });
   } catch (error) {
     busy(false);
-    say(error.message);
+    showMessage(error.message);
   }
 }
 
-/** Use a picture of the reader's as a style. */
+/** Use the user's own picture as a style. */
 async function useStyle(file) {
   try {
     await gallery.addOwn(await Picture.read(file));
     settled();
   } catch (error) {
-    say(error.message);
+    showMessage(error.message);
   }
 }
 
@@ -187,7 +187,7 @@ get("download-full").addEventListener("click", async () => {
   const options = { ...settings(), encoding: "jpeg", quality: 95 };
   let content;
   if (side) {
-    // Computed at the working size, answered at the photo's own.
+    // The network computes at the working size, and the result has the size of the photo.
     Object.assign(options, { fit: "keep", size: side, full_size: true });
     content = await picture.original(limits);
   } else {
@@ -197,8 +197,8 @@ get("download-full").addEventListener("click", async () => {
   get("download-full").disabled = true;
   working(`Computing ${megapixels(Math.min(picture.pixels, limits.max_pixels))}`, estimate(Math.min(picture.pixels, limits.max_pixels)), 0);
   try {
-    const made = await patiently(() => stylize(content, gallery.blend, options));
-    hush();
+    const made = await withRetries(() => stylize(content, gallery.blend, options));
+    hideMessage();
     save(made.blob, fileName(`, ${made.width}x${made.height}`));
     get("status").textContent = `Saved a picture of ${made.width} × ${made.height} px.`;
   } catch (error) {
@@ -213,7 +213,7 @@ get("sheet-open").addEventListener("click", () => {
   openSheet(photo, gallery.all, settings(), (source) => gallery.chooseSource(source)).catch((error) => tell(error, () => {}));
 });
 
-// ---- what the reader gives: choose, drop, paste, camera, examples ----
+// ---- input: choose, drop, paste, camera, examples ----
 
 function onFile(id, use) {
   get(id).addEventListener("change", () => {
@@ -224,7 +224,7 @@ function onFile(id, use) {
 
 onFile("choose", usePhoto);
 onFile("own", useStyle);
-prepareCamera(usePhoto, say);
+prepareCamera(usePhoto, showMessage);
 
 for (const button of document.querySelectorAll("[data-example]")) {
   button.addEventListener("click", () => useExample(button.dataset.example));
@@ -281,7 +281,7 @@ get("strength").addEventListener("input", () => {
 get("strength").style.setProperty("--fill", "100%");
 get("size").addEventListener("change", () => refresh({ now: true }));
 get("keep").addEventListener("change", () => refresh({ now: true }));
-get("message-close").addEventListener("click", hush);
+get("message-close").addEventListener("click", hideMessage);
 for (const button of document.querySelectorAll("dialog [data-close]")) {
   button.addEventListener("click", () => button.closest("dialog").close());
 }
@@ -290,13 +290,13 @@ for (const button of document.querySelectorAll("dialog [data-close]")) {
 
 async function start() {
   try {
-    const [model, styles] = await patiently(() => Promise.all([describeModel(), listStyles()]));
+    const [model, styles] = await withRetries(() => Promise.all([describeModel(), listStyles()]));
     limits = model.limits;
     get("model").textContent = `stylewire ${model.version}, ${model.edition} model in ${model.precision} on ${model.engine}`;
-    hush();
+    hideMessage();
     gallery.addNamed(styles);
     settled();
-    if (!styles.length) say("This server has no named styles yet. Drop a picture on the panel to use it as a style.");
+    if (!styles.length) showMessage("This server has no named styles yet. Drop a picture on the panel to use it as a style.");
     refresh({ now: true });
   } catch (error) {
     tell(error, start);

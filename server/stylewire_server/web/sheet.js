@@ -4,7 +4,7 @@ import { Problem, stylize } from "./api.js";
 import { contactSheet, save, show } from "./pictures.js";
 
 const SIDE = 256; // The side that the network was trained at.
-const AT_A_TIME = 2; // Others may wait in the queue too.
+const AT_A_TIME = 2; // Few requests at one time, because others use the queue too.
 
 const get = (id) => document.getElementById(id);
 const wait = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));

@@ -1,4 +1,4 @@
-"""Headless Chromium over its DevTools pipe: nothing but the browser itself is needed."""
+"""Headless Chromium over its DevTools pipe. Only the browser itself is needed."""
 
 import base64
 import itertools
@@ -27,7 +27,7 @@ ANSWER_SECONDS = 120
 
 
 class Page:
-    """One page; what it logs and asks the network for is kept in `events`."""
+    """One page. Its log messages and network requests are kept in `events`."""
 
     def __init__(self, profile: Path) -> None:
         assert EXECUTABLE is not None
@@ -70,34 +70,34 @@ class Page:
         os.close(self._read)
 
     def look(self, width: int, height: int, scheme: str = "light", mobile: bool = False) -> None:
-        """Size of the window in CSS pixels, and the colour scheme that the reader prefers."""
+        """Set the size of the window in CSS pixels, and the preferred color scheme."""
         self._send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
         self._send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def open(self, url: str) -> None:
-        """Goes there and waits until everything is loaded."""
+        """Open a URL and wait until everything is loaded."""
         before = len(self.events)
         self._send("Page.navigate", url=url)
         self._until(lambda: any(e["method"] == "Page.loadEventFired" for e in self.events[before:]))
 
     def evaluate(self, expression: str):
-        """The value of a JavaScript expression."""
+        """Return the value of a JavaScript expression."""
         reply = self._send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in reply, reply
         return reply["result"].get("value")
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """The left button pressed at one place of the window and released at another."""
+        """Press the left button at one position of the window and release it at another."""
         for kind, (x, y) in (("mousePressed", start), ("mouseMoved", end), ("mouseReleased", end)):
             self._send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
 
     def screenshot(self, path: Path, whole: bool = True) -> None:
-        """PNG of the page, all of it or what the window shows."""
+        """Return a PNG of the whole page, or of the visible part."""
         reply = self._send("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(reply["data"]))
 
     def complaints(self) -> list[dict]:
-        """What the page wrote to the console as an error or warning, and what it threw."""
+        """Return the errors and warnings on the console, and uncaught exceptions."""
         return [
             event
             for event in self.events
@@ -110,7 +110,7 @@ class Page:
         ]
 
     def requests(self) -> list[str]:
-        """URLs that the page asked for, but for data inside it."""
+        """Return the URLs that the page requested, without data URIs."""
         urls = [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
         return [url for url in urls if not url.startswith(("data:", "about:"))]
 

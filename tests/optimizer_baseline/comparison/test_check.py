@@ -1,4 +1,4 @@
-"""The gate on the lite edition: it lets today's pictures through, and no worse ones."""
+"""The quality gate on the lite edition: it accepts today's pictures and rejects worse ones."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Each cost against numbers worked out by hand."""
+"""Each cost against numbers computed by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Where weights come from: real files, a real HTTP server on this machine, and the real packages that carry some."""
+"""Sources of weights: real files, a real HTTP server on this machine, and the real packages that contain some."""
 
 import hashlib
 import http.server

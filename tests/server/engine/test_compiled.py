@@ -70,7 +70,7 @@ def test_those_who_clear_one_folder_at_once_do_not_stumble(tmp_path: Path) -> No
 
 
 def test_a_graph_that_is_gone_when_it_is_read_is_left_out(tmp_path: Path) -> None:
-    """As one that has vanished since the folder was listed: a link that leads nowhere."""
+    """A dangling link stands for a graph that was removed after the folder was listed."""
     (tmp_path / "sound.blob").write_bytes(b"graph")
     (tmp_path / "gone.blob").symlink_to("nowhere")
     graph_cache.seal(tmp_path)

@@ -17,7 +17,7 @@ pytest.importorskip("tensorflow")
 Psnr = Callable[[np.ndarray, np.ndarray], float]
 
 SIZES = [(64 + down, 48 + right) for down in range(4) for right in range(4)] + [(16, 16), (17, 101), (131, 33)]
-"""Every residue modulo 4, the smallest, and odd ones."""
+"""Sides in pixels: every residue modulo 4, the smallest side, and odd sides."""
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def reference(saved_model: Path) -> Callable[[np.ndarray, np.ndarray], np.ndarra
 
 @pytest.fixture(scope="module")
 def engines(converted: Path) -> dict[str, Engine]:
-    """Of each kind, in f32."""
+    """One engine of each kind, in f32."""
     return {name: start(full(converted), name, "f32", threads=0, streams=1) for name in ("openvino", "tensorflow")}
 
 

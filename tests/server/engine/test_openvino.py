@@ -21,7 +21,7 @@ def vector(engine: OpenVinoEngine) -> np.ndarray:
 
 
 def smooth(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """A smooth colourful picture uint8 [1,H,W,3]."""
+    """Return a smooth colorful picture, uint8 [1,H,W,3]."""
     y, x = np.mgrid[:height, :width] / 64.0
     phase = np.random.default_rng(seed).uniform(0, 6, (3, 2))
     channels = [127 + 120 * np.sin(x * (i + 1) + phase[i, 0]) * np.cos(y + phase[i, 1]) for i in range(3)]

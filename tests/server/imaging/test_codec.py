@@ -1,4 +1,4 @@
-"""Pictures in and out: formats, colour, orientation, limits, sizes."""
+"""Decoding and encoding of pictures: formats, color, orientation, limits, sizes."""
 
 import io
 import re
@@ -29,7 +29,7 @@ def gradient(width: int, height: int) -> np.ndarray:
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
-    """Of a PNG."""
+    """Return a chunk of a PNG file."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
@@ -343,7 +343,7 @@ def test_resize_to_square() -> None:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG with that header and next to no data."""
+    """Return a PNG with that header and almost no data."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100)))
 

@@ -27,7 +27,7 @@ def pixels_of(path: Path) -> np.ndarray:
 
 
 def pair(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A picture and a content whose sums stay inside the gamut."""
+    """Return a picture and a content whose sums stay inside the gamut."""
     random = np.random.default_rng(seed)
     content = random.integers(100, 156, (64, 64, 3), np.uint8)
     picture = random.integers(100, 156, (64, 64, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""What a stranger's picture may cost: CPU seconds of this thread, and bytes of memory above what was there before.
+"""The cost of a hostile picture: CPU seconds of this thread, and growth of memory in bytes.
 
 Bounds are several times what was measured on a 2.5 GHz core. Without the checks each case takes many times its bound.
 """
@@ -161,7 +161,7 @@ def tagged(mode: str, space: bytes, lookup: bytes) -> bytes:
 
 
 class Memory:
-    """Peak of the resident memory since it was made, where the system says it."""
+    """The peak of resident memory since this object was made, if the system reports it."""
 
     def __init__(self) -> None:
         self._status = Path("/proc/self/status")
@@ -181,7 +181,7 @@ class Memory:
 
 
 def measure(data: bytes, fit: Fit = Fit.CROP_256) -> tuple[float, int, str]:
-    """CPU seconds, bytes, and what came of it."""
+    """Return the CPU seconds, the bytes and the outcome of a call."""
     memory = Memory()
     begin = time.thread_time()
     try:

@@ -35,7 +35,7 @@ def decoded(data: bytes) -> np.ndarray:
 
 
 def by_pillow(data: bytes) -> np.ndarray | None:
-    """The picture that Pillow makes of a file; None where it refuses."""
+    """Return the picture that Pillow reads from a file; None if Pillow refuses it."""
     try:
         with Image.open(io.BytesIO(data), formats=["PNG", "JPEG", "WEBP"]) as image:
             image.load()

@@ -1,4 +1,4 @@
-"""What a result keeps of its content's file."""
+"""Metadata of the content's file that a result keeps."""
 
 import io
 

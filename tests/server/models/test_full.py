@@ -1,4 +1,4 @@
-"""What a converted folder must be."""
+"""Checks on the folder of a converted model."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ Edit = Callable[[dict], object]
 
 @pytest.fixture
 def copy(converted: Path, tmp_path: Path) -> Path:
-    """The converted folder, to be spoiled."""
+    """A copy of the converted folder, which a test may damage."""
     return Path(shutil.copytree(converted, tmp_path / "full"))
 
 

@@ -1,4 +1,4 @@
-"""The cut graph means what docs/models.md says: its layers, said again in numpy, give its intermediate tensors.
+"""The full graph has the layers of docs/models.md: the same layers in numpy give its intermediate tensors.
 
 Dumoulin, Shlens and Kudlur 2017, section 2.2: z = gamma_s (x - mu) / sigma + beta_s, mu and sigma over the picture.
 """

@@ -1,4 +1,4 @@
-"""`--model`."""
+"""The choice of the model by `--model`."""
 
 from pathlib import Path
 

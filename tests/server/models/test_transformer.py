@@ -1,4 +1,4 @@
-"""The rewritten convolutions against the plain ones that they stand for."""
+"""The rewritten convolutions against the plain convolutions that they replace."""
 
 import numpy as np
 import openvino as ov
@@ -10,7 +10,7 @@ RNG = np.random.default_rng(0)
 
 
 def run(build, picture: np.ndarray) -> np.ndarray:
-    """What build makes of a parameter [N,C,H,W], computed in float32."""
+    """Return the output of a graph that `build` makes from a parameter [N,C,H,W], computed in float32."""
     parameter = op.parameter([-1, picture.shape[1], -1, -1], np.float32)
     model = ov.Model([build(parameter)], [parameter])
     return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([picture])[0]

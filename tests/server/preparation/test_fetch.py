@@ -1,4 +1,4 @@
-"""`fetch`: verified, converted, in place at once or not at all."""
+"""`fetch`: verification, conversion, and an atomic move into place."""
 
 import json
 import shutil

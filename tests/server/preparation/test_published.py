@@ -1,4 +1,4 @@
-"""The pins, and how files are held against them."""
+"""The pinned hashes, and the comparison of files with them."""
 
 import subprocess
 from pathlib import Path

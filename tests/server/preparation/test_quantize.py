@@ -20,7 +20,7 @@ from stylewire_server.models.network import WeightsError
 from stylewire_server.preparation.quantize import Closeness, quantize, read_pairs, residual_convolutions
 
 BOUND_DB = 25.0
-"""Of random weights, which are no measure of the real ones."""
+"""Bound in dB for random weights. It says nothing about the real weights."""
 
 
 @pytest.fixture(scope="module")

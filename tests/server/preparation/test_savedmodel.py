@@ -1,4 +1,4 @@
-"""The SavedModel, whole and in its parts."""
+"""The SavedModel as a whole, and its two halves."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How calls end that nobody ends in order, and that each gives back its place."""
+"""Calls that end abnormally: each ends with the right status and frees its place."""
 
 import asyncio
 import io
@@ -55,7 +55,7 @@ class Ended(Watcher):
 
 
 class Serving:
-    """The interceptor and the service in this process, as `app` builds them, in a thread of their own."""
+    """The interceptor and the service in this process, built as in the server, in their own thread."""
 
     def __init__(self, stylizer: Stylizer) -> None:
         self._stylizer = stylizer
@@ -89,13 +89,13 @@ class Serving:
 
     @contextmanager
     def channel(self) -> Iterator[grpc.Channel]:
-        """To it, with nothing tried twice."""
+        """Return a channel to the service, without retries."""
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
         with grpc.insecure_channel(f"127.0.0.1:{self.port}", options) as channel:
             yield channel
 
     def open(self) -> tuple[int, int]:
-        """Calls and streams that hold a place."""
+        """Return the number of calls and streams that hold a place."""
         return self.calls.taken, self.streams.taken
 
     def set_health(self, status: int) -> None:
@@ -128,7 +128,7 @@ def serving(stylizer: Stylizer) -> Iterator[Serving]:
 
 @pytest.fixture
 def never() -> Iterator[Callable[[], Iterator[bytes]]]:
-    """Requests that do not come as long as the test runs."""
+    """Return a stream of requests that sends nothing while the test runs."""
     end = threading.Event()
 
     def requests() -> Iterator[bytes]:
@@ -140,7 +140,7 @@ def never() -> Iterator[Callable[[], Iterator[bytes]]]:
 
 
 def picture(side: int) -> pb.Image:
-    """One of next to no bytes."""
+    """Return a picture of almost no bytes."""
     out = io.BytesIO()
     Image.new("L", (side, side), 120).save(out, "PNG")
     return pb.Image(encoded=out.getvalue())
@@ -155,7 +155,7 @@ def request(side: int = 256) -> pb.StylizeRequest:
 
 
 def frames(count: int, pause: float = 0.0) -> Iterator[pb.StylizeStreamRequest]:
-    """A stream's set-up and frames; seconds between one and the next."""
+    """Yield the set-up and the frames of a stream, with a pause in seconds between them."""
     yield pb.StylizeStreamRequest(setup=pb.StreamSetup(styles=[pb.WeightedStyle(image=picture(64))]))
     for _ in range(count):
         time.sleep(pause)

@@ -1,4 +1,4 @@
-"""Which addresses may be served without TLS, and who may have a port."""
+"""Addresses that may be served without TLS, and exclusive use of a port."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ HOSTS = ["127.0.0.1", "localhost", "0.0.0.0"]
 
 
 def listen(port: int, shared: bool) -> socket.socket:
-    """At 127.0.0.1, as gRPC does."""
+    """Listen at 127.0.0.1, as gRPC does."""
     server = socket.socket()
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))

@@ -1,4 +1,4 @@
-"""The line `serving on …` where nobody can read it."""
+"""The line `serving on …` if standard output cannot be written."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""How many server processes, and what each of them gets."""
+"""The number of server processes, and the settings of each."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from stylewire_server.settings import ServeSettings
 
 @pytest.fixture(autouse=True)
 def sixteen_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the machine has."""
+    """Pretend that the machine has 16 cores."""
     monkeypatch.delenv("STYLEWIRE_PROCESSES", raising=False)
     monkeypatch.setattr(settings, "_cores", lambda: 16)
     monkeypatch.setattr(settings, "_GROUPS", Path("/no/such/folder"))

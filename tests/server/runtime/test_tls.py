@@ -1,4 +1,4 @@
-"""Certificates and keys that cannot be used are told at start, and after a change leave the old ones."""
+"""Unusable certificates and keys: an error at start; after a change the old ones stay in use."""
 
 import os
 from pathlib import Path

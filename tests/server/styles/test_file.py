@@ -1,4 +1,4 @@
-"""Style files: what is damaged is found."""
+"""Style files: every kind of damage is detected."""
 
 import io
 import zipfile

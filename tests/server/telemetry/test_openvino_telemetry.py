@@ -1,4 +1,4 @@
-"""openvino reports to its makers, by itself, as soon as it is imported; not in this server."""
+"""By default openvino reports its use to its makers at import. This server must not."""
 
 import importlib.metadata
 import os
