@@ -1,4 +1,4 @@
-"""How many servers a load needs: a simulation of k servers with bounded queues, checked against a real one.
+"""The number of servers that a load needs: a simulation of servers with bounded queues, checked against a real one.
 
     python -m benchmarks capacity [--check]
 
@@ -47,7 +47,7 @@ JOBS = (Job("lite, 256 px", 2 / 160), Job("lite, 512 px", 2 / 49), Job("full, 25
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a load comes to.
+    """The result of a load.
 
     Args:
         p50, p99: Seconds of the calls that were answered.

@@ -63,7 +63,7 @@ def latency(axes: Axes) -> None:
 
 
 def stages(axes: Axes) -> None:
-    """Where one call's time goes, for each arrangement."""
+    """Draw the time of each stage of one call, for each arrangement."""
     arrangements = result("stages")["arrangements"]
     names = [a["arrangement"] for a in arrangements]
     left = [0.0] * len(names)

@@ -1,4 +1,4 @@
-"""What every benchmark here needs: the job, statistics, the machine, a table, a JSON file."""
+"""Helpers of all benchmarks: the job, statistics, a description of the machine, tables, JSON files."""
 
 import argparse
 import io
@@ -162,7 +162,7 @@ def _cell(value: Any) -> str:
 
 @dataclass(frozen=True)
 class FullEdition:
-    """What there is to measure.
+    """The parts of the full edition that can be measured.
 
     Attributes:
         saved_model: Folder of the SavedModel.

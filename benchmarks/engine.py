@@ -54,10 +54,10 @@ LITE_ROUNDS = {256: 120, 512: 40, 1024: 12}
 """Calls by side in px."""
 
 LITE_FLOP_PER_PIXEL = 1.64e9 / 256**2
-"""Of the lite transformer's convolutions."""
+"""Shapes of the lite transformer's convolutions."""
 
 SIDE = 256
-"""Of the full edition's pictures, in px."""
+"""Sides of the full edition's pictures in pixels."""
 
 FULL_ROUNDS = 30
 

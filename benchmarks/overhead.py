@@ -1,4 +1,4 @@
-"""What the server adds to the bare engine: by stage for one caller, and by size for four.
+"""The overhead of the server over the bare engine: by stage for one caller, and by size for four.
 
     python -m benchmarks overhead [--only stages|sizes] [--saved-model FOLDER]
 

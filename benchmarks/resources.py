@@ -1,4 +1,4 @@
-"""What a server takes: time to start, memory that it holds, and memory against pixels.
+"""The resources of a server: time to start, memory at rest, and memory by the number of pixels.
 
     python -m benchmarks resources [FLAG ...]
     python -m benchmarks resources --per-pixel [--model MODEL] [--precision P]

@@ -63,3 +63,13 @@ def test_paths_are_found_in_the_docs() -> None:
 def test_a_wrong_path_is_found(wrong: str) -> None:
     assert paths_in(f"See `{wrong}`.") == [wrong]
     assert not exists(wrong)
+
+
+def test_every_test_that_the_security_guide_names_exists() -> None:
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "guides" / "security.md").read_text())
+    sources = list((ROOT / "tests").rglob("test_*.py"))
+    defined = {path.stem for path in sources}.union(
+        *(re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE) for path in sources)
+    )
+    assert len(named) > 8
+    assert not set(named) - defined

@@ -141,7 +141,7 @@ def test_the_server_takes_only_generated_code_from_the_client() -> None:
 
 
 def test_the_baseline_takes_only_the_reader_of_pictures_and_the_test_server_from_the_server() -> None:
-    """One reader for both, so that they judge the same contents; `comparison` also measures real servers."""
+    """Both use one reader, so that they see the same contents. `comparison` also measures real servers."""
     allowed = ("stylewire_server.imaging", "stylewire_server.errors", "stylewire_server.testing")
     # Tuning works on the served network, and writes the server's style files.
     tuning = tuple(f"stylewire_server.{part}" for part in ("models", "engine", "styles", "preparation", "settings"))

@@ -15,7 +15,7 @@ from .errors import InvalidRequest
 from .v1 import stylizer_pb2 as pb
 
 Fit: TypeAlias = Literal["crop", "squash", "keep", "native"]
-"""How the content is cropped and resized."""
+"""The ways to crop and resize a content."""
 
 Encoding: TypeAlias = Literal["png", "jpeg", "webp", "avif", "raw"]
 """Format of the result."""

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 
 def run() -> NoReturn:
-    """Runs the command line, and ends the process with its exit code."""
+    """Run the command line, and end the process with its exit code."""
     if sys.argv[1:2] == ["serve"]:
         # A server that is still starting has nothing to read again and nothing to finish, and left to themselves these
         # signals end it as if it had failed.

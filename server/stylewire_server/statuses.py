@@ -28,7 +28,7 @@ from .errors import (
 
 
 class Status(NamedTuple):
-    """How a call ended.
+    """The status of a call.
 
     Attributes:
         grpc: The status code of gRPC, also the one of logs, metrics and traces.

@@ -31,7 +31,7 @@ QUALITY = 90
 
 @dataclass(frozen=True)
 class Options:
-    """How to stylise one picture.
+    """The options of one picture.
 
     Args:
         strength: Strength of the style, 0..1; 0 is the content in its own style.
@@ -239,7 +239,7 @@ class Stylizer:
         timings: Timings,
         checkpoint: Checkpoint = lambda: None,
     ) -> Stylized:
-        """Return the content stylised by passes from `find_passes`.
+        """Return the content stylized by passes from `find_passes`.
 
         Raises:
             InvalidInput: The content or a mask cannot be used.

@@ -1,4 +1,4 @@
-"""What tests, benchmarks and demos share: a server process and waiting.
+"""Helpers for tests, benchmarks and demos: a server process, and waiting for a condition.
 
 with running_server("--model", "lite") as server:
     until(lambda: "ready" in server.log[-1], "the log says so")
@@ -53,7 +53,7 @@ class ServerNotReady(RuntimeError):
 
 
 class ServerProcess:
-    """A process `python -m stylewire_server serve --port 0 …` that is ready to be called.
+    """A server process, `python -m stylewire_server serve --port 0 …`, that is ready for calls.
 
     Args:
         flags: Further flags of `serve`; a later `--port` replaces the free port.
@@ -63,10 +63,10 @@ class ServerProcess:
     Attributes:
         banner: The line that the server prints when it is ready.
         target: HOST:PORT of the gRPC port.
-        port: Its number.
+        port: Number of the gRPC port.
         url: URL of the page, as http://HOST:PORT/; empty without `--http-port`.
         log: Lines of standard error so far.
-        process: The process itself.
+        process: The server process.
 
     Raises:
         ServerNotReady: It did not become ready within 120 seconds.

@@ -100,7 +100,7 @@ class Callers:
         until(lambda: self.ended["picture"] >= enough, f"{count} more pictures", 120)
 
     def end(self) -> set[str]:
-        """How calls have ended."""
+        """Return the outcomes of the calls."""
         self._stop.set()
         for thread in self._threads:
             thread.join(90)

@@ -100,7 +100,7 @@ def begin(errors: int) -> tuple[subprocess.Popen, int]:
 
 
 def test_not_serving_until_the_engine_has_run(photo: Path, style_picture: Path) -> None:
-    """From the first moment that the port answers until the banner, health says NOT_SERVING and calls are refused."""
+    """Health says NOT_SERVING and calls are refused, from the first answer of the port until the banner."""
     process, port = begin(subprocess.DEVNULL)
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}", _EAGER) as channel:
@@ -266,7 +266,7 @@ def test_an_answer_that_is_read_slowly_is_sent_whole_before_it_ends(start_server
 
 @pytest.mark.serial
 def test_a_job_that_outlasts_the_grace_does_not_hold_the_process(start_server, style_picture: Path) -> None:
-    """Against the same job before: twelve megapixels on one thread, which nothing interrupts once it computes."""
+    """The job is a picture of twelve megapixels on one thread, which cannot be interrupted while it computes."""
     running = start_server(
         *("--model", "lite", "--max-pixels", "50000000", "--threads", "1", "--streams", "1", "--grace", "0.5")
     )

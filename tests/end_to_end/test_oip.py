@@ -414,7 +414,7 @@ def test_a_batch_of_files_has_it_too(stub, style_picture: Path) -> None:
 
 
 def test_what_a_batch_takes_to_decode_is_bounded(start_server, photo: Path, style_picture: Path) -> None:
-    """By four times the limit of one picture, with their sizes as they come."""
+    """The bound is four times the limit of one picture, at the sizes in the files."""
     running = start_server("--model", "lite", "--max-decode-pixels", "300000", "--max-styles", "2")
     contents, styles = [photo.read_bytes()] * 3, [style_picture.read_bytes()] * 3
     with grpc.insecure_channel(running.target) as channel:

@@ -144,7 +144,7 @@ def _png(picture: Image.Image) -> bytes:
 
 
 def test_sizes_do_not_pile_up(served: tuple[psutil.Process, Client], scene: Image.Image, style_picture: Path) -> None:
-    """Under 0.3 MB for a new size; what OpenVINO keeps for each of them by default is 1 MB."""
+    """A new size adds less than 0.3 MB. By default OpenVINO keeps 1 MB for each size."""
     before, after, sizes = _run(*served, scene, style_picture.parent, warm=150, count=120, longest=300)
     assert sizes > 200
     assert after - before < 0.3 * 120, f"{before:.0f} MB, then {after:.0f} MB after 120 requests"

@@ -234,7 +234,7 @@ def _settled(sent: list) -> int:
 
 
 def test_a_cancelled_stream_leaves_the_queue(start_server: Any, style_picture: Path) -> None:
-    """Of 16 frames in flight on one engine 14 wait; after the cancel none does, and what ran is all that drains."""
+    """14 of 16 frames on one engine wait. After the cancel none waits, and only the running frames finish."""
     server = start_server("--model", "lite", "--streams", "1")
     try:
         with Client(server.target, timeout=60) as client:

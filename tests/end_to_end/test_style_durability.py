@@ -123,7 +123,7 @@ def test_a_damaged_style_is_told(start_server: Callable, tmp_path: Path, photo: 
 def test_a_file_that_is_whole_and_no_style_is_damaged_too(
     start_server: Callable, tmp_path: Path, photo: Path, style_picture: Path
 ) -> None:
-    """Of the right network, with a vector of another length, or with a thumbnail that is none or far too large."""
+    """The files have the right network, but a vector of a wrong length, or a damaged or far too large thumbnail."""
     with serving(start_server, tmp_path) as (server, client):
         client.styles.create("wave", style_picture)
         path = tmp_path / "styles" / "wave.style"

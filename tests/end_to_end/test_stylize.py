@@ -179,7 +179,7 @@ def test_health_and_reflection(server) -> None:
 
 
 def test_bare_grpc_with_defaults(server, photo: Path, style_picture: Path) -> None:
-    """What a caller in another language does: two pictures, nothing else."""
+    """A caller in another language sends two pictures and nothing else."""
     with grpc.insecure_channel(server.target) as channel:
         request = pb.StylizeRequest(
             content=pb.Image(encoded=photo.read_bytes()),
@@ -191,7 +191,7 @@ def test_bare_grpc_with_defaults(server, photo: Path, style_picture: Path) -> No
 
 
 def test_a_busy_server_makes_what_a_calm_one_makes(start_server, photo: Path, style_picture: Path) -> None:
-    """Alone on all cores, beside others on one: sums in another order, and nobody sees it."""
+    """A single picture uses all cores, one of several uses one core. The sums differ in order, but not visibly."""
     running = start_server("--model", "lite")
     with Client(running.target, timeout=60) as client:
         client.stylize(photo, style_picture)

@@ -98,7 +98,7 @@ def test_a_call_is_a_span_with_its_stages_in_it_and_the_callers_trace_around_it(
 
 
 def test_a_collector_that_is_silent_does_not_hold_the_end_up(start_server, photo: Path, style_picture: Path) -> None:
-    """One that takes connections and never answers; OpenTelemetry would wait as long as an export may take."""
+    """The collector accepts connections and never answers. OpenTelemetry alone would wait for its export timeout."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

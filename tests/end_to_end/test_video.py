@@ -73,7 +73,7 @@ def test_frames_rate_and_sound_stay(server: Any, film: Path, style_picture: Path
 def test_frames_are_those_of_single_pictures_and_in_order(
     server: Any, client: Any, film: Path, style_picture: Path, tmp_path: Path
 ) -> None:
-    """At most 12 levels of mean difference, which the codec makes; another style is 40 and more away."""
+    """The mean difference is at most 12 levels, from the codec. Another style differs by 40 or more."""
     out = tmp_path / "out.mkv"
     assert main(["--target", server.target, "video", str(film), "-o", str(out), "-s", str(style_picture)]) == 0
     with av.open(str(film)) as source, av.open(str(out)) as result:

@@ -275,7 +275,7 @@ def test_bytes_that_are_no_request(http_server: ServerProcess, http: Any) -> Non
 
 
 def test_a_connection_that_sends_no_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor one that sends the head byte by byte."""
+    """A connection that sends the head of a request byte by byte is closed too."""
     from starlette.responses import PlainTextResponse
     from stylewire_server.http import server
 

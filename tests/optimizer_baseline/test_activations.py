@@ -33,7 +33,7 @@ def positive():
 
 @pytest.mark.parametrize("layer", ["conv1_1", "conv2_2", "pool2", "conv3_1", "pool3", "conv4_1"])
 def test_a_unit_sees_its_receptive_field_and_nothing_else(positive, layer):
-    """In the middle, in a corner and at the far border of a picture whose sides pooling does not divide."""
+    """The units are in the middle, in a corner and at the far border. Pooling does not divide the picture's sides."""
     import tensorflow as tf
 
     height, width = 62, 59

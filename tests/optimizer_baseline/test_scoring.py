@@ -21,7 +21,7 @@ def noise(width, height, seed=0):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_picture_has_its_own_content(size):
-    """Whatever its aspect ratio comes to in whole pixels, it is compared with the same pixels."""
+    """The picture is compared with the same pixels for every aspect ratio, even after rounding to whole pixels."""
     content = noise(*size)
     assert score(content, noise(64, 64), content, size=96, **OPTIONS).costs.content_cost == 0.0
 

@@ -47,7 +47,7 @@ SIZES = st.sampled_from([0, 1, 2, 16, 17, 300, 5_000, 100_000])
 
 
 SMALL_SIZES = st.sampled_from([0, 1, 2, 17])
-"""The same for fields of messages within messages."""
+"""The sizes for fields of sub-messages."""
 
 TEXTS = ["", "waves", "FP32", "BYTES", "content", "style", "stylewire", "\0", "x"]
 

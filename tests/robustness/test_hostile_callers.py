@@ -139,7 +139,7 @@ def test_slow_uploads_hold_nobody_up(small, still_serves: Callable[[str], None],
 def test_an_answer_that_makes_no_progress_is_reset_and_its_connection_goes_on(
     start_server, open_wire: Callable, tmp_path: Path
 ) -> None:
-    """With the time limit shortened: in the server's own process, by a sitecustomize of the test."""
+    """A sitecustomize module of the test shortens the time limit inside the server's process."""
     (tmp_path / "sitecustomize.py").write_text(
         "import stylewire_server.rpc.interceptor as interceptor\ninterceptor.ANSWER_SECONDS = 1.0\n"
     )

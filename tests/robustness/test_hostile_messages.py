@@ -50,7 +50,7 @@ def field(number: int, content: bytes) -> bytes:
 
 
 def filled(part: bytes) -> bytes:
-    """As many of a part as one message holds."""
+    """Return a message that is filled with copies of a part."""
     return part * (MESSAGE // len(part))
 
 

@@ -124,7 +124,7 @@ def test_kill_under_load_leaves_every_call_with_a_picture_or_a_typed_error(
 
 
 def test_a_drain_under_load_finishes_what_it_took(start_server, job) -> None:
-    """What the server counts as served has reached its caller, and every other call can be tried elsewhere."""
+    """Every picture that the server counts has reached its caller, and every other call can be retried elsewhere."""
     running = start_server("--model", "lite", "--streams", "1")
     slow = pb.StylizeRequest()
     slow.CopyFrom(job)

@@ -227,7 +227,7 @@ def test_masks_put_each_style_in_its_place(
 
 
 def test_a_mask_follows_the_contents_crop(stylizer: Stylizer, photo: Path, style_picture: Path) -> None:
-    """Where no mask is white, the content itself shows; a mask covers the whole content, whatever part is used."""
+    """The content shows where no mask is white. A mask covers the whole content, also if only a part of it is used."""
     content = np.zeros((100, 300, 3), np.uint8)
     content[..., 0] = 200
     mask = np.zeros((50, 150, 3), np.uint8)

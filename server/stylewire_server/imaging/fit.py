@@ -23,7 +23,7 @@ _FILTER = Image.Resampling.LANCZOS
 
 
 class Fit(StrEnum):
-    """How a content picture is cropped and resized for the network."""
+    """The ways to crop and resize a content picture for the network."""
 
     CROP_256 = "crop"
     SQUASH_256 = "squash"

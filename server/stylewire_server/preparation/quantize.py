@@ -31,7 +31,7 @@ LEAST = 3
 """Minimum number of pictures of each kind: one for the check and two for the calibration."""
 
 _HELD_OUT_OF = 3
-"""One of this many pictures is only used for the check."""
+"""One of this many pictures is held out for the check; the others are for the calibration."""
 
 _CALIBRATION_PAIRS, _CHECK_PAIRS = 120, 24
 """Maximum number of pairs for the calibration and for the check."""

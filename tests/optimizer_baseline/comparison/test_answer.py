@@ -1,4 +1,4 @@
-"""How many evaluations one pass is worth, on curves written by hand."""
+"""The number of evaluations that one pass is worth, on curves written by hand."""
 
 import pytest
 

@@ -55,7 +55,7 @@ def test_a_blurred_picture_is_caught(vgg16, one_pair, feedforward):
 
 
 def test_a_faint_style_is_caught(vgg16, one_pair, feedforward):
-    """What a wrong scale or a lost instance norm does: the content shines through."""
+    """The content shows through, as with a wrong scale or a missing instance norm."""
     import PIL.Image
 
     def faint(content, style):

@@ -60,7 +60,7 @@ def test_offline_vgg19_is_the_file_that_keras_publishes(vgg19, keras_home):
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """Puts the records of a package of that name, and nothing else, where packages are looked for."""
+    """Install only the metadata of a package with that name."""
 
     def install(name):
         records = tmp_path / f"{name.replace('-', '_')}-9.dist-info"

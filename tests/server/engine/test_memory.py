@@ -11,7 +11,7 @@ from stylewire_server.testing import until
 
 
 class Engine:
-    """Counts releases, and fails when one comes while a picture runs."""
+    """A stand-in for an engine that counts releases, and fails if one comes while a picture runs."""
 
     def __init__(self) -> None:
         self.running = 0

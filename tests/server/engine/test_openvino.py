@@ -75,7 +75,7 @@ def test_many_threads_get_their_own_pictures(engine: OpenVinoEngine, vector: np.
 
 
 def test_a_picture_that_is_alone_has_all_threads(vector: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is what one stream makes; beside others it is what many streams make, and nobody sees the difference."""
+    """A single picture equals that of one stream, and one of several equals that of many streams."""
     # A busy machine may take longer than usual between two pictures.
     monkeypatch.setattr(openvino, "CALM_SECONDS", 2.0)
     content = smooth(128, 128)

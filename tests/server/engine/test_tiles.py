@@ -69,7 +69,7 @@ def test_spans_cover_the_axis(length: int, tile: int, unit: int) -> None:
 def test_tiles_give_what_one_pass_gives(
     whole: OpenVinoEngine, tiled: OpenVinoEngine, style: np.ndarray, photo: Path, size: tuple[int, int]
 ) -> None:
-    """At least 60 dB PSNR, and no level of 255 off by more than one; no worse at the borders of tiles."""
+    """The PSNR is at least 60 dB, and no level of 255 is off by more than one. Borders of tiles are no worse."""
     content = scene(photo, *size)
     expected, found = whole.transform(content, style), tiled.transform(content, style)
     assert found.shape == content.shape
@@ -101,7 +101,7 @@ def test_a_batch_in_tiles_is_its_pictures(tiled: OpenVinoEngine, style: np.ndarr
 
 
 def test_tiles_with_their_own_statistics_would_show(whole: OpenVinoEngine, style: np.ndarray, photo: Path) -> None:
-    """What the tiles are measured against can fail: tiles that know nothing of each other are below 30 dB."""
+    """The test above can fail: tiles with their own statistics are below 30 dB."""
     content = scene(photo, 512, 384)
     naive = np.concatenate([whole.transform(half, style) for half in np.split(content, 2, axis=1)], axis=1)
     assert decibels(naive, whole.transform(content, style)) < 30

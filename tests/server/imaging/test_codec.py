@@ -56,7 +56,7 @@ def test_jpeg_arrives_nearly() -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("fit", list(Fit))
 def test_exif_orientation_is_applied(orientation: int, fit: Fit) -> None:
-    """What a camera stores turned comes out as the upright picture does."""
+    """A turned file of a camera gives the same pixels as the upright picture."""
     upright = Image.fromarray(gradient(300, 200))
     undo = {
         1: None,
@@ -148,7 +148,7 @@ def test_cmyk_jpeg() -> None:
 
 
 def test_colour_profile_is_converted_to_srgb() -> None:
-    """The same bytes under a Lab-built wide profile mean other colours in sRGB."""
+    """The same bytes with a wide profile built from Lab mean other colors in sRGB."""
     picture = np.full((32, 32, 3), (120, 180, 90), np.uint8)
     linear = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
     plain = pixels(file(Image.fromarray(picture)))

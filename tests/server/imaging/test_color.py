@@ -43,7 +43,7 @@ def test_luma_is_the_pictures_and_chroma_the_contents() -> None:
 
 
 def test_of_real_pictures_most_pixels_keep_the_contents_chroma(photo: Path, style_picture: Path) -> None:
-    """What leaves the gamut is clipped, here under a quarter of the pixels; the rest is within the tolerance."""
+    """Less than a quarter of the pixels leave the gamut and are clipped. The rest is within the tolerance."""
     picture, content = pixels_of(style_picture), pixels_of(photo)
     result = preserve_color(picture, content)
     inside = (result > 0).all(-1) & (result < 255).all(-1)
@@ -53,7 +53,7 @@ def test_of_real_pictures_most_pixels_keep_the_contents_chroma(photo: Path, styl
 
 
 def test_a_smooth_ramp_has_no_bands() -> None:
-    """Of a luma ramp over constant colour every level comes out; a round trip through 8-bit YCbCr loses some."""
+    """A luma ramp over constant color keeps every level. A round trip through 8-bit YCbCr would lose some."""
     ramp = np.repeat(np.linspace(60, 190, 131).round().astype(np.uint8)[None, :, None], 3, 2)
     content = np.broadcast_to(np.array([140, 110, 125], np.uint8), ramp.shape)
     result = preserve_color(ramp, content)

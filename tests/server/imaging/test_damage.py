@@ -106,7 +106,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def test_whatever_a_chunk_beside_the_pixels_says_the_picture_is_shown() -> None:
-    """With a right checksum, so that it is read. Numbers of all sizes, and cut at every length."""
+    """Each chunk has a valid checksum, so it is read. It has numbers of all sizes, and is cut at every length."""
     data = whole_file("PNG")
     random = np.random.default_rng(3)
     for kind, body in EXTRA.items():

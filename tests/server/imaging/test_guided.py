@@ -19,7 +19,7 @@ def test_a_picture_of_the_contents_size_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize(("small", "large"), [((60, 80), (240, 320)), ((33, 100), (150, 431)), ((100, 16), (101, 64))])
 def test_an_affine_change_of_colors_is_found_and_applied(small: tuple[int, int], large: tuple[int, int]) -> None:
-    """What the filter assumes is exact here, so that edges are as sharp as the content's."""
+    """The assumption of the filter holds exactly here, so edges are as sharp as the content's."""
     matrix = np.array([[0.2, 0.7, 0.0], [0.5, 0.1, 0.1], [0.1, 0.1, 0.6]], np.float32)
     found = enlarge(scene(*small) @ matrix + 0.1, scene(*small), scene(*large))
     assert np.abs(found - (scene(*large) @ matrix + 0.1)).mean() < 0.01
@@ -49,7 +49,7 @@ def test_a_window_is_the_mean_of_nine() -> None:
 
 
 def test_coefficients_solve_the_least_squares_of_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against numpy's solver: ridge regression of the window's colors (He, Sun and Tang 2013, equation 19)."""
+    """The reference is numpy's solver: ridge regression of the window's colors (He, Sun and Tang 2013, equation 19)."""
     rng = np.random.default_rng(2)
     guide, picture = rng.random((2, 3, 3, 3)).astype(np.float32)
     colors, wanted = (each.reshape(9, 3) - each.reshape(9, 3).mean(0) for each in (guide, picture))

@@ -83,7 +83,7 @@ def test_nothing_is_kept_unless_asked(encoding: Encoding) -> None:
 
 
 def test_the_thumbnail_is_not_kept() -> None:
-    """It shows the content as it was."""
+    """The thumbnail would show the content without the style."""
     first = b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\x1a"
     second = b"\0\2\2\1\0\4\0\0\0\1\0\0\0\x40\2\2\0\4\0\0\0\1\0\0\0\4\0\0\0\0"
     data = b"Exif\0\0" + first + second

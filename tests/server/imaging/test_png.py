@@ -26,7 +26,7 @@ def test_rows_that_are_part_of_a_larger_picture() -> None:
 
 
 def test_every_chunk_has_its_checksum() -> None:
-    """By zlib, over the kind of the chunk and its data."""
+    """The reference is zlib's checksum over the kind of the chunk and its data."""
     data = png.write(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
     place, kinds = 8, []
     while place < len(data):

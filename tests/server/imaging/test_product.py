@@ -45,7 +45,7 @@ P3_COLORANTS = ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15
 """Columns rXYZ, gXYZ and bXYZ of Apple's Display P3 profile, adapted to D50."""
 
 SRGB_COLORANTS = ((0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410))
-"""Those of sRGB (ICC's sRGB profile)."""
+"""The colorants of sRGB (ICC's sRGB profile)."""
 
 
 def icc(space: bytes, gamma: float, colorants: tuple[tuple[float, ...], ...] = ()) -> bytes:

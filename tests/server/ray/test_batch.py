@@ -59,7 +59,7 @@ def cluster() -> Iterator[object]:
 
 @pytest.fixture
 def pictures(tmp_path: Path, photo: Path) -> Callable[[int], Path]:
-    """Makes a folder of so many small pictures, no two alike, in two folders."""
+    """Return a function that makes a folder with small pictures, all different, in two subfolders."""
 
     def make(count: int) -> Path:
         folder = tmp_path / "in"
@@ -174,7 +174,7 @@ def test_a_lost_process_and_a_lost_node_lose_no_picture(
 
 
 def _is_actor(process: psutil.Process) -> bool:
-    """Whether a process is an actor of this batch; Ray writes the class into its command line."""
+    """Return True if a process is an actor of this batch. Ray writes the class into its command line."""
     return any("_Actor" in part for part in process.info["cmdline"] or [])
 
 

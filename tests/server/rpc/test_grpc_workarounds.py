@@ -1,4 +1,4 @@
-"""What the workarounds rely on. A test here fails when an upgrade breaks one of them, or makes one needless."""
+"""The internals that the workarounds use. A test fails if an upgrade breaks a workaround or makes it needless."""
 
 import asyncio
 import gc

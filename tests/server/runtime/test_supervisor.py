@@ -80,7 +80,7 @@ def test_ports_of_metrics_beyond_the_last_are_refused() -> None:
 
 
 def test_the_parent_imports_nothing_heavy() -> None:
-    """Nor do the commands that a probe runs every few seconds."""
+    """The commands that a probe runs every few seconds import nothing heavy either."""
     code = "import sys, stylewire_server.cli.main, stylewire_server.runtime.supervisor; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert not {"grpc", "openvino", "tensorflow", "prometheus_client", "numpy", "PIL"} & set(done.stdout.split())
