@@ -1,6 +1,6 @@
 """Draw the style pictures in examples/style: `python examples/draw_styles.py [NAME …]`.
 
-Each picture imitates a technique, with a palette of its own, so that each has colours and textures that a style
+Each picture imitates a technique, with a palette of its own, so that each has colors and textures that a style
 transfer network can take up. The pictures are seeded: they are the same every time.
 """
 
@@ -45,12 +45,12 @@ def strokes(
 
 
 def varied(rng: np.random.Generator, colour: Colour, spread: float) -> Colour:
-    """Return the colour with noise of that standard deviation in each channel."""
+    """Return the color with noise of that standard deviation in each channel."""
     return tuple(int(c) for c in np.clip(np.array(colour) + rng.normal(0, spread, 3), 0, 255))  # type: ignore[return-value]
 
 
 def pick(palette: Sequence[Colour], value: float) -> Colour:
-    """The palette's colour at value, which wraps around at 1."""
+    """The palette's color at value, which wraps around at 1."""
     return palette[int(value * len(palette)) % len(palette)]
 
 
@@ -96,7 +96,7 @@ def embers(rng: np.random.Generator) -> Image.Image:
 
 
 def shards(rng: np.random.Generator) -> Image.Image:
-    """Stained glass: flat cells of primary colours between heavy black lines."""
+    """Stained glass: flat cells of primary colors between heavy black lines."""
     palette = np.array(
         [(214, 40, 40), (247, 201, 72), (29, 78, 168), (244, 238, 222), (20, 130, 110), (240, 128, 40)], np.uint8
     )
@@ -162,7 +162,7 @@ def mosaic(rng: np.random.Generator) -> Image.Image:
 
 
 def ink(rng: np.random.Generator) -> Image.Image:
-    """Ink on rice paper: a few sweeping brush strokes that swell and run dry, grey wash and splashes."""
+    """Ink on rice paper: a few sweeping brush strokes that swell and run dry, gray wash and splashes."""
     canvas = Image.new("RGB", (CANVAS, CANVAS), (240, 234, 220))
     pen = ImageDraw.Draw(canvas)
     for _ in range(7):
@@ -288,7 +288,7 @@ def linocut(rng: np.random.Generator) -> Image.Image:
 
 
 def pointillism(rng: np.random.Generator) -> Image.Image:
-    """Pointillism: dots of pure colours side by side, a warm shore under a cool sky with a sun."""
+    """Pointillism: dots of pure colors side by side, a warm shore under a cool sky with a sun."""
     canvas = Image.new("RGB", (CANVAS, CANVAS), (228, 220, 200))
     pen = ImageDraw.Draw(canvas)
     warm = [(240, 170, 60), (226, 96, 60), (250, 214, 120), (168, 84, 132), (120, 150, 60)]
@@ -305,7 +305,7 @@ def pointillism(rng: np.random.Generator) -> Image.Image:
 
 
 def charcoal(rng: np.random.Generator) -> Image.Image:
-    """Charcoal: grainy strokes in layers on grey paper, some of them smudged."""
+    """Charcoal: grainy strokes in layers on gray paper, some of them smudged."""
     canvas = Image.new("L", (CANVAS, CANVAS), 206)
     for layer in range(3):
         pen = ImageDraw.Draw(canvas)

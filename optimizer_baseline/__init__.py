@@ -1,4 +1,4 @@
-"""Neural style transfer the slow, exact way: optimise the pixels against VGG costs (Gatys et al. 2016).
+"""Neural style transfer the slow, exact way: optimize the pixels against VGG costs (Gatys et al. 2016).
 
 from optimizer_baseline import stylize, score
 

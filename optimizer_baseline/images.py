@@ -278,7 +278,7 @@ def luminance(pixels: Pixels) -> Pixels:
 
 
 def match_luminance(style: Pixels, content: Pixels) -> Pixels:
-    """Return a grey `style` with mean and spread of `content`'s luminance (Gatys et al. 2017, equation 10)."""
+    """Return a gray `style` with mean and spread of `content`'s luminance (Gatys et al. 2017, equation 10)."""
     y = luminance(style)
     target = luminance(content)
     spread = float(y.std()) or 1.0

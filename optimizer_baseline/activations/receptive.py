@@ -22,7 +22,7 @@ class Geometry:
 def geometry(network: str, layer: str) -> Geometry:
     """Return stride and receptive field of `layer`, accumulated from the picture upwards.
 
-    A 3x3 convolution with one row of padding adds a neighbour on both sides, `stride` pixels away; a 2x2 pooling
+    A 3x3 convolution with one row of padding adds a neighbor on both sides, `stride` pixels away; a 2x2 pooling
     without padding adds one on the far side and doubles the stride. (Dumoulin & Visin 2016: A guide to convolution
     arithmetic for deep learning.)
 

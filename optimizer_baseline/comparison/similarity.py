@@ -61,7 +61,7 @@ class PerceptualDistance:
 
     d(a, b) = sum_l 1/(H_l W_l) sum_p |f_a(l, p) - f_b(l, p)|^2, with f the responses of layer l at position p scaled
     to length 1 over channels: Zhang, Isola, Efros, Shechtman, Wang: The Unreasonable Effectiveness of Deep Features as
-    a Perceptual Metric, CVPR 2018, equation 1 with every w_l = 1. The published LPIPS learns w_l from human judgements,
+    a Perceptual Metric, CVPR 2018, equation 1 with every w_l = 1. The published LPIPS learns w_l from human judgments,
     so these numbers are not comparable with LPIPS. Pooling is max pooling, as the network was trained.
     """
 

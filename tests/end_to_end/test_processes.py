@@ -255,7 +255,7 @@ def test_sigterm_under_load_sees_every_call_through(watched: Watched, photo: Pat
             time.sleep(0.01)
         assert [call.result().width for call in calls] == [512] * len(calls)
         assert grpc.StatusCode.UNAVAILABLE in late
-        # CANCELLED is gRPC's own answer to a call that comes in at the moment that a server closes.
+        # Cancelled is gRPC's own answer to a call that comes in at the moment that a server closes.
         assert set(late) <= {None, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
     assert running.end() == 0
     assert "Traceback" not in running.log

@@ -94,7 +94,7 @@ def test_pictures_share_the_memory_that_is_theirs_and_give_it_back(
 
 
 def test_a_large_picture_is_one_pass(client: Client, scene: Image.Image, style_picture: Path) -> None:
-    """Columns at the tile borders of 2, 4 and 8 parts differ from their neighbours no more than others do."""
+    """Columns at the tile borders of 2, 4 and 8 parts differ from their neighbors no more than others do."""
     result = np.asarray(client.stylize(scene.resize((1536, 1536)), style_picture, fit="native"), float)
     for steps in (np.abs(np.diff(result, axis=1)).mean((0, 2)), np.abs(np.diff(result, axis=0)).mean((1, 2))):
         borders = steps[[1536 * part // 8 - 1 for part in range(1, 8)]]

@@ -44,7 +44,7 @@ def reference(path: Path) -> np.ndarray:
 
 
 def edges(picture: np.ndarray) -> np.ndarray:
-    """Gradient magnitude of the grey picture, smoothed over 8x8 px."""
+    """Gradient magnitude of the gray picture, smoothed over 8x8 px."""
     grey = picture.astype(np.float64).mean(-1)
     dy, dx = np.gradient(grey)
     return np.hypot(dx, dy)[:256, :256].reshape(32, 8, 32, 8).mean((1, 3))
@@ -64,7 +64,7 @@ def test_the_picture_keeps_the_contents_edges(stylizer: Stylizer, photo: Path, s
 
 
 def test_the_picture_takes_the_styles_colours(stylizer: Stylizer, photo: Path, style_picture: Path) -> None:
-    """Total variation distance of colour histograms: the style is nearer than the content is to it, by 0.2."""
+    """Total variation distance of color histograms: the style is nearer than the content is to it, by 0.2."""
     result = pixels(stylizer.stylize(photo.read_bytes(), [WeightedStyle(style_picture.read_bytes())], RAW))
     style = colour_histogram(reference(style_picture))
     before = np.abs(colour_histogram(reference(photo)) - style).sum() / 2
@@ -234,7 +234,7 @@ def test_a_mask_follows_the_contents_crop(stylizer: Stylizer, photo: Path, style
     mask[:, :60] = 255
     style = [WeightedStyle(style_picture.read_bytes(), mask=mask)]
     result = pixels(stylizer.stylize(content, style, Options(size=100, encoding=Encoding.RAW_PIXELS)))
-    # The centre square is columns 100 to 200 of the content, and the mask is white up to 120.
+    # The center square is columns 100 to 200 of the content, and the mask is white up to 120.
     np.testing.assert_array_equal(result[:, 28:], content[:, 128:200])
     assert np.abs(result[:, :16].astype(int) - content[:, 100:116]).mean() > 10
 

@@ -13,7 +13,7 @@ _EVICTION_SECONDS = 0.25
 """Time that a reservation waits for free memory before the server ends a call of a larger holder."""
 
 _SLOW_SECONDS = 5.0
-"""Time for receiving a message, after which the server may end its call in favour of another: 40 MiB at 70 Mbit/s."""
+"""Time for receiving a message, after which the server may end its call in favor of another: 40 MiB at 70 Mbit/s."""
 
 End = Callable[[MemoryFull], None]
 

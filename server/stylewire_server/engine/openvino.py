@@ -45,7 +45,7 @@ class OpenVinoEngine:
     Args:
         network: The network to run.
         precision: "f32", "bf16", "int8" of a network that has it, or "auto": bf16 where the CPU computes in it natively
-            and the network is fit for it. What is not quantised in int8 is computed as with "auto".
+            and the network is fit for it. What is not quantized in int8 is computed as with "auto".
         threads: Cores to compute on; 0 for all.
         streams: Pictures computed at one time; they share the threads.
         picture_memory: Bytes for the pictures that are transformed at one time; a picture waits for its share.

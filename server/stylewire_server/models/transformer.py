@@ -7,7 +7,7 @@ instance norm: its scale and offset are affine in the style vector. The full edi
 twenty blocks, the lite one a quarter of each.
 
 The first convolution has three input channels, and the last one has three outputs. So few channels fill only a part of
-a vector register, and in the lite edition these two would take most of the time. So the graph treats four neighbouring
+a vector register, and in the lite edition these two would take most of the time. So the graph treats four neighboring
 pixels as one position with four times the channels, called *phases*. The sums are the same, in another order.
 
 - 9x9 at full size becomes 10x10 with stride 2 and four phases of each output channel.

@@ -1,7 +1,7 @@
-"""The full model's transformer in int8: quantised after training, compared with f32, and kept only if it is close.
+"""The full model's transformer in int8: quantized after training, compared with f32, and kept only if it is close.
 
 NNCF measures the ranges of activations over calibration pairs and rounds weights and activations to 8 bits. Only the
-convolutions of the residual blocks are quantised; they are 85 % of the arithmetic. The sums of the blocks, the instance
+convolutions of the residual blocks are quantized; they are 85 % of the arithmetic. The sums of the blocks, the instance
 norms, the contraction and the expansion would lose accuracy in int8, and they take little time in floating point.
 """
 

@@ -39,7 +39,7 @@ def install_task_factory(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def abandon(task: "asyncio.Task[Any]") -> None:
-    """Reset a call whose answer is not read, and free the answer. The caller gets CANCELLED; the connection stays open.
+    """Reset a call whose answer is not read, and free the answer. The caller gets Cancelled; the connection stays open.
 
     gRPC runs a call in two tasks: one runs the handler, and its parent waits for the end of the call. When both tasks
     have ended, nothing refers to the call, and gRPC resets it (grpc_call_unref). gRPC's accept loop refers to the first

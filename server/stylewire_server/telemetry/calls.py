@@ -35,7 +35,7 @@ class Call:
         seconds: Duration of the call; 0 while it runs.
         stages: Seconds spent in each stage, by its name.
         started: Start of the call in seconds on the clock of `time.perf_counter`.
-        evicted: The error with which the server ends this call in favour of another caller; None for no such error.
+        evicted: The error with which the server ends this call in favor of another caller; None for no such error.
     """
 
     method: str

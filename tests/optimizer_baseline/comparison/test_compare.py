@@ -145,7 +145,7 @@ def test_the_page_in_a_browser(report, tmp_path):
         share = page.evaluate(f"Number({first}.querySelector('input').value)")
         assert share == pytest.approx(20, abs=5)
         assert page.evaluate(clip) != before
-        # Both pictures have been decoded: a data URI that cannot be would leave a rectangle of one colour.
+        # Both pictures have been decoded: a data URI that cannot be would leave a rectangle of one color.
         assert (
             page.evaluate(
                 "Promise.all([...document.querySelectorAll('.slide')].map(s => { const image = new Image();"

@@ -39,7 +39,7 @@ def test_features_are_those_of_keras(network):
 
 
 def test_real_weights_know_a_cat(vgg16, shared):
-    """Deep responses of a photograph depend on channel order: swapped colours must not look the same."""
+    """Deep responses of a photograph depend on channel order: swapped colors must not look the same."""
     from optimizer_baseline import images
 
     photo = images.to_pixels(images.fit(images.load(shared / "content" / "chelsea.png"), 224))

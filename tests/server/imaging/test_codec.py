@@ -104,7 +104,7 @@ def test_grey_becomes_rgb(mode: str) -> None:
 
 
 def grey_png(levels: np.ndarray, bits: int, clear: int) -> bytes:
-    """Levels [H,W] of that many bits each as a grey PNG with a tRNS chunk for one of them; Pillow writes 8 or 16."""
+    """Levels [H,W] of that many bits each as a gray PNG with a tRNS chunk for one of them; Pillow writes 8 or 16."""
     if bits == 16:
         rows = levels.astype(">u2").view(np.uint8).reshape(len(levels), -1)
     else:
@@ -314,7 +314,7 @@ def test_crop_takes_the_centre() -> None:
 
 
 def test_resizing_does_not_alias() -> None:
-    """A checkerboard far finer than the target becomes grey, not a moiré of black and white."""
+    """A checkerboard far finer than the target becomes gray, not a moiré of black and white."""
     board = (np.indices((2048, 2048)).sum(0) % 2 * 255).astype(np.uint8)
     decoded = pixels(file(Image.fromarray(np.stack([board] * 3, -1))), Fit.SQUASH_256)
     assert np.abs(decoded.astype(int) - 127).max() <= 12

@@ -1,4 +1,4 @@
-"""Keeping the content's colours, measured in BT.601 YCbCr computed in floating point."""
+"""Keeping the content's colors, measured in BT.601 YCbCr computed in floating point."""
 
 from pathlib import Path
 

@@ -147,7 +147,7 @@ REFUSED = ("10_", "12_", "14_", "15_")
 """Names of problem files whose pixels are damaged."""
 
 CORNERS = {
-    # Converted by hand: gamma 1.8, Display P3, and grey of linear light. Chromium shows the same within 1 level.
+    # Converted by hand: gamma 1.8, Display P3, and gray of linear light. Chromium shows the same within 1 level.
     "30_": [(235, 40, 40), (40, 210, 40), (40, 40, 235), (243, 243, 26)],
     "32_": [(251, 0, 0), (0, 204, 0), (30, 30, 240), (240, 240, 0)],
     "54_": [(96,) * 3, (242,) * 3, (96,) * 3, (251,) * 3],

@@ -1,4 +1,4 @@
-"""The guided filter that enlarges a stylised picture."""
+"""The guided filter that enlarges a stylized picture."""
 
 import numpy as np
 import pytest

@@ -22,7 +22,7 @@ GREY = {
     16: [0, 1, 4, 13, 26, 42, 61, 85, 114, 150, 193, 221, 242, 255, 255, 255, 255, 255],
     18: [0, 2, 13, 26, 39, 52, 66, 79, 92, 106, 122, 142, 166, 194, 214, 229, 243, 255],
 }
-"""Transfer characteristics -> what grey of 0, 15, 30, ... 255 becomes."""
+"""Transfer characteristics -> what gray of 0, 15, 30, ... 255 becomes."""
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
