@@ -1,6 +1,7 @@
 """All flags, environment variables and defaults of the server."""
 
 import os
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -188,6 +189,7 @@ class ServeSettings(CacheSettings):
             max_decode_bytes=self.max_decode_bytes,
             max_encoded_bytes=self.max_encoded_bytes,
             max_result_bytes=self.max_message_bytes - _ANSWER_BYTES,
+            max_held_bytes=self.effective_picture_memory // 2,
         )
 
     @property
@@ -293,10 +295,29 @@ def _group_value(name: str) -> list[str]:
     """Return the words in a file of the process's control group (version 2).
 
     Raises:
-        OSError: There is no such file: another system, or an older version.
+        OSError: There is no such file: another system, or version 1.
     """
     own = _GROUP.read_text().rpartition("::")[2].strip().lstrip("/")
     return (_GROUPS / own / name).read_text().split()
+
+
+def _group_memory_v1() -> list[int]:
+    """Return the memory limits in bytes of the process's control group in version 1; none on other systems.
+
+    A container sees its own group at the top, but `/proc/self/cgroup` names the path on the host.
+    """
+    found = re.search(r"^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:/*(.*)$", _read(_GROUP), re.MULTILINE)
+    folders = [_GROUPS / "memory" / found[1], _GROUPS / "memory"] if found else []
+    texts = [_read(folder / "memory.limit_in_bytes").strip() for folder in folders]
+    return [int(text) for text in texts if text.isdigit()]
+
+
+def _read(path: Path) -> str:
+    """Return the text of a file; empty if it cannot be read."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _allowed_memory() -> int:
@@ -307,6 +328,7 @@ def _allowed_memory() -> int:
     with suppress(OSError, ValueError):
         # There is no such control group, or its limit is "max".
         limits.append(int(_group_value("memory.max")[0]))
+    limits += _group_memory_v1()
     with suppress(ImportError):
         import resource
 

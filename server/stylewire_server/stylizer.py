@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ from .imaging.codec import Encoding, Picture
 from .imaging.color import preserve_color
 from .imaging.fit import MAX_SIZE, MIN_SIZE, Fit, resize_pixels, resize_to_square
 from .imaging.guided import enlarge
-from .imaging.limits import DecodeBudget, ImageLimits
+from .imaging.limits import DecodeBudget, HeldMemory, ImageLimits
 from .styles import thumbnails, vectors
 from .styles.file import MAX_BYTES, DamagedFile, KeptStyle, dump, parse
 from .styles.store import StyleStore, check_new_name, damaged
@@ -27,6 +27,9 @@ Source = bytes | np.ndarray
 
 QUALITY = 90
 """Default quality of JPEG, WebP and AVIF results, 1..100."""
+
+_SURELY_SMALL = 2048
+"""Side in pixels of a square content for which no memory is counted."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,7 @@ class Stylizer:
     ) -> None:
         self._engine = engine
         self._limits = limits
+        self._memory = HeldMemory(limits.max_held_bytes)
         self._max_styles = max_styles
         self._edition = edition
         self.store = store
@@ -219,10 +223,11 @@ class Stylizer:
         self._check_number(blend)
         timings = Timings()
         budget = DecodeBudget(self._limits)
-        picture = self._load(content, options, count_passes(blend), timings, budget)
-        checkpoint()
-        passes = self._passes(blend, self._find(blend, timings, checkpoint, budget))
-        return self._render(picture, passes, options, timings, checkpoint, budget)
+        with self._hold(content, options, checkpoint):
+            picture = self._load(content, options, count_passes(blend), timings, budget)
+            checkpoint()
+            passes = self._passes(blend, self._find(blend, timings, checkpoint, budget))
+            return self._render(picture, passes, options, timings, checkpoint, budget)
 
     def find_passes(
         self, blend: Sequence[WeightedStyle], timings: Timings, checkpoint: Checkpoint = lambda: None
@@ -245,8 +250,9 @@ class Stylizer:
             InvalidInput: The content or a mask cannot be used.
         """
         budget = DecodeBudget(self._limits)
-        picture = self._load(content, options, len(passes), timings, budget)
-        return self._render(picture, passes, options, timings, checkpoint, budget)
+        with self._hold(content, options, checkpoint):
+            picture = self._load(content, options, len(passes), timings, budget)
+            return self._render(picture, passes, options, timings, checkpoint, budget)
 
     def create_style(
         self,
@@ -370,6 +376,14 @@ class Stylizer:
                 limit=self._max_styles,
                 unit="styles",
             )
+
+    def _hold(self, content: Source, options: Options, checkpoint: Checkpoint) -> AbstractContextManager[None]:
+        """Hold the memory of a job's content and result, once its turn has come."""
+        bounded = options.fit in {Fit.CROP_256, Fit.SQUASH_256} and (options.size or 0) <= _SURELY_SMALL
+        if bounded and not options.full_size:
+            return nullcontext()
+        pixels = codec.held_pixels(content, options.fit, self._limits, options.size, options.full_size)
+        return self._memory.hold(pixels, checkpoint)
 
     def _load(self, content: Source, options: Options, passes: int, timings: Timings, budget: DecodeBudget) -> Picture:
         with timings.measure("decode"):
@@ -521,11 +535,17 @@ def _crossfade(content: np.ndarray, pictures: Iterable[np.ndarray], shares: Iter
     """
     rest = np.ones((1, 1), np.float32)
     total = np.zeros(content.shape, np.float32)
+
+    def add(picture: np.ndarray, share: np.ndarray) -> None:
+        # Row by row, because the product takes four times the memory of the picture.
+        for index, part in enumerate(np.broadcast_to(share, picture.shape[:2])):
+            total[index] += picture[index] * part[:, np.newaxis]
+
     for picture, share in zip(pictures, shares, strict=True):
-        total += picture * share[..., np.newaxis]
+        add(picture, share)
         rest = rest - share
-    total += content * np.maximum(rest, 0)[..., np.newaxis]
-    return np.rint(total).astype(np.uint8) if content.dtype == np.uint8 else total
+    add(content, np.maximum(rest, 0))
+    return np.rint(total, out=total).astype(np.uint8) if content.dtype == np.uint8 else total
 
 
 def _describe(edition: Edition) -> str:

@@ -379,3 +379,15 @@ def test_an_answer_too_large_for_a_message_is_refused_before_the_work(
     stylizer._limits = ImageLimits(max_result_bytes=5_000)
     with pytest.raises(InvalidInput, match=r"bytes; the limit of a result is 5,000 bytes; ask for JPEG with a lower"):
         stylizer.stylize(content, style, Options(fit=Fit.NATIVE, encoding=Encoding.JPEG))
+
+
+def test_a_full_size_beyond_the_memory_for_results_is_refused(
+    stylizer: Stylizer, photo: Path, style_picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stylizer, "_limits", ImageLimits(max_held_bytes=12 * 200_000))
+    blend = [WeightedStyle(style_picture.read_bytes())]
+    options = Options(fit=Fit.KEEP_256, size=200, full_size=True)
+    with pytest.raises(InvalidInput, match=r"the result is 512x512 px = 0\.3 Mpx; the limit is 0\.2 Mpx") as caught:
+        stylizer.stylize(photo.read_bytes(), blend, options)
+    assert caught.value.field == "options.full_size"
+    assert stylizer.stylize(photo.read_bytes(), blend, Options(fit=Fit.KEEP_256, size=200)).width == 200

@@ -14,7 +14,7 @@ from .decode import check_size, decode, open_file, usable
 from .exif import EXIF_PREFIX, orientation, upright
 from .file import Encoding, PictureFile
 from .fit import Fit, Plan, Size, flip, plan_for, resize, resize_floats
-from .limits import WHOLE_COST, DecodeBudget, ImageLimits, format_over_limit
+from .limits import HELD_BYTES, WHOLE_COST, DecodeBudget, ImageLimits, format_over_limit
 
 __all__ = [
     "SUFFIXES",
@@ -24,6 +24,7 @@ __all__ = [
     "check_encoding",
     "check_length",
     "encode",
+    "held_pixels",
     "load",
     "load_mask",
     "sizes",
@@ -161,6 +162,32 @@ def sizes(
         return math.prod(size), math.prod(plan_for(size, fit, limits, field, side).target)
     file = open_file(source, limits, field)
     return _cost(file), math.prod(plan_for(_upright_size(file), fit, limits, field, side).target)
+
+
+def held_pixels(source: bytes | np.ndarray, fit: Fit, limits: ImageLimits, side: int | None, full_size: bool) -> int:
+    """Return the pixels in which `load` would return a content, by its header.
+
+    Raises:
+        InvalidInput: As for `load`; or a result of full size has more pixels than the memory for it.
+    """
+    if isinstance(source, np.ndarray):
+        size = (source.shape[1], source.shape[0])
+    else:
+        size = _upright_size(open_file(source, limits, "content"))
+    plan = plan_for(size, fit, limits, "content", side)
+    if not full_size:
+        return math.prod(plan.target)
+    size, limit = plan.full.target, limits.max_held_bytes // HELD_BYTES
+    if math.prod(size) > limit:
+        raise InvalidInput(
+            "options.full_size",
+            f"the result is {size[0]}x{size[1]} px = {format_over_limit(math.prod(size), limit)} with full_size; "
+            "leave full_size out, or make the picture smaller",
+            value=math.prod(size),
+            limit=limit,
+            unit="px",
+        )
+    return math.prod(size)
 
 
 def _cost(file: PictureFile) -> int:

@@ -1,5 +1,9 @@
 """Limits on one picture, and on all pictures of one call."""
 
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..errors import InvalidInput
@@ -11,6 +15,15 @@ A sequential JPEG file is made smaller while it is decoded, at 1 to 10 ns of CPU
 """
 
 _PICTURES_OF_A_CALL = 4
+
+HELD_BYTES = 12
+"""Bytes that a job holds for each pixel of its content and result, beside the network: the decoded content, the result,
+and the copy that is encoded. Measured: 10 for JPEG, 12 for PNG."""
+
+LARGE_BYTES = 64 * 2**20
+"""Minimum bytes of a job that counts in `HeldMemory`: 5.6 Mpx."""
+
+_CHECK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -24,6 +37,7 @@ class ImageLimits:
         max_encoded_bytes: Bytes of an encoded picture.
         min_side: Pixels of the shorter side.
         max_result_bytes: Bytes of a result; None for any number, where no message carries it.
+        max_held_bytes: Memory for the contents and results of all large jobs at one time.
     """
 
     max_pixels: int = 4_194_304
@@ -32,11 +46,56 @@ class ImageLimits:
     max_encoded_bytes: int = 16 * 2**20
     min_side: int = 16
     max_result_bytes: int | None = None
+    max_held_bytes: int = 875_000_000
 
     @property
     def max_call_pixels(self) -> int:
         """Pixels of all pictures of one call. Those of files that are decoded whole count `WHOLE_COST` times."""
         return _PICTURES_OF_A_CALL * self.max_decode_pixels
+
+
+class HeldMemory:
+    """The memory for contents and results of large jobs, which wait in order of arrival. Safe to use from threads.
+
+    Small jobs do not wait: `--streams` bounds how many of them there are.
+
+    Args:
+        size: Bytes. A job that needs more runs while no other large job does.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._used = 0
+        self._waiting: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, pixels: int, checkpoint: Callable[[], None]) -> Iterator[None]:
+        """Hold the memory of a job whose content or result has so many pixels.
+
+        `checkpoint` is called while the job waits; what it raises ends the wait.
+        """
+        amount = pixels * HELD_BYTES
+        if amount < LARGE_BYTES:
+            yield
+            return
+        turn = object()
+        with self._changed:
+            self._waiting.append(turn)
+            try:
+                while self._waiting[0] is not turn or (self._used and self._used + amount > self._size):
+                    self._changed.wait(_CHECK_SECONDS)
+                    checkpoint()
+                self._used += amount
+            finally:
+                self._waiting.remove(turn)
+                self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= amount
+                self._changed.notify_all()
 
 
 class DecodeBudget:

@@ -96,3 +96,20 @@ def test_the_picture_memory_follows_the_control_group(monkeypatch: pytest.Monkey
         assert settings.effective_picture_memory == expected, limit
     assert parse(ServeSettings, {"processes": "2"}).effective_picture_memory == 250_000_000
     assert parse(ServeSettings, {"picture_memory": "900000000"}).effective_picture_memory == 900_000_000
+
+
+@pytest.mark.parametrize("folder", ["docker/one", ""])
+def test_the_picture_memory_follows_a_control_group_of_version_1(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str
+) -> None:
+    """The group's own folder, and what a container sees of it."""
+    own = tmp_path / "cgroup"
+    own.write_text("5:cpu,cpuacct:/docker/one\n4:memory:/docker/one\n1:name=systemd:/docker/one\n")
+    group = tmp_path / "memory" / folder
+    group.mkdir(parents=True)
+    monkeypatch.setattr(settings_module, "_GROUP", own)
+    monkeypatch.setattr(settings_module, "_GROUPS", tmp_path)
+    settings = parse(ServeSettings, {"processes": "1"})
+    for limit, expected in ((2**63 - 4096, 1_750_000_000), (10**9, 500_000_000)):
+        (group / "memory.limit_in_bytes").write_text(f"{limit}\n")
+        assert settings.effective_picture_memory == expected, limit

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from stylewire_server.engine.base import pad_to_multiple
 from stylewire_server.engine.openvino import OpenVinoEngine
 from stylewire_server.engine.tiles import CONTENT_HALO, TILE_BYTES, spans
 from stylewire_server.models.full import full
@@ -136,6 +137,29 @@ def test_a_checkpoint_ends_the_work_between_tiles(tiled: OpenVinoEngine, style: 
     assert calls == 4
     # Nothing is left over from it.
     assert tiled.transform(content, style).shape == content.shape
+
+
+@pytest.mark.parametrize("edition", ["lite", "full"])
+@pytest.mark.timeout(600)
+def test_tiles_are_close_to_double_precision(
+    edition: str, request: pytest.FixtureRequest, photo: Path, style_picture: Path
+) -> None:
+    """At least 90 dB PSNR to the same layers in plain form in float64, as one pass; 8-bit levels hide nothing."""
+    tf = pytest.importorskip("tensorflow")
+    from optimizer_baseline.tuning.transformer import Transformer, read_weights
+
+    network = lite() if edition == "lite" else full(request.getfixturevalue("converted"))
+    transformer = Transformer({name: value.astype(np.float64) for name, value in read_weights(network).items()})
+    content = scene(photo, 270, 199).astype(np.float32) / 255
+    whole = engine(network, 1_750_000_000)
+    vector = whole.predict(scene(style_picture, 256, 256))
+    parameters = transformer.norm_parameters(vector[0].astype(np.float64)).astype(np.float64)
+    contracted = transformer.contract(tf.constant(pad_to_multiple(content).astype(np.float64)))
+    exact = transformer.paint(contracted, tf.constant(parameters)).numpy()[:, :270, :199]
+    assert exact.dtype == np.float64
+    assert exact.std() > 0.02
+    assert decibels(whole.transform(content, vector), exact, 1.0) >= 90
+    assert decibels(in_tiles(whole, 128).transform(content, vector), exact, 1.0) >= 90
 
 
 @pytest.mark.timeout(600)

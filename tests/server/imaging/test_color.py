@@ -83,3 +83,12 @@ def test_results_stay_in_range() -> None:
     content = np.array([[[255, 0, 0]]], np.uint8)
     np.testing.assert_array_equal(preserve_color(np.full_like(content, 255), content), [[[255, 179, 179]]])
     np.testing.assert_array_equal(preserve_color(np.zeros_like(content), content), [[[179, 0, 0]]])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_colors_kept_in_parts_are_those_of_each_part(dtype: type) -> None:
+    """The picture is longer than what is worked on at one time."""
+    rng = np.random.default_rng(1)
+    picture, content = (rng.random((2, 400, 300, 3)) * (255 if dtype is np.uint8 else 1)).astype(dtype)
+    rows = [preserve_color(*pair) for pair in zip(picture, content, strict=True)]
+    np.testing.assert_allclose(preserve_color(picture, content), np.stack(rows), atol=1e-6)
