@@ -50,7 +50,7 @@ class WeightedStyle:
 
 
 StyleLike: TypeAlias = (
-    "ImageLike | WeightedStyle | Mapping[ImageLike, float] | Mapping[str, float] | Iterable[ImageLike | WeightedStyle]"
+    ImageLike | WeightedStyle | Mapping[ImageLike, float] | Mapping[str, float] | Iterable[ImageLike | WeightedStyle]
 )
 """A picture, the name of a named style, a mapping of either to weights, or several styles in a list."""
 

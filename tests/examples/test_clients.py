@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from google.rpc import status_pb2
 from PIL import Image
 from stylewire_server.admission.tokens import new_token
 from stylewire_server.testing import ServerProcess
@@ -18,6 +19,19 @@ ARGUMENTS = [str(ROOT / "examples" / "content" / "coffee.jpg"), str(ROOT / "exam
 
 DEBIAN_GO = Path("/usr/share/gocode/src")
 """Folder of the sources of Debian's golang-*-dev packages."""
+
+DEBIAN_JARS = Path("/usr/share/java")
+JAVA_PACKAGES = (
+    "protobuf-compiler-grpc-java-plugin libgrpc-java libnetty-java libnetty-tcnative-java libperfmark-java "
+    "libgeronimo-annotation-1.3-spec-java"
+)
+JARS = (
+    *(f"grpc-{name}" for name in ("api", "context", "core", "netty", "protobuf", "protobuf-lite", "stub")),
+    *(f"netty-{name}" for name in ("buffer", "codec", "codec-http", "codec-http2", "codec-socks", "common", "handler")),
+    *(f"netty-{name}" for name in ("handler-proxy", "resolver", "tcnative", "transport")),
+    *("error-prone-annotations", "geronimo-annotation-1.3-spec", "guava", "jctools-core", "perfmark-api", "protobuf"),
+)
+"""What the Java client needs of those packages."""
 
 
 def run(command: list[str], folder: Path, env: dict[str, str] | None = None) -> str:
@@ -87,6 +101,32 @@ def go(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     return lambda out, env: run([str(binary), *ARGUMENTS, str(out)], work, env)
 
 
+@pytest.fixture(scope="module")
+def java(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Builds the Java client from Debian's packages and runs it."""
+    tools = [shutil.which(name) for name in ("java", "javac", "protoc", "grpc_java_plugin")]
+    jars = [DEBIAN_JARS / f"{name}.jar" for name in JARS]
+    native = next(Path("/usr/lib").glob("*/jni/libnetty-tcnative.so"), None)
+    if not all(tools) or not all(path.is_file() for path in jars) or native is None:
+        pytest.skip("no Java with gRPC: apt install openjdk-17-jdk-headless protobuf-compiler " + JAVA_PACKAGES)
+    work = tmp_path_factory.mktemp("java")
+    source, classes = work / "src", work / "classes"
+    source.mkdir()
+    # The protos of an error's details are in googleapis-common-protos.
+    paths = [f"--proto_path={ROOT / 'proto'}", f"--proto_path={Path(status_pb2.__file__).parents[2]}"]
+    stubs = [f"--plugin=protoc-gen-grpc-java={tools[-1]}", f"--java_out={source}", f"--grpc-java_out={source}"]
+    protos = ["stylewire/v1/stylizer.proto", "google/rpc/status.proto", "google/rpc/error_details.proto"]
+    run(["protoc", *paths, *stubs, *protos], work)
+    files = [str(path) for path in (*source.rglob("*.java"), CLIENTS / "java" / "Stylize.java")]
+    class_path = ":".join(map(str, (classes, *jars)))
+    # Debian's Netty has TLS with ALPN in this library only, and looks for it under another name.
+    shutil.copy(native, work / "libnetty_tcnative.so")
+    run(["javac", "-nowarn", "-cp", class_path, "-d", str(classes), *files], work)
+    return lambda out, env: run(
+        ["java", f"-Djava.library.path={work}", "-cp", class_path, "Stylize", *ARGUMENTS, str(out)], work, env
+    )
+
+
 @pytest.fixture
 def shell() -> Callable[..., str]:
     """Runs the shell client."""
@@ -95,7 +135,7 @@ def shell() -> Callable[..., str]:
     return lambda out, env: run(["sh", str(CLIENTS / "shell" / "stylize.sh"), *ARGUMENTS, str(out)], ROOT, env)
 
 
-@pytest.mark.parametrize("language", ["node", "go", "shell"])
+@pytest.mark.parametrize("language", ["node", "go", "java", "shell"])
 def test_each_example_client_does_all_it_shows(
     language: str, guarded: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
