@@ -91,7 +91,7 @@ class FeedForward:
     def timed(self, content: Image.Image, style: Image.Image, repeats: int = REPEATS) -> Pass:
         """Return the picture, and medians over `repeats` calls of each kind after one call to warm up."""
         if repeats < 1:
-            raise InvalidOption(f"repeats is {repeats}; the least is 1")
+            raise InvalidOption(f"repeats is {repeats}; the minimum is 1")
         picture = self.picture(content, style)
         known = [_milliseconds(lambda: self._stylize(content, style))[0] for _ in range(repeats)]
         fresh = [

@@ -185,7 +185,7 @@ def fitted_size(size: tuple[int, int], longer_side: int | None) -> tuple[int, in
     if longer_side is None:
         return size
     if longer_side < 1:
-        raise InvalidOption(f"size is {longer_side} px; the least is 1 px")
+        raise InvalidOption(f"size is {longer_side} px; the minimum is 1 px")
     factor = longer_side / max(size)
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 

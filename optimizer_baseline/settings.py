@@ -139,7 +139,7 @@ class Settings:
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
                 raise InvalidOption(f"{name.replace('_', ' ')} is {value!r}; it is a whole number")
             if value < least:
-                raise InvalidOption(f"{name.replace('_', ' ')} is {value}; the least is {least} {unit}".rstrip())
+                raise InvalidOption(f"{name.replace('_', ' ')} is {value}; the minimum is {least} {unit}".rstrip())
         if not 0.0 <= self.noise <= 1.0:
             raise InvalidOption(f"noise is {self.noise}; it is a share of 0..1")
 

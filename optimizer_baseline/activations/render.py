@@ -46,7 +46,7 @@ class LayerView:
         vgg.check_layers(self.network, [self.layer])
         for name, least in (("count", 1), ("size", 32), ("top", 1), ("iterations", 0)):
             if getattr(self, name) < least:
-                raise InvalidOption(f"{name} is {getattr(self, name)}; the least is {least}")
+                raise InvalidOption(f"{name} is {getattr(self, name)}; the minimum is {least}")
         most = vgg.channels(self.layer)
         for channel in self.channels or ():
             if not 0 <= channel < most:

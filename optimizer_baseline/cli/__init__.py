@@ -76,7 +76,7 @@ def _quiet_tensorflow(verbose: bool) -> Iterator[None]:
 
 def _threads(threads: int | None) -> None:
     if threads is not None and threads < 1:
-        raise InvalidOption(f"--threads is {threads}; the least is 1")
+        raise InvalidOption(f"--threads is {threads}; the minimum is 1")
     import tensorflow as tf
 
     if threads is not None:

@@ -263,7 +263,7 @@ def _output(given: Mapping[str, Any], settings: Settings) -> Path:
     """
     every = given.get("snapshot_every", _EVERY)
     if every < 1:
-        raise InvalidOption(f"--snapshot-every is {every}; the least is 1 iteration")
+        raise InvalidOption(f"--snapshot-every is {every}; the minimum is 1 iteration")
     out = Path(given["out"])
     if out.suffix.lower() not in images.SUFFIXES:
         raise InvalidOption(f"{out} has suffix {out.suffix!r}; a result is one of {' '.join(images.SUFFIXES)}")

@@ -76,7 +76,7 @@ def answer(curve: Sequence[Point], pass_cost: float, pass_ms: float) -> Answer:
         InvalidOption: The curve is empty, or the time or cost of the pass is not above 0.
     """
     if not curve:
-        raise InvalidOption("the optimiser's curve has no point; at least its start is needed")
+        raise InvalidOption("the optimizer's curve has no point; at least its start is needed")
     if pass_ms <= 0 or pass_cost <= 0:
         raise InvalidOption(f"a pass took {pass_ms} ms and costs {pass_cost}; both are above 0")
     final = min(point.total_cost for point in curve)

@@ -67,7 +67,7 @@ class Plan:
     def __post_init__(self) -> None:
         for name, least in (("size", 32), ("iterations", 1), ("repeats", 1)):
             if getattr(self, name) < least:
-                raise InvalidOption(f"{name} is {getattr(self, name)}; the least is {least}")
+                raise InvalidOption(f"{name} is {getattr(self, name)}; the minimum is {least}")
         for what, paths in (("content", self.contents), ("style", self.styles)):
             stems = [path.stem for path in paths]
             if not stems:

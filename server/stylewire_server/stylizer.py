@@ -327,7 +327,7 @@ class Stylizer:
             thumbnails.load(style.thumbnail)
         except Exception as error:
             # As Pillow raises many kinds of errors.
-            raise InvalidInput("data", f"data holds a thumbnail that does not read: {error}") from None
+            raise InvalidInput("data", f"data holds a thumbnail that cannot be read: {error}") from None
         return style
 
     def export_style(self, name: str) -> bytes:
@@ -522,7 +522,7 @@ class Stylizer:
             return thumbnails.load(self.store.get(style.source).thumbnail)
         except Exception as error:
             # As Pillow raises many kinds of errors.
-            raise damaged(style.source, f"its thumbnail does not read: {error}") from None
+            raise damaged(style.source, f"its thumbnail cannot be read: {error}") from None
 
     def _predict(self, style: np.ndarray) -> np.ndarray:
         return self._engine.predict(style[np.newaxis])[0]

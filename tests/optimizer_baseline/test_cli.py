@@ -223,7 +223,7 @@ def test_own_layers_and_weights(files, capfd):
         (["{content}", "{style}"], 2, "needs CONTENT, at least one STYLE, and -o OUT"),
         (["{content}", "{style}", "-o", "{dir}/o.png", "--style-layers", "conv9_1"], 2, "no layer 'conv9_1'"),
         (["{content}", "{style}", "-o", "{dir}/o.png", "--style-layers", "relu1_1=x"], 2, "expected a number"),
-        (["{content}", "{style}", "-o", "{dir}/o.png", "--size", "9"], 2, "size is 9; the least is 16 px"),
+        (["{content}", "{style}", "-o", "{dir}/o.png", "--size", "9"], 2, "size is 9; the minimum is 16 px"),
         (
             ["{content}", "{style}", "-o", "{dir}/o.png", "--size", "30000"],
             1,

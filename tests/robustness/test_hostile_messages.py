@@ -69,7 +69,7 @@ MESSAGES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "a long name of a new style": (CREATE, lambda: field(1, b"w" * MESSAGE), "the limit is 1,024 bytes"),
     "one field again and again": (STYLIZE, lambda: filled(field(3, b"")), "fields; the limit is"),
     "unknown fields": (STYLIZE, lambda: filled(b"\xa8\x06\x00"), "fields; the limit is"),
-    "groups": (STYLIZE, lambda: b"\x0b" * MESSAGE, "are not one of this method"),
+    "groups": (STYLIZE, lambda: b"\x0b" * MESSAGE, "is not a valid request of this method"),
     "a request without fields": (MODEL, lambda: filled(b"\xa8\x06\x00"), "fields; the limit"),
     "empty inputs": (INFER, lambda: filled(field(5, b"")), "inputs; the limit is 8 inputs"),
     "a shape": (INFER, lambda: field(5, field(3, b"\x01" * MESSAGE)), "the limit is 8 elements"),

@@ -236,7 +236,7 @@ async def body_deadline() -> AsyncIterator[None]:
         async with asyncio.timeout(MESSAGE_SECONDS):
             yield
     except TimeoutError:
-        raise DeadlinePassed(f"the body has not come within {MESSAGE_SECONDS:g} s") from None
+        raise DeadlinePassed(f"the body did not arrive within {MESSAGE_SECONDS:g} s") from None
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:

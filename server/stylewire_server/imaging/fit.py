@@ -119,7 +119,7 @@ def _advice(size: Size, fit: Fit, limit: int) -> str:
     while round(most * ratio) * most > limit:
         most -= 1
     if most < MIN_SIZE:
-        return f"fit {Fit.CROP_256} uses its centre square alone"
+        return f"fit {Fit.CROP_256} uses only its center square"
     return f"use {'fit keep with ' if fit is Fit.NATIVE else ''}a size of at most {min(most, MAX_SIZE)} px"
 
 

@@ -309,7 +309,7 @@ class _translated:  # noqa: N801 - used as a function
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, DecodeError):
-            raise InvalidInput("", "the bytes of a message are not one of this method") from None
+            raise InvalidInput("", "the message is not a valid request of this method") from None
         if isinstance(error, NotImplementedError):
             raise MethodNotServed(f"{self._call.method} is not served here") from None
 
@@ -336,7 +336,7 @@ async def _message_deadline() -> AsyncIterator[None]:
         async with asyncio.timeout(MESSAGE_SECONDS):
             yield
     except TimeoutError:
-        raise DeadlinePassed(f"the call's message has not come within {MESSAGE_SECONDS:g} s") from None
+        raise DeadlinePassed(f"the call's message did not arrive within {MESSAGE_SECONDS:g} s") from None
 
 
 async def _counted(requests: AsyncIterator, read: _Reader, reservation: Reservation) -> AsyncIterator:

@@ -128,7 +128,7 @@ def parse(name: str, data: bytes) -> KeptStyle:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise DamagedFile("a part of it is said to be compressed; none is")
+                raise DamagedFile("a part of it is compressed; the parts of a style file are not")
             facts = json.loads(archive.read("style.json"))
             if facts["format"] not in (FORMAT, TUNED_FORMAT):
                 raise DamagedFile(
@@ -146,7 +146,7 @@ def parse(name: str, data: bytes) -> KeptStyle:
                 tuning=_mapping(facts.get("tuning")),
             )
     except _UNREADABLE as error:
-        raise DamagedFile(f"{len(data):,} bytes that do not read: {error}") from None
+        raise DamagedFile(f"{len(data):,} bytes that cannot be read: {error}") from None
 
 
 def _text(value: object) -> str:

@@ -424,7 +424,7 @@ def test_a_size_is_kept_and_never_enlarges(
         (Fit.NATIVE, None, 100_000, r"use fit keep with a size of at most 258 px"),
         (Fit.KEEP_256, 380, 100_000, r"use a size of at most 258 px"),
         (Fit.CROP_256, 380, 100_000, r"use a size of at most 316 px"),
-        (Fit.NATIVE, None, 5_000, r"fit crop uses its centre square alone"),
+        (Fit.NATIVE, None, 5_000, r"fit crop uses only its center square"),
     ],
 )
 def test_the_error_above_the_limit_names_a_size_that_fits(fit: Fit, side: int | None, limit: int, advice: str) -> None:

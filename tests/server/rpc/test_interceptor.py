@@ -179,7 +179,7 @@ def test_a_message_that_never_comes_ends_the_call(
     with serving.channel() as channel:
         error = call_without_a_message(channel, method, never())
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert "the call's message has not come within 0.3 s" in error.details()
+    assert "the call's message did not arrive within 0.3 s" in error.details()
     until(lambda: serving.open() == (0, 0))
     assert serving.ended.codes == [grpc.StatusCode.DEADLINE_EXCEEDED]
 
