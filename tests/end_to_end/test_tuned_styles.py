@@ -118,7 +118,11 @@ def test_the_command_line_imports_and_exports(
         (lambda plain: tuned(plain, np.full(P, 2e4)), "INVALID_ARGUMENT", "magnitude 2e\\+04; the limit is 10000"),
         ({"format": 3}, "INVALID_ARGUMENT", "its format is 3"),
         ({"model": "full"}, "FAILED_PRECONDITION", "was made by model full"),
-        (lambda plain: dump(replace(plain, thumbnail=b"no picture")), "INVALID_ARGUMENT", "thumbnail that does not"),
+        (
+            lambda plain: dump(replace(plain, thumbnail=b"no picture")),
+            "INVALID_ARGUMENT",
+            "thumbnail that cannot be read",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_a_reason(
