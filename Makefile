@@ -36,10 +36,9 @@ demo: $(VENV)/demo
 play: $(VENV)/demo
 	$(BIN)/python examples/play.py
 
-# Files side by side, each whole in one process. Then one by one what would disturb or be disturbed.
+# Files side by side, each whole in one process, in the order of tests/conftest.py.
 test: $(VENV)/test
-	$(BIN)/python -m pytest -m "not soak and not serial" -n auto --dist loadfile --max-worker-restart 0
-	$(BIN)/python -m pytest -m "serial and not soak"
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 soak: $(VENV)/test
 	STYLEWIRE_SOAK=1 $(BIN)/python -m pytest -m "robustness or soak" -s

@@ -26,10 +26,10 @@ _STOP_SECONDS = 60.0
 """Time limit for the exit after a signal; the default grace period is 30 s."""
 
 
-_POLL_SECONDS = 0.005
+_POLL_SECONDS = 0.02
 
 
-def until(condition: Callable[[], T], what: str = "the condition holds", seconds: float = 60.0) -> T:
+def until(condition: Callable[[], T], what: str = "the condition holds", seconds: float = 120.0) -> T:
     """Wait until a condition holds, and return its value.
 
     Args:

@@ -16,10 +16,7 @@ CONFIGURATION = Path(__file__).resolve().parents[2] / "deploy" / "nginx.conf"
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 
-pytestmark = [
-    pytest.mark.serial,
-    pytest.mark.skipif(NGINX is None, reason="nginx is not installed: apt-get install nginx"),
-]
+pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed: apt-get install nginx")
 
 CALLERS = 8
 

@@ -6,7 +6,6 @@ The long form, `pytest -m soak`, has 2000 requests; the short form runs by defau
 import io
 import random
 import re
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,8 +16,7 @@ import psutil
 import pytest
 from PIL import Image
 from stylewire import Client, InvalidImage
-
-pytestmark = pytest.mark.serial
+from stylewire_server.testing import until
 
 FITS = ("crop", "squash", "keep", "native")
 
@@ -86,10 +84,7 @@ def test_pictures_share_the_memory_that_is_theirs_and_give_it_back(
         (most,) = re.findall(r"VmHWM:\s+(\d+) kB", peak.read_text())
         # Requests, answers and decoded pictures come on top: 8 MB each.
         assert int(most) * 1024 - before < 550_000_000
-        until = time.monotonic() + 30
-        while process.memory_info().rss - before > 100_000_000 and time.monotonic() < until:
-            time.sleep(0.5)
-        assert process.memory_info().rss - before < 100_000_000
+        until(lambda: process.memory_info().rss - before < 100_000_000, "the memory is given back")
         assert client.stylize(scene, style_picture).size == (256, 256)
 
 

@@ -46,15 +46,17 @@ def test_every_acknowledged_style_survives_kill_9(
         enough = threading.Event()
 
         def create(writer: int) -> None:
-            for number in itertools.count():
-                name = f"s{writer}-{number}"
-                try:
-                    client.styles.create(name, style_picture, timeout=10)
-                except StylewireError:
-                    return
-                acknowledged.append(name)
-                if len(acknowledged) >= after:
-                    enough.set()
+            # It does not wait for the server to come back.
+            with Client(server.target, timeout=60, wait_for_ready=False) as client:
+                for number in itertools.count():
+                    name = f"s{writer}-{number}"
+                    try:
+                        client.styles.create(name, style_picture)
+                    except StylewireError:
+                        return
+                    acknowledged.append(name)
+                    if len(acknowledged) >= after:
+                        enough.set()
 
         writers = [threading.Thread(target=create, args=(writer,)) for writer in range(3)]
         for writer in writers:

@@ -38,7 +38,7 @@ def test_a_picture_over_tls(start_server, authority, photo: Path, style_picture:
         target = f"localhost:{running.port}"
         with Client(target, timeout=60, tls=Tls(ca=authority.certificate)) as client:
             assert client.stylize(photo, style_picture).size == (256, 256)
-        with Client(target, timeout=3) as plain, pytest.raises(Unavailable):
+        with Client(target, timeout=60, wait_for_ready=False) as plain, pytest.raises(Unavailable):
             plain.model()
     finally:
         assert running.stop() == 0
@@ -71,7 +71,7 @@ def test_a_server_that_an_unknown_authority_certifies_is_not_believed(
     running = start_server("--tls-cert", certificate, "--tls-key", key)
     try:
         with (
-            Client(f"127.0.0.1:{running.port}", timeout=3, tls=Tls(ca=another_authority.certificate)) as client,
+            Client(f"127.0.0.1:{running.port}", timeout=10, tls=Tls(ca=another_authority.certificate)) as client,
             pytest.raises(Unavailable, match="unable to get local issuer certificate"),
         ):
             client.model()
@@ -84,7 +84,7 @@ def test_an_expired_server_certificate_is_not_believed(start_server, authority) 
     running = start_server("--tls-cert", certificate, "--tls-key", key)
     try:
         with (
-            Client(f"127.0.0.1:{running.port}", timeout=3, tls=Tls(ca=authority.certificate)) as client,
+            Client(running.target, timeout=60, wait_for_ready=False, tls=Tls(ca=authority.certificate)) as client,
             pytest.raises(Unavailable, match="certificate has expired"),
         ):
             client.model()
@@ -100,7 +100,7 @@ def test_mutual_tls_lets_in_those_that_the_ca_vouches_for(start_server, authorit
 
     def model(**files: Path) -> str:
         tls = Tls(ca=authority.certificate, **files)
-        with Client(f"localhost:{running.port}", timeout=3, tls=tls) as client:
+        with Client(f"localhost:{running.port}", timeout=60, wait_for_ready=False, tls=tls) as client:
             return client.model().edition
 
     try:

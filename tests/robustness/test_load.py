@@ -2,7 +2,6 @@
 
 import re
 import signal
-import socket
 import threading
 import time
 from collections import Counter
@@ -15,14 +14,7 @@ from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 from stylewire_server.testing import until
 
-pytestmark = pytest.mark.serial
-
 SOAK_SECONDS = 600.0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
 
 
 def test_two_hundred_callers_each_get_a_picture_or_a_typed_error(start_server, still_serves, job, outcomes) -> None:
@@ -75,7 +67,7 @@ def test_with_retries_all_of_two_hundred_callers_are_served_in_the_end(
 
 
 def test_kill_under_load_leaves_every_call_with_a_picture_or_a_typed_error(
-    start_server, still_serves, photo: Path, style_picture: Path, long_form: bool
+    start_server, free_port, still_serves, photo: Path, style_picture: Path, long_form: bool
 ) -> None:
     port = free_port()
     flags = ("--model", "lite", "--log-level", "warning", "--port", port)

@@ -24,9 +24,14 @@ BOUND_DB = 25.0
 
 
 @pytest.fixture(scope="module")
-def pictures(photo: Path) -> Path:
-    """The contents and styles of the examples."""
-    return photo.parent.parent
+def pictures(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Contents and styles of the examples: 8 pairs to calibrate with and 2 to check."""
+    folder = tmp_path_factory.mktemp("pictures")
+    shutil.copytree(photo.parent, folder / "content")
+    (folder / "style").mkdir()
+    for path in sorted((photo.parent.parent / "style").iterdir())[:6]:
+        shutil.copy(path, folder / "style")
+    return folder
 
 
 def copy_of(converted: Path, parent: Path) -> Path:

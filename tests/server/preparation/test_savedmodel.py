@@ -14,7 +14,8 @@ tf = pytest.importorskip("tensorflow")
 
 def test_the_two_halves_make_the_whole(original: Callable, converted: Path, pairs: list) -> None:
     halves = start(full(converted), "tensorflow", "f32", threads=0, streams=1)
-    for pair in pairs:
+    # One square content and one that is not.
+    for pair in pairs[1:]:
         expected = original(pair.content, pair.style)
         made = halves.transform(pair.content, halves.predict(pair.style))
         assert expected.std() > 0.02

@@ -26,7 +26,7 @@ from stylewire_server.ray import BatchError, Stylize, run_batch  # noqa: E402
 from stylewire_server.stylizer import Options  # noqa: E402
 
 # A cluster takes a minute to start on a busy machine, and so does each set of actors.
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 LITE = {"model": "lite"}
 
