@@ -1,4 +1,8 @@
-"""Sheets: one picture with rows of captioned pictures under headings."""
+"""Sheets: one picture with rows of captioned pictures under headings.
+
+The client's `sheet` draws one too, in `stylewire/cli/sheets.py`: a grid of equal cells with labels above. The client is
+installed without this package, and its commands are no library, so the two share no code.
+"""
 
 from __future__ import annotations
 

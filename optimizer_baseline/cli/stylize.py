@@ -22,14 +22,13 @@ from ..optimize import OPTIMIZERS
 from ..settings import DEFAULT_PRESET, INITS, Settings, published
 from ..vgg.rescale import load_rescaled
 from .options import INTERRUPTED, add_common_options, add_cost_options, preset_of
+from .progress import cost_bar
 
 if TYPE_CHECKING:
     from ..runs import RunFolder
     from ..transfer import Progress
 
 log = logging.getLogger(__name__)
-
-_WIDE = 100  # columns of a terminal in which the bar has room for every cost
 
 
 def register(commands: Any) -> None:
@@ -315,34 +314,13 @@ def _watched(given: Mapping[str, Any]) -> Iterator[Callable[[Progress], None]]:
 @contextmanager
 def _bar(quiet: bool) -> Iterator[Callable[[Progress], None]]:
     """Yield a function that shows a `Progress` as a bar with the costs, on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[costs]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=console, disable=quiet, expand=True) as bar:
-        task = bar.add_task("preparing", total=None, costs="")
+    with cost_bar(quiet) as bar:
 
         def show(progress: Progress) -> None:
             costs = progress.costs
-            text = f"cost {costs.total_cost:.4g}"
-            if console.width >= _WIDE:
-                text += f"  content {costs.weighted_content_cost:.4g}  style {costs.weighted_style_cost:.4g}"
-            bar.update(
-                task,
-                description=f"{progress.width}x{progress.height}",
-                completed=progress.iteration,
-                total=progress.iterations,
-                costs=text,
-            )
+            more = f"  content {costs.weighted_content_cost:.4g}  style {costs.weighted_style_cost:.4g}"
+            size = f"{progress.width}x{progress.height}"
+            bar(size, progress.iteration, progress.iterations, f"cost {costs.total_cost:.4g}", more)
 
         yield show
 

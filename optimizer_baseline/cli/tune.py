@@ -12,6 +12,7 @@ from typing import Any
 from .. import images
 from ..errors import InvalidOption, StopRun
 from .options import INTERRUPTED, add_common_options, add_cost_options, preset_of
+from .progress import cost_bar
 from .stylize import interruptible
 
 TUNING_PRESET = "magenta"
@@ -105,22 +106,11 @@ def _tune(arguments: argparse.Namespace) -> int:
 @contextmanager
 def _bar(quiet: bool) -> Iterator[Callable[[Any], None]]:
     """Show a live bar with the costs on standard error; yield what to call with each `TuneProgress`."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[costs]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, expand=True) as bar:
-        task = bar.add_task("preparing", total=None, costs="")
+    with cost_bar(quiet) as bar:
 
         def show(progress: Any) -> None:
             now, before = progress.now, progress.before
             costs = f"cost x {now.cost / before.cost:.2f}  content x {now.content_cost / before.content_cost:.2f}"
-            bar.update(task, description="tuning", completed=progress.step, total=progress.steps, costs=costs)
+            bar("tuning", progress.step, progress.steps, costs)
 
         yield show

@@ -13,12 +13,10 @@ from google.protobuf import empty_pb2
 from stylewire.v1 import stylizer_pb2 as pb
 
 from .engine.base import Checkpoint
-from .engine.factory import start
 from .errors import DeadlinePassed, InvalidInput, ServiceError
-from .models.select import open_network
 from .rpc import messages
 from .rpc.status import code_of, trailing_metadata
-from .runtime.loading import describe, make_stylizer
+from .runtime.loading import describe, make_stylizer, open_engine
 from .settings import NO_MESSAGE_BYTES, ServeSettings
 from .stylizer import Timings
 
@@ -57,17 +55,8 @@ class LocalChannel(grpc.Channel):
 
     def __init__(self) -> None:
         # With one stream there is one compiled graph, and with kept graphs the next process starts sooner.
-        settings = ServeSettings(max_message_bytes=NO_MESSAGE_BYTES)
-        network = open_network(settings.model, settings.cache)
-        engine = start(
-            network,
-            settings.engine,
-            settings.precision,
-            settings.threads,
-            1,
-            picture_memory=settings.effective_picture_memory,
-            kept=settings.cache / "compiled",
-        )
+        settings = ServeSettings(max_message_bytes=NO_MESSAGE_BYTES, streams=1)
+        network, engine = open_engine(settings, kept=settings.cache / "compiled")
         self._stylizer = make_stylizer(network, engine, settings)
         self._model = describe(network, engine, settings)
 

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,37 +14,10 @@ import pytest
 from PIL import Image
 from stylewire_server.testing import ServerProcess, running_server
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright drives the browser: pip install playwright")
-
-EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-if EXECUTABLE is None:
-    pytest.skip("no Chromium on this machine", allow_module_level=True)
-
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # A camera that shows a test picture.
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / "out" / "page"
 PATIENCE_MS = 60_000
 EXAMPLES = ROOT / "examples"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 class Reader:

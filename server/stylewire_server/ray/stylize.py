@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InvalidInput, ServiceError, StyleMismatch
 from ..models.select import open_network
-from ..runtime.loading import make_stylizer, open_engine
+from ..runtime.loading import make_stylizer, open_watched_engine
 from ..settings import NO_MESSAGE_BYTES, ServeSettings
 from ..styles import vectors
 from ..styles.file import KeptStyle
@@ -104,7 +104,7 @@ class Stylize:
                 "max_message_bytes": NO_MESSAGE_BYTES,
             }
         )
-        network, engine = open_engine(serve, crashed=lambda: None)
+        network, engine = open_watched_engine(serve, crashed=lambda: None)
         stylizer = make_stylizer(network, engine, serve)
         self._stylizer = stylizer
         self._options = options or Options()

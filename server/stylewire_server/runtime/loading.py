@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 from stylewire.v1 import stylizer_pb2 as pb
@@ -21,12 +22,12 @@ from ..stylizer import Stylizer
 from .style_folder import load_folder
 
 
-def open_engine(settings: ServeSettings, crashed: Callable[[], None]) -> tuple[Network, WatchedEngine]:
-    """Return the network and an engine that has computed one picture. The first picture takes longer than all others.
+def open_engine(settings: ServeSettings, kept: Path | None = None) -> tuple[Network, Engine]:
+    """Return the network and its engine.
 
     Args:
         settings: Model, engine, precision, threads, streams and memory.
-        crashed: Called when the engine has crashed, as `WatchedEngine` says.
+        kept: A folder that keeps compiled graphs for the next start.
 
     Raises:
         WeightsError: The model cannot be used.
@@ -41,7 +42,23 @@ def open_engine(settings: ServeSettings, crashed: Callable[[], None]) -> tuple[N
         settings.effective_streams,
         picture_memory=settings.effective_picture_memory,
         adaptive=not settings.streams,
+        kept=kept,
     )
+    return network, engine
+
+
+def open_watched_engine(settings: ServeSettings, crashed: Callable[[], None]) -> tuple[Network, WatchedEngine]:
+    """Return the network and an engine that has computed one picture. The first picture takes longer than all others.
+
+    Args:
+        settings: As `open_engine` takes them.
+        crashed: Called when the engine has crashed, as `WatchedEngine` says.
+
+    Raises:
+        WeightsError: The model cannot be used.
+        EngineError: The engine cannot run the model.
+    """
+    network, engine = open_engine(settings)
     _try(engine)
     return network, WatchedEngine(engine, _try, crashed)
 

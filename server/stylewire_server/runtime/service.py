@@ -130,7 +130,7 @@ class Service:
             await self._web.start()
         serving = asyncio.create_task(self._serve_forever())
         try:
-            network, engine = await asyncio.to_thread(loading.open_engine, settings, self._engine_crashed)
+            network, engine = await asyncio.to_thread(loading.open_watched_engine, settings, self._engine_crashed)
             stylizer = await asyncio.to_thread(loading.make_stylizer, network, engine, settings)
             self._ready(network, engine, stylizer)
             freeze_gc()

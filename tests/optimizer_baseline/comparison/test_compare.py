@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,6 @@ from optimizer_baseline import cli, images
 from optimizer_baseline.comparison.compare import Plan
 from optimizer_baseline.comparison.report import still_falling
 from optimizer_baseline.errors import InvalidOption
-
-# Test files are imported by path, so a helper beside them has to be made known.
-sys.path.insert(0, str(Path(__file__).parent))
-from browser import EXECUTABLE, Page
 
 ROOT = Path(optimizer_baseline.__file__).parents[1]
 CONTENT = ROOT / "examples" / "content" / "coffee.jpg"
@@ -128,49 +123,55 @@ def test_a_finished_pair_is_not_done_again(report, server, tmp_path):
     assert len(json.loads((folder / "results.json").read_text())["pairs"][0]["curve"]) == 3
 
 
-@pytest.mark.skipif(EXECUTABLE is None, reason="no chromium on this machine")
-def test_the_page_in_a_browser(report, tmp_path):
-    folder = report[0]
-    page = Page(tmp_path / "profile")
-    try:
-        page.look(1280, 900)
-        page.open((folder / "index.html").as_uri())
-        first = "document.querySelector('.pair .slide')"
-        page.evaluate(f"{first}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
-        box = page.evaluate(f"{first}.getBoundingClientRect().toJSON()")
-        clip = f"getComputedStyle({first}.querySelector('i')).clipPath"
-        before = page.evaluate(clip)
-        y = box["y"] + box["height"] / 2
-        page.drag((box["x"] + box["width"] / 2, y), (box["x"] + box["width"] / 5, y))
-        share = page.evaluate(f"Number({first}.querySelector('input').value)")
-        assert share == pytest.approx(20, abs=5)
-        assert page.evaluate(clip) != before
-        # Both pictures have been decoded: a data URI that cannot be would leave a rectangle of one color.
-        assert (
-            page.evaluate(
-                "Promise.all([...document.querySelectorAll('.slide')].map(s => { const image = new Image();"
-                "image.src = getComputedStyle(s).backgroundImage.slice(5, -2); return image.decode().then(() => "
-                "image.naturalWidth); }))"
-            )
-            == [64] * 4
+def test_the_page_in_a_browser(browser, report, tmp_path):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    complaints, requests = [], []
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else None
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: None if request.url.startswith("data:") else requests.append(request.url))
+    url = (report[0] / "index.html").as_uri()
+    page.goto(url)
+    first = "document.querySelector('.pair .slide')"
+    page.evaluate(f"{first}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+    box = page.evaluate(f"{first}.getBoundingClientRect().toJSON()")
+    clip = f"getComputedStyle({first}.querySelector('i')).clipPath"
+    before = page.evaluate(clip)
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] / 2, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 5, y)
+    page.mouse.up()
+    share = page.evaluate(f"Number({first}.querySelector('input').value)")
+    assert share == pytest.approx(20, abs=5)
+    assert page.evaluate(clip) != before
+    # Both pictures have been decoded: a data URI that cannot be would leave a rectangle of one color.
+    assert (
+        page.evaluate(
+            "Promise.all([...document.querySelectorAll('.slide')].map(s => { const image = new Image();"
+            "image.src = getComputedStyle(s).backgroundImage.slice(5, -2); return image.decode().then(() => "
+            "image.naturalWidth); }))"
         )
-        page.screenshot(tmp_path / "desktop.png")
-        light = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        page.look(390, 844, "dark", mobile=True)
-        assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
-        assert page.evaluate("document.documentElement.scrollWidth") == 390, "the page scrolls sideways on a phone"
-        page.screenshot(tmp_path / "phone.png")
-        thumbs = "[...document.querySelectorAll('.cell div.by')].map(t => t.getBoundingClientRect().width)"
-        assert page.evaluate(thumbs) == [40, 40], "styles are not shown beside their pictures on a phone"
-        assert page.evaluate("getComputedStyle(document.querySelector('.hint')).display") == "block"
-        page.evaluate("document.querySelector('.cell .by').textContent = 'The_Great_Wave_off_Kanagawa'.repeat(3)")
-        fits = "[...document.querySelectorAll('.cell figcaption')].every(c => c.scrollWidth <= c.clientWidth)"
-        assert page.evaluate(fits), "a long name runs over its neighbour"
-        assert page.evaluate("document.documentElement.scrollWidth") == 390
-        assert page.complaints() == []
-        assert page.requests() == [(folder / "index.html").as_uri()]
-    finally:
-        page.close()
+        == [64] * 4
+    )
+    page.screenshot(path=tmp_path / "desktop.png", full_page=True)
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+    assert page.evaluate("document.documentElement.scrollWidth") == 390, "the page scrolls sideways on a phone"
+    page.screenshot(path=tmp_path / "phone.png", full_page=True)
+    thumbs = "[...document.querySelectorAll('.cell div.by')].map(t => t.getBoundingClientRect().width)"
+    assert page.evaluate(thumbs) == [40, 40], "styles are not shown beside their pictures on a phone"
+    assert page.evaluate("getComputedStyle(document.querySelector('.hint')).display") == "block"
+    page.evaluate("document.querySelector('.cell .by').textContent = 'The_Great_Wave_off_Kanagawa'.repeat(3)")
+    fits = "[...document.querySelectorAll('.cell figcaption')].every(c => c.scrollWidth <= c.clientWidth)"
+    assert page.evaluate(fits), "a long name runs over its neighbour"
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert complaints == []
+    assert requests == [url]
+    page.close()
     assert Image.open(tmp_path / "desktop.png").width == 1280
 
 
