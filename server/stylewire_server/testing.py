@@ -19,8 +19,8 @@ T = TypeVar("T")
 
 _BANNER = "serving on "
 
-_READY_SECONDS = 120.0
-"""Time limit for loading and compiling the model; the full edition takes 20 s on two slow cores."""
+_READY_SECONDS = 300.0
+"""Time limit for loading and compiling the model; the full edition takes 20 s on two slow cores that are idle."""
 
 _STOP_SECONDS = 60.0
 """Time limit for the exit after a signal; the default grace period is 30 s."""
@@ -69,7 +69,7 @@ class ServerProcess:
         process: The server process.
 
     Raises:
-        ServerNotReady: It did not become ready within 120 seconds.
+        ServerNotReady: It did not become ready within 300 seconds.
     """
 
     def __init__(self, *flags: object, env: Mapping[str, str] | None = None, command: tuple[str, ...] = ()) -> None:
