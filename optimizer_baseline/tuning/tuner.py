@@ -54,9 +54,19 @@ EVALUATION_STEPS = 15
 _CELLS = 32
 
 _PATIENCE = 2
-"""Looks without a gain of `_LEAST_GAIN`, after which the descent ends."""
+"""Looks without a gain of `_LEAST_GAIN`, after which the descent ends, unless the content still loses too much."""
 
 _LEAST_GAIN = 0.002
+
+_CONTENT_AIM = 1.1
+"""Content cost that the descent aims at, in that of the untuned style. It is below `CONTENT_LIMIT`, since the style's
+weight follows with a delay."""
+
+_REACTION = 4
+"""Power with which the style's weight follows the content cost at each look."""
+
+_LESS_STYLE = 0.7
+"""Change of the style's weight after a look at which the likeness is too small."""
 
 _CROPS = 16
 """Crops that the steps take in turn. Their content targets are computed once."""
@@ -104,8 +114,8 @@ def tune(
     if len(chosen) < 2:
         raise InvalidOption(f"photographs are {len(chosen)}; at least 2 are needed, one of them to measure on")
     run = _Run(images.load(style, "style"), chosen, settings)
-    tuning, steps, stopped = run.descend(callback)
-    amount, after = run.choose_amount(tuning)
+    tuning, amount, steps, stopped = run.descend(callback)
+    after = run.quality(np.float32(amount) * tuning)
     if after.cost >= run.before.cost:
         raise NotBetter(
             f"the cost on photographs kept apart was {run.before.cost:.6g} and is {after.cost:.6g} after {steps} "
@@ -199,7 +209,9 @@ class _Run:
         self._apart = [_square(images.load(each, _name(each))) for each in self.kept_apart]
         self._apart = [images.resize(each, STYLE_SIDE, STYLE_SIDE) for each in self._apart]
         self._evaluated = [self._crop(images.to_pixels(each)) for each in self._apart]
-        self.before = self.quality(np.zeros_like(self._start))
+        untuned = np.zeros_like(self._start)
+        self.before = self.quality(untuned)
+        self._least_likeness = min(LEAST_LIKENESS, self._likeness(untuned))
 
     def _crop(self, content: Pixels) -> _Crop:
         import tensorflow as tf
@@ -223,56 +235,84 @@ class _Run:
             found.append((float(sum(weighted)), float(sum(weighted[:contents]))))
         return Quality(*(float(value) for value in np.mean(found, axis=0)))
 
-    def descend(self, callback: Callable[[TuneProgress], None]) -> tuple[NDArray[np.float32], int, str]:
-        """Return the best tuning [P] at amount 1, the steps done, and why the descent ended early, if it did."""
+    def descend(self, callback: Callable[[TuneProgress], None]) -> tuple[NDArray[np.float32], float, int, str]:
+        """Descend J, with less weight for the style while the content loses too much.
+
+        Where the settings name an amount, the style keeps its weight.
+
+        Returns:
+            The tuning [P] at amount 1, the amount, the steps done, and why the descent ended early, if it did.
+        """
         settings = self.settings
         rng = np.random.default_rng(settings.seed)
         loaded = [images.load(each, _name(each)) for each in self.trained_on]
         crops: list[_Crop] = []
         adam = _Adam(np.zeros_like(self._start))
         mean: NDArray[Any] = np.zeros_like(self._start)
-        best, best_quality, waited = np.zeros_like(self._start), self.before, 0
-        step, now = 0, self.before
+        share = 1.0
+        kept, kept_cost = np.zeros_like(self._start), self.before.cost
+        last = kept
+        lowest, waited = self.before.cost, 0
+        step, now, stopped = 0, self.before, ""
         try:
             callback(TuneProgress(0, settings.steps, self.before, now))
             for step in range(1, settings.steps + 1):
                 if len(crops) < _CROPS:
                     crops.append(self._crop(_random_crop(loaded[len(crops) % len(loaded)], settings.size, rng)))
                 crop = crops[(step - 1) % len(crops)] if len(crops) == _CROPS else crops[-1]
-                parameters = self._start + adam.values
-                picture = self._paint(crop.contracted, parameters)
-                _, slope = self._program.step(picture, crop.targets)
-                gradient = self._gradient(crop.contracted, parameters, slope).numpy()
-                adam.step(gradient, settings.learning_rate * _rate(step, settings.steps))
+                adam.step(self._slope(crop, adam.values, share), settings.learning_rate * _rate(step, settings.steps))
                 mean = _AVERAGE * mean + (1 - _AVERAGE) * adam.values
                 if step % EVALUATION_STEPS and step != settings.steps:
                     callback(TuneProgress(step, settings.steps, self.before, now))
                     continue
                 # The mean starts at zero; this takes the start out of it.
-                average = (mean / (1 - _AVERAGE**step)).astype(np.float32)
-                now = self.quality(average)
-                waited = 0 if now.cost < best_quality.cost * (1 - _LEAST_GAIN) else waited + 1
-                if now.cost < best_quality.cost:
-                    best, best_quality = average, now
+                last = (mean / (1 - _AVERAGE**step)).astype(np.float32)
+                now = self.quality(last)
+                keeps_content = settings.amount is not None or self._keeps_content(last, now)
+                gains = now.cost < lowest * (1 - _LEAST_GAIN)
+                waited = waited + 1 if keeps_content and not gains else 0
+                lowest = min(lowest, now.cost)
+                if keeps_content and now.cost < kept_cost:
+                    kept, kept_cost = last, now.cost
+                if settings.amount is None:
+                    rise = now.content_cost / self.before.content_cost
+                    share = min(1.0, share * (_CONTENT_AIM / rise) ** _REACTION)
+                    if self._likeness(last) < self._least_likeness:
+                        share *= _LESS_STYLE
                 callback(TuneProgress(step, settings.steps, self.before, now))
                 if waited == _PATIENCE:
-                    return best, step, "no further gain"
+                    stopped = "no further gain"
+                    break
         except StopRun as reason:
-            return best, step, str(reason) or "stopped"
-        return best, step, ""
+            stopped = str(reason) or "stopped"
+        if settings.amount is not None:
+            return kept, settings.amount, step, stopped
+        # A part of the way to the last point, which may lose too much of the content, can be better than all of the way
+        # to one that keeps it.
+        amount, found = self._furthest(last)
+        return (last, amount, step, stopped) if found.cost < kept_cost else (kept, 1.0, step, stopped)
 
-    def choose_amount(self, tuning: NDArray[np.float32]) -> tuple[float, Quality]:
-        """Return the amount that was asked for, or the furthest that leaves the content recognisable."""
-        if self.settings.amount is not None:
-            return self.settings.amount, self.quality(np.float32(self.settings.amount) * tuning)
-        least = min(LEAST_LIKENESS, self._likeness(np.zeros_like(tuning)))
+    def _slope(self, crop: _Crop, tuning: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+        """Return the gradient of J over the norm parameters, with the style's cost multiplied by `share`."""
+        import tensorflow as tf
+
+        parameters = self._start + tuning
+        picture = self._paint(crop.contracted, parameters)
+        _, slope = self._program.step(picture, crop.targets._replace(shares=[tf.constant(share)]))
+        return self._gradient(crop.contracted, parameters, slope).numpy()
+
+    def _furthest(self, tuning: NDArray[np.float32]) -> tuple[float, Quality]:
+        """Return the largest amount that leaves the content recognisable; the smallest where none does."""
         for amount in AMOUNTS:
             found = self.quality(np.float32(amount) * tuning)
-            if found.content_cost > CONTENT_LIMIT * self.before.content_cost:
-                continue
-            if self._likeness(np.float32(amount) * tuning) >= least:
+            if self._keeps_content(np.float32(amount) * tuning, found):
                 break
         return amount, found
+
+    def _keeps_content(self, tuning: NDArray[np.float32], found: Quality) -> bool:
+        """Tell whether a person still recognizes the photographs that are kept apart."""
+        keeps_cost = found.content_cost <= CONTENT_LIMIT * self.before.content_cost
+        return keeps_cost and self._likeness(tuning) >= self._least_likeness
 
     def _likeness(self, tuning: NDArray[np.float32]) -> float:
         """Return the least likeness of a content and its picture, over the photographs that are kept apart."""
