@@ -100,7 +100,7 @@ def test_no_server_is_told(open_client: Callable[..., Any], photo: Path) -> None
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         target = f"127.0.0.1:{taken.getsockname()[1]}"
-        with closing(open_client(target, timeout=1, wait_for_ready=False)) as client:
+        with closing(open_client(target, timeout=60, wait_for_ready=False)) as client:
             for call in (
                 client.model,
                 lambda: client.stylize(photo, photo),
