@@ -1,4 +1,4 @@
-"""How much sooner does the optimiser arrive when it starts from the feed-forward picture?
+"""How much sooner does the optimizer arrive when it starts from the feed-forward picture?
 
 For every pair: L-BFGS from the content for N evaluations gives the cost to reach; then the same descent from the
 feed-forward picture, at one scale and coarse to fine, until it gets there. Evaluations and seconds of each, until that

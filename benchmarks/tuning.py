@@ -1,4 +1,4 @@
-"""What tuning gains: costs of one pass before and after, for the gallery's styles on photographs that it never saw.
+"""Costs of one pass before and after tuning, for the gallery's styles on photographs that no style was tuned on.
 
     python -m benchmarks tuning [PHOTOGRAPH …] [--evaluations]
 

@@ -1,4 +1,4 @@
-"""What a tuning is told and what it returns: settings, progress, and the tuned style with its file and its sheet."""
+"""Settings and progress of a tuning, and its result: the tuned style with its file and its sheet."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STYLE_SIDE = 256
 
 @dataclass(frozen=True, kw_only=True)
 class TuneSettings:
-    """How to tune a style.
+    """Settings of a tuning.
 
     Args:
         model: Which network: "auto", "lite", "full", or a converted folder, as `serve --model`.
@@ -63,11 +63,11 @@ class TuneSettings:
         cost = presets.preset(self.preset) if isinstance(self.preset, str) else self.preset
         object.__setattr__(self, "cost", cost)
         if self.steps < 1:
-            raise InvalidOption(f"steps is {self.steps}; the least is 1 step")
+            raise InvalidOption(f"steps is {self.steps}; the minimum is 1 step")
         if not 64 <= self.size <= 512 or self.size % 4:
             raise InvalidOption(f"size is {self.size} px; it must be a multiple of 4 from 64 to 512 px")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise InvalidOption(f"learning rate is {self.learning_rate}; it is a finite number above 0")
+            raise InvalidOption(f"learning rate is {self.learning_rate}; it must be a finite number above 0")
         if self.amount is not None and not 0 < self.amount <= 1:
             raise InvalidOption(f"amount is {self.amount}; it must be above 0, and 1 at most")
 
@@ -87,7 +87,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class TuneProgress:
-    """Where a tuning is.
+    """Progress of a tuning.
 
     Args:
         step: Steps done.
@@ -108,13 +108,13 @@ class TunedStyle:
 
     Args:
         vector: Style vector [D] that the predictor gives for the picture.
-        tuning: What is added to the P norm parameters, the amount applied.
+        tuning: Change of the P norm parameters, the amount applied.
         amount: Point on the line from predicted (0) to tuned (1).
         before, after: Quality of the untuned and of the tuned style.
         steps: Steps done.
         stopped: Why the descent ended before its last step; empty where it did not.
         seconds: CPU seconds, all threads together.
-        facts: What a style file says about the tuning.
+        facts: How the tuning was made, for the style file.
         style: The style picture.
         pictures: Content, untuned and tuned picture for each photograph that was kept apart.
     """

@@ -38,12 +38,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONTENT_LIMIT = 1.15
-"""Content cost of a tuned style, in that of the untuned one, up to which the amount is raised by default."""
+"""Maximum content cost of a tuned style by default, as a multiple of the untuned style's."""
 
 LEAST_LIKENESS = 0.6
-"""Likeness of a content and its picture, down to which the amount is raised by default. Chosen by eye: faces are gone
-from 0.38 to 0.5, hard to see from 0.5 to 0.58, and easy to see above 0.63.
-"""
+"""Minimum likeness of a content and its picture by default. Chosen by eye: faces are gone from 0.38 to 0.5, hard to see
+from 0.5 to 0.58, and easy to see above 0.63."""
 
 AMOUNTS = tuple(round(1.0 - 0.1 * step, 1) for step in range(10))
 """Points on the line from predicted (0) to tuned (1) that are tried in turn."""
@@ -59,8 +58,8 @@ _PATIENCE = 2
 _LEAST_GAIN = 0.002
 
 _CONTENT_AIM = 1.1
-"""Content cost that the descent aims at, in that of the untuned style. It is below `CONTENT_LIMIT`, since the style's
-weight follows with a delay."""
+"""Content cost that the descent aims at, as a multiple of the untuned style's. It is below `CONTENT_LIMIT`, because the
+style's weight follows with a delay."""
 
 _REACTION = 4
 """Power with which the style's weight follows the content cost at each look."""
@@ -183,7 +182,7 @@ class _Crop:
 
 
 class _Run:
-    """What one tuning works with."""
+    """The data and the compiled functions of one tuning."""
 
     def __init__(self, style: Image.Image, photographs: Sequence[Picture], settings: TuneSettings) -> None:
         from stylewire_server.models.select import open_network

@@ -87,7 +87,7 @@ def test_a_stop_keeps_the_best_so_far_and_a_style_that_is_no_better_is_refused(s
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": 0}, "steps is 0; the least is 1 step"),
+        ({"steps": 0}, "steps is 0; the minimum is 1 step"),
         ({"size": 66}, "size is 66 px; it must be a multiple of 4 from 64 to 512 px"),
         ({"amount": 1.5}, "amount is 1.5; it must be above 0, and 1 at most"),
         ({"learning_rate": float("nan")}, "learning rate is nan"),
