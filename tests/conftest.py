@@ -47,7 +47,7 @@ LONGEST = (
     "http/test_page.py",
     "end_to_end/test_processes.py",
     "robustness/test_load.py",
-    "deploy/test_nginx.py",
+    "deploy/test_balancers.py",
     "client/test_balancing.py",
     "end_to_end/test_sizes_and_memory.py",
     "optimizer_baseline/comparison/test_compare.py",

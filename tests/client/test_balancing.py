@@ -6,15 +6,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from stylewire import Client, InvalidRequest, ServerBusy, Unavailable
+from stylewire import Client, InvalidRequest, ServerBusy, Tls, Unavailable
 from stylewire.channel import _is_local
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
@@ -35,7 +35,7 @@ def two_servers() -> Iterator[tuple[ServerProcess, ServerProcess]]:
 class Load:
     """Eight threads that stylize until they are stopped, with the outcomes of their calls."""
 
-    def __init__(self, client: Client, photo: Path, style: Path) -> None:
+    def __init__(self, client: Any, photo: Path, style: Path) -> None:
         self.done = 0
         self.failures: list[Exception] = []
         self._stop = threading.Event()
@@ -59,7 +59,7 @@ class Load:
             time.sleep(0.05)
         assert self.done >= aim, (self.done, self.failures)
 
-    def _run(self, client: Client, photo: Path, style: Path) -> None:
+    def _run(self, client: Any, photo: Path, style: Path) -> None:
         while not self._stop.is_set():
             try:
                 client.stylize(photo, style)
@@ -72,13 +72,17 @@ class Load:
 
 @pytest.mark.parametrize("form", ["ipv4", "list"])
 def test_two_servers_share_the_work_and_a_kill_loses_nothing(
-    two_servers: tuple[ServerProcess, ServerProcess], photo: Path, style_picture: Path, form: str
+    two_servers: tuple[ServerProcess, ServerProcess],
+    open_client: Callable[..., Any],
+    photo: Path,
+    style_picture: Path,
+    form: str,
 ) -> None:
     first, second = two_servers
     targets: Any = [first.target, second.target]
     if form == "ipv4":
         targets = f"ipv4:{first.target},{second.target}"
-    with Client(targets, timeout=60) as client:
+    with closing(open_client(targets, timeout=60)) as client:
         client.stylize(photo, style_picture)
         with Load(client, photo, style_picture) as load:
             load.wait_for(60)
@@ -90,6 +94,31 @@ def test_two_servers_share_the_work_and_a_kill_loses_nothing(
         assert load.failures == []
     # Round robin gives both the same number of calls; their CPU time differs a little.
     assert min(shares) > 0.25 * sum(shares)
+
+
+def test_servers_with_one_certificate_share_the_work(authority: Any, photo: Path, style_picture: Path) -> None:
+    """The certificate is checked for the first name of the list; gRPC alone would look for all addresses in it."""
+    certificate, key = authority.issue("servers")
+    flags = ("--model", "lite", "--streams", "1", "--threads", "1", "--tls-cert", certificate, "--tls-key", key)
+    trusted = Tls(ca=authority.certificate)
+    with ExitStack() as stack:
+        servers = [ServerProcess(*flags) for _ in range(2)]
+        for server in servers:
+            stack.callback(server.stop, signal.SIGKILL)
+        targets = [f"localhost:{server.port}" for server in servers]
+        client = stack.enter_context(Client(targets, timeout=60, tls=trusted))
+        client.stylize(photo, style_picture)
+        with Load(client, photo, style_picture) as load:
+            load.wait_for(40)
+            counts = [sum("method=Stylize code=OK" in line for line in list(server.log)) for server in servers]
+            servers[0].stop(signal.SIGKILL)
+            load.wait_for(40)
+        assert load.failures == []
+        assert min(counts) >= 10
+        # 127.0.0.2 is this machine too, and no name of the certificate.
+        wrong = [f"127.0.0.2:{servers[1].port}", targets[1]]
+        with Client(wrong, timeout=5, tls=trusted) as client, pytest.raises(Unavailable, match=r"127\.0\.0\.2"):
+            client.model()
 
 
 def cpu_seconds(server: ServerProcess) -> float:

@@ -1,7 +1,9 @@
-"""The Grafana dashboard and the Prometheus configuration: every query is about metrics that a server has."""
+"""compose.yaml, the Grafana dashboard and the Prometheus configuration: valid, and true of the servers."""
 
 import json
 import re
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +54,13 @@ def test_each_query_names_metrics_and_labels_that_exist(title: str, query: str, 
     for labels in re.findall(r"by \(([^)]*)\)", query):
         for label in map(str.strip, labels.split(",")):
             assert any(f'{label}="' in line for line in exposition.splitlines()), f"{title}: {label}"
+
+
+def test_compose_follows_the_specification() -> None:
+    pytest.importorskip("check_jsonschema", reason="check-jsonschema is not installed")
+    command = ["check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(DEPLOY / "compose.yaml")]
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_prometheus_scrapes_the_services_of_compose() -> None:
