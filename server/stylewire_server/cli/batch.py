@@ -8,7 +8,7 @@ from .flags import UsageError
 
 _FITS = ("crop", "squash", "keep", "native")
 
-_ENCODINGS = ("jpeg", "png", "webp")
+_ENCODINGS = ("jpeg", "png", "webp", "avif")
 
 
 def register(commands: Any) -> None:
@@ -33,6 +33,9 @@ def register(commands: Any) -> None:
     parser.add_argument("--address", metavar="HOST", help="a Ray cluster: auto or HOST:PORT (default: start Ray here)")
     parser.add_argument("--cores", type=int, default=1, metavar="N", help="cores for each actor (default: %(default)s)")
     parser.add_argument(
+        "--keep-order", action="store_true", help="list failures in the order of INPUT; a slow picture holds up others"
+    )
+    parser.add_argument(
         "--strength", type=float, default=1.0, metavar="S", help="strength of the style, 0 to 1 (default: %(default)g)"
     )
     parser.add_argument("--preserve-color", action="store_true", help="keep the colors of the pictures")
@@ -40,6 +43,10 @@ def register(commands: Any) -> None:
         "--fit", choices=_FITS, default="crop", help="crop and size of the pictures (default: %(default)s)"
     )
     parser.add_argument("--size", type=int, metavar="PX", help="side at which the network works (default: 256)")
+    parser.add_argument(
+        "--full-size", action="store_true", help="compute at --size; results have the pictures' own sizes and contours"
+    )
+    parser.add_argument("--keep-metadata", action="store_true", help="copy ICC profiles and EXIF data to the results")
     parser.add_argument("--encoding", choices=_ENCODINGS, help="format of the results (default: as the pictures)")
     parser.add_argument(
         "--quality",
@@ -75,6 +82,8 @@ def _run(arguments: argparse.Namespace) -> int:
             encoding=Encoding(arguments.encoding.upper()) if arguments.encoding else None,
             quality=arguments.quality,
             size=arguments.size,
+            full_size=arguments.full_size,
+            keep_metadata=arguments.keep_metadata,
         )
     except InvalidInput as error:
         raise UsageError(str(error)) from None
@@ -94,6 +103,7 @@ def _run(arguments: argparse.Namespace) -> int:
             options,
             address=arguments.address,
             cores=arguments.cores,
+            keep_order=arguments.keep_order,
             settings=settings,
             bars=sys.stderr.isatty(),
         )

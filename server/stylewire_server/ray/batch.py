@@ -6,10 +6,11 @@ import math
 import os
 import posixpath
 import re
+import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,16 +35,20 @@ from .stylize import BatchStyle, Stylize, read_styles
 MANIFEST, FAILURES = "manifest.json", "failures.parquet"
 """Names of the files that a job adds to its output."""
 
+UNFINISHED = ".unfinished"
+"""Folder in the output with files that are being written. It is removed at the end of a job."""
+
 _ENCODINGS = {
     ".jpg": Encoding.JPEG,
     ".jpeg": Encoding.JPEG,
     ".jfif": Encoding.JPEG,
     ".png": Encoding.PNG,
     ".webp": Encoding.WEBP,
+    ".avif": Encoding.AVIF,
 }
 """Suffix of a picture's name -> default encoding of its result; PNG for other suffixes."""
 
-_SUFFIXES = {Encoding.JPEG: ".jpg", Encoding.PNG: ".png", Encoding.WEBP: ".webp"}
+_SUFFIXES = {Encoding.JPEG: ".jpg", Encoding.PNG: ".png", Encoding.WEBP: ".webp", Encoding.AVIF: ".avif"}
 
 _ROWS = 64
 """Rows of a parquet data set in one block of Ray's object store. Ray moves blocks to disk when memory is short."""
@@ -61,6 +66,7 @@ class Report:
     """The results of a job. `manifest.json` has the same values.
 
     Attributes:
+        finished: False in the manifest of a job that is running or was killed.
         pictures: Results written by this run.
         skipped: Results that existed already.
         failed: Pictures that could not be made; `failures.parquet` names them with the reasons.
@@ -69,6 +75,7 @@ class Report:
         nodes: For each machine: its pictures, and CPU seconds of its actors.
     """
 
+    finished: bool = False
     pictures: int = 0
     skipped: int = 0
     failed: int = 0
@@ -85,6 +92,7 @@ def run_batch(
     *,
     address: str | None = None,
     cores: int = 1,
+    keep_order: bool = False,
     settings: Mapping[str, Any] | None = None,
     bars: bool = False,
 ) -> Report:
@@ -101,6 +109,8 @@ def run_batch(
         options: Options of every picture; None for the defaults.
         address: A Ray cluster, "auto" or HOST:PORT; None starts Ray on this machine, unless it is running.
         cores: Cores for each actor. One core gives the most pictures a second.
+        keep_order: List failures in the order of the source, not in the order in which pictures are done. A slow
+            picture then holds up those behind it.
         settings: Flags of `stylewire-server serve` by name.
         bars: True to show Ray's progress bars.
 
@@ -108,19 +118,16 @@ def run_batch(
         BatchError: Source or target cannot be used, the model or a style cannot be used, or Ray failed.
     """
     options = options or Options()
-    try:
+    report = Report()
+    with _one_line():
         serve = ServeSettings(**(settings or {}))
         # Resolve "auto" here, because it could mean a different model on each machine.
         model = open_network(serve.model, serve.cache).edition if serve.model == "auto" else serve.model
         given = read_styles(styles, serve.model_copy(update={"model": model}))
         done = _existing(target)
         planned = _is_parquet(source) or _list(source, target, options.encoding)
-    except (ServiceError, OSError, ValueError, ImportError) as error:
-        raise BatchError(_line(error)) from error
-    except Exception as error:
-        # fsspec's file systems raise errors of their libraries, such as botocore.
-        raise BatchError(f"{type(error).__name__}: {_line(error)}") from error
-    report = Report()
+        # Before the work: a place that cannot be written to is noticed here.
+        _write_manifest(target, report)
     if isinstance(planned, dict):
         rows = [{"source": url, "name": name} for name, url in planned.items() if name not in done]
         report.skipped = len(planned) - len(rows)
@@ -131,13 +138,31 @@ def run_batch(
         with _running_ray(address):
             begun = time.monotonic()
             work = _Work(target, options, frozenset(done) if rows is None else frozenset())
-            for outcome in _outcomes(rows, source, given, work, cores, {**(settings or {}), "model": model}, bars):
-                _count(outcome, report, failures)
+            every = {**(settings or {}), "model": model}
+            with closing(_outcomes(rows, source, given, work, cores, keep_order, every, bars)) as outcomes:
+                for outcome in outcomes:
+                    _count(outcome, report, failures)
             report.seconds = time.monotonic() - begun
     report.failed = len(failures)
     report.pictures_per_second = report.pictures / report.seconds if report.seconds else 0.0
-    _write_summary(target, report, failures)
+    report.finished = True
+    with _one_line():
+        _write_failures(target, failures)
+        _write_manifest(target, report)
+        _remove_unfinished(target)
     return report
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn whatever storage and settings raise into a BatchError of one line."""
+    try:
+        yield
+    except (ServiceError, OSError, ValueError, ImportError) as error:
+        raise BatchError(_line(error)) from error
+    except Exception as error:
+        # fsspec's file systems raise errors of their own libraries, such as botocore's.
+        raise BatchError(f"{type(error).__name__}: {_line(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -199,12 +224,15 @@ def _outcomes(
     styles: Sequence[BatchStyle],
     work: _Work,
     cores: int,
+    keep_order: bool,
     settings: Mapping[str, Any],
     bars: bool,
-) -> Iterator[Mapping[str, Any]]:
+) -> Generator[Mapping[str, Any], None, None]:
     """Yield the outcome of each picture as soon as it is done."""
     context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = bars
+    # The caller may have pipelines of its own in this process.
+    before = context.enable_progress_bars, context.execution_options.preserve_order
+    context.enable_progress_bars, context.execution_options.preserve_order = bars, keep_order
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     cluster = int(ray.cluster_resources().get("CPU", 1) // cores)
     if cluster < 1:
@@ -231,6 +259,8 @@ def _outcomes(
         yield from data.iter_rows()
     except ray.exceptions.RayError as error:
         raise BatchError(f"Ray ended the job: {_line(_cause(error))}") from error
+    finally:
+        context.enable_progress_bars, context.execution_options.preserve_order = before
 
 
 def _count(outcome: Mapping[str, Any], report: Report, failures: list[tuple[str, str]]) -> None:
@@ -335,7 +365,11 @@ def _existing(target: str) -> set[str]:
     """Return the files below a folder; none if the folder does not exist yet."""
     fs, root = url_to_fs(target)
     root = root.rstrip("/")
-    return {path.removeprefix(root).lstrip("/") for path in fs.find(root)} if fs.exists(root) else set()
+    if not fs.exists(root):
+        return set()
+    if not fs.isdir(root):
+        raise NotADirectoryError(f"{target} is a file; results need a folder")
+    return {path.removeprefix(root).lstrip("/") for path in fs.find(root)}
 
 
 def _writer(target: str) -> Callable[[str, bytes], None]:
@@ -344,26 +378,41 @@ def _writer(target: str) -> Callable[[str, bytes], None]:
 
     def write(name: str, data: bytes) -> None:
         path = f"{root.rstrip('/')}/{name}"
-        if "file" not in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol):
+        if not _is_local(fs):
             # An object appears when it is complete.
             fs.pipe_file(path, data)
             return
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(path).with_name(f".{uuid4().hex}.tmp")
+        temporary = Path(root, UNFINISHED, uuid4().hex)
+        for folder in (temporary.parent, Path(path).parent):
+            folder.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data)
         temporary.replace(path)
 
     return write
 
 
-def _write_summary(target: str, report: Report, failures: Sequence[tuple[str, str]]) -> None:
-    write = _writer(target)
+def _write_failures(target: str, failures: Sequence[tuple[str, str]]) -> None:
     columns = {"path": [path for path, _ in failures], "error": [error for _, error in failures]}
     table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
-    write(FAILURES, sink.getvalue().to_pybytes())
-    write(MANIFEST, (json.dumps({"schema": "stylewire-batch/1", **asdict(report)}, indent=2) + "\n").encode())
+    _writer(target)(FAILURES, sink.getvalue().to_pybytes())
+
+
+def _write_manifest(target: str, report: Report) -> None:
+    data = json.dumps({"schema": "stylewire-batch/1", **asdict(report)}, indent=2) + "\n"
+    _writer(target)(MANIFEST, data.encode())
+
+
+def _remove_unfinished(target: str) -> None:
+    """Remove what killed processes, of this job and of earlier ones, had begun to write."""
+    fs, root = url_to_fs(target)
+    if _is_local(fs):
+        shutil.rmtree(Path(root, UNFINISHED), ignore_errors=True)
+
+
+def _is_local(fs: fsspec.AbstractFileSystem) -> bool:
+    return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
 
 def _length(batch: Mapping[str, np.ndarray]) -> int:

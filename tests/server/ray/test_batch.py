@@ -1,12 +1,13 @@
 """Batches on a real Ray cluster of two nodes on this machine."""
 
-import importlib.util
 import json
 import os
-import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -31,11 +32,11 @@ pytestmark = pytest.mark.timeout(900)
 LITE = {"model": "lite"}
 
 
-def add_node(cluster: object) -> object:
+def add_node(cluster: Any) -> Any:
     """Adds a node of one core. Ray gives up after 30 s, which a busy machine may need."""
     for attempt in range(4):
         try:
-            return cluster.add_node(num_cpus=1, include_dashboard=False)  # type: ignore[attr-defined]
+            return cluster.add_node(num_cpus=1, include_dashboard=False)
         except Exception as error:
             if attempt == 3 or "timed out" not in str(error):
                 raise
@@ -43,7 +44,7 @@ def add_node(cluster: object) -> object:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[object]:
+def cluster() -> Iterator[Any]:
     """Two nodes of one core each."""
     from ray.cluster_utils import Cluster
 
@@ -90,7 +91,7 @@ def test_pictures_are_those_of_the_server(client: Client, photo: Path, style_pic
 
 
 def test_a_folder_and_what_is_missing_of_it(
-    cluster: object, pictures: Callable[[int], Path], style_picture: Path, tmp_path: Path
+    cluster: Any, pictures: Callable[[int], Path], style_picture: Path, tmp_path: Path
 ) -> None:
     folder, out = pictures(40), tmp_path / "out"
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
@@ -118,7 +119,7 @@ def test_a_folder_and_what_is_missing_of_it(
     assert failures(out) == {}
 
 
-def test_parquet_with_bytes_and_with_paths(cluster: object, photo: Path, style_picture: Path, tmp_path: Path) -> None:
+def test_parquet_with_bytes_and_with_paths(cluster: Any, photo: Path, style_picture: Path, tmp_path: Path) -> None:
     data = [photo.read_bytes(), None, b"junk", photo.read_bytes()]
     paths = ["a/one.jpg", str(photo), "a/junk.jpg", "../outside.jpg"]
     pq.write_table(pa.table({"path": paths, "bytes": pa.array(data, pa.binary())}), tmp_path / "in.parquet")
@@ -130,7 +131,7 @@ def test_parquet_with_bytes_and_with_paths(cluster: object, photo: Path, style_p
     assert not (tmp_path / "outside.jpg").exists()
 
 
-def test_in_a_pipeline_of_ones_own(cluster: object, photo: Path, style_picture: Path) -> None:
+def test_in_a_pipeline_of_ones_own(cluster: Any, photo: Path, style_picture: Path) -> None:
     rows = [{"id": 1, "bytes": photo.read_bytes()}, {"id": 2, "bytes": b"junk"}]
     found = (
         ray.data.from_items(rows)
@@ -149,46 +150,160 @@ def test_in_a_pipeline_of_ones_own(cluster: object, photo: Path, style_picture: 
     assert bad["error"]
 
 
+@pytest.mark.parametrize("count", [400, pytest.param(2_000, marks=pytest.mark.soak)])
 def test_a_lost_process_and_a_lost_node_lose_no_picture(
-    cluster: object, pictures: Callable[[int], Path], style_picture: Path, tmp_path: Path
+    cluster: Any, pictures: Callable[[int], Path], style_picture: Path, tmp_path: Path, count: int
 ) -> None:
-    """Kills one actor with -9 after a tenth of the pictures, and then a whole node."""
-    folder, out = pictures(400), tmp_path / "out"
+    """Kills an actor with -9 after a tenth of the pictures, and a whole node after half of them."""
+    folder, out = pictures(count), tmp_path / "out"
     extra = add_node(cluster)
     killed: list[int] = []
 
+    def made(share: float) -> bool:
+        return len(results(out)) >= share * count
+
     def sabotage() -> None:
-        until(lambda: len(results(out)) >= 40 if out.is_dir() else False, "a tenth is made", 600)
-        victim = next(process for process in psutil.process_iter(["cmdline"]) if _is_actor(process))
-        os.kill(victim.pid, signal.SIGKILL)
+        until(lambda: made(0.1), "a tenth is made", 600)
+        victim = actors()[0]
+        victim.kill()
         killed.append(victim.pid)
-        cluster.remove_node(extra, allow_graceful=False)  # type: ignore[attr-defined]
+        until(lambda: made(0.5), "half is made", 600)
+        # Not before the lost actor has work again, or one loss hides the other.
+        until(lambda: len(actors()) >= 3, "three actors", 120)
+        cluster.remove_node(extra, allow_graceful=False)
+        killed.append(extra.node_id)
 
     saboteur = threading.Thread(target=sabotage)
     saboteur.start()
     report = run_batch(str(folder), str(out), [str(style_picture)], settings=LITE)
     saboteur.join(60)
-    assert killed
+    assert len(killed) == 2
     assert results(out) == results(folder)
-    assert (report.pictures, report.skipped, report.failed) == (400, 0, 0)
-
-
-def _is_actor(process: psutil.Process) -> bool:
-    """Return True if a process is an actor of this batch. Ray writes the class into its command line."""
-    return any("_Actor" in part for part in process.info["cmdline"] or [])
+    assert (report.pictures, report.skipped, report.failed) == (count, 0, 0)
+    # Nothing is left of what the lost processes had begun.
+    assert {path.name for path in out.iterdir()} == {"0", "1", "manifest.json", "failures.parquet"}
 
 
 @pytest.mark.parametrize(
-    ("source", "message"),
-    [("absent", "absent"), ("s3://bucket/pictures", "s3fs"), ("nowhere://bucket", "nowhere")],
+    "own", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["on a cluster", "with a Ray of its own"]
 )
-def test_what_cannot_be_read_is_one_line(
-    tmp_path: Path, style_picture: Path, capsys: pytest.CaptureFixture, source: str, message: str
+def test_a_killed_job_is_resumed(
+    cluster: Any, pictures: Callable[[int], Path], style_picture: Path, tmp_path: Path, own: bool
 ) -> None:
-    if source.startswith("s3:") and importlib.util.find_spec("s3fs"):
-        pytest.skip("s3fs is installed")
-    given = source if "://" in source else str(tmp_path / source)
-    assert main(["batch", given, str(tmp_path / "out"), "--style", str(style_picture), "--model", "lite"]) == 1
+    folder, out = pictures(200), tmp_path / "out"
+    command = [sys.executable, "-m", "stylewire_server", "batch", folder, out, "-s", style_picture, "--model", "lite"]
+    command += [] if own else ["--address", cluster.address]
+    with (tmp_path / "log").open("w") as log:
+        first = subprocess.Popen(command, stderr=log, start_new_session=True)
+        until(lambda: len(results(out)) >= 40, "40 pictures", 600)
+        begun = actors()
+        first.kill()
+        first.wait()
+        # Ray ends the actors of a driver that is gone.
+        until(lambda: not any(actor.is_running() for actor in begun), "the actors have ended", 120)
+    kept = results(out)
+    assert 40 <= len(kept) < 200
+    assert not json.loads((out / "manifest.json").read_text())["finished"]
+
+    second = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert second.returncode == 0, second.stderr
+    assert f"{200 - len(kept)} pictures" in second.stdout
+    assert f"{len(kept)} were there already" in second.stdout
+    assert results(out) == results(folder)
+    assert json.loads((out / "manifest.json").read_text())["finished"]
+    assert {path.name for path in out.iterdir()} == {"0", "1", "manifest.json", "failures.parquet"}
+
+
+@pytest.mark.parametrize("count", [600, pytest.param(20_000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])])
+def test_memory_does_not_grow_with_the_number_of_pictures(
+    cluster: Any, style_picture: Path, tmp_path: Path, count: int, photo: Path
+) -> None:
+    """A picture of 256x256 px is 0.8 MB as floats, so actors that kept theirs would grow by hundreds of megabytes."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    with Image.open(photo) as image:
+        small = image.convert("RGB").resize((64, 64))
+    for number in range(count):
+        small.rotate(number % 360).save(folder / f"{number:05d}.jpg")
+    command = [sys.executable, "-m", "stylewire_server", "batch", folder, out, "-s", style_picture, "--model", "lite"]
+    driver = psutil.Popen([*command, "--address", cluster.address], stderr=subprocess.PIPE, text=True)
+
+    def memory() -> dict[int, float]:
+        """Megabytes of the driver and of each actor."""
+        return {process.pid: process.memory_info().rss / 1e6 for process in [driver, *actors()]}
+
+    def made() -> int:
+        return sum(1 for _ in out.glob("*.jpg"))
+
+    until(lambda: made() >= 0.3 * count, "a third is made", 3000)
+    before = memory()
+    until(lambda: made() >= 0.9 * count, "nearly all are made", 3000)
+    after = memory()
+    assert driver.wait(300) == 0, driver.stderr.read()
+    assert len(before) == 3
+    assert before.keys() == after.keys()
+    growth = {pid: after[pid] - before[pid] for pid in before}
+    print(f"MB after 30 % of {count}: {before}; growth until 90 %: {growth}")
+    assert max(growth.values()) < 60, (before, growth)
+
+
+def test_failures_are_listed_in_the_order_of_the_pictures(cluster: Any, style_picture: Path, tmp_path: Path) -> None:
+    """The first block has slow pictures, and so it is done last."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for number in range(120):
+        (folder / f"{number:03d}.jpg").write_bytes(b"junk")
+    # A big picture takes longer than a hundred refusals.
+    with Image.open(style_picture) as image:
+        image.convert("RGB").resize((2000, 2000)).save(folder / "000.png")
+    options = Options(size=1024)
+    report = run_batch(str(folder), str(out), [str(style_picture)], options, keep_order=True, settings=LITE)
+    assert (report.pictures, report.failed) == (1, 120)
+    listed = [Path(path).name for path in pq.read_table(out / "failures.parquet")["path"].to_pylist()]
+    assert listed == [f"{number:03d}.jpg" for number in range(120)]
+    assert not ray.data.DataContext.get_current().execution_options.preserve_order
+
+
+def actors() -> list[psutil.Process]:
+    """The actors of batches that run now; Ray writes the class into their command lines."""
+    found = psutil.process_iter(["cmdline"])
+    return [process for process in found if any("_Actor" in part for part in process.info["cmdline"] or [])]
+
+
+@pytest.fixture
+def unreachable_s3(monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]) -> None:
+    """A store that refuses connections."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+    values = dict.fromkeys(names, "us-east-1") | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
+    for name, value in (values | {"AWS_MAX_ATTEMPTS": "1"}).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        ("{tmp}/absent", "{tmp}/out", "absent"),
+        ("nowhere://bucket", "{tmp}/out", "nowhere"),
+        ("{tmp}/note.txt", "nowhere://bucket", "nowhere"),
+        ("s3://bucket/pictures", "{tmp}/out", "Could not connect"),
+        ("{tmp}/note.txt", "s3://bucket/out", "Could not connect"),
+        ("{tmp}/note.txt", "{tmp}/note.txt", "note.txt is a file; results need a folder"),
+        ("{tmp}/note.txt", "/proc/out", "/proc/out"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_one_line(
+    tmp_path: Path,
+    style_picture: Path,
+    capsys: pytest.CaptureFixture,
+    unreachable_s3: None,
+    source: str,
+    target: str,
+    message: str,
+) -> None:
+    (tmp_path / "note.txt").write_text("no picture")
+    places = [place.format(tmp=tmp_path) for place in (source, target)]
+    assert main(["batch", *places, "--style", str(style_picture), "--model", "lite"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("stylewire-server: ")
     assert message in line
