@@ -33,9 +33,6 @@ from optimizer_baseline.vgg import weights
 from .common import ROOT, table, write
 
 SIDE = 256
-STYLES = ("mosaic", "ink", "watercolour", "linocut", "pointillism", "charcoal", "neon", "waves")
-"""Eight styles that differ in colour and texture."""
-
 FEW = 2
 """Styles and photographs at the sizes above 256 px, and where evaluations are counted."""
 
@@ -157,7 +154,7 @@ def main() -> None:
         return
     photographs = [*carried_photographs(), *arguments.photographs]
     passes = Passes()
-    styles = [style for style in STYLES if style in passes.styles]
+    styles = [style for style in passes.styles if picture_of(style).is_file()]
     rows = [row for preset in ("magenta", "gatys2016") for row in measure(passes, styles, photographs, preset, SIDE)]
     for side in (512, 1024):
         rows += measure(passes, styles[:FEW], photographs[:FEW], "magenta", side)
