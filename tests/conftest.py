@@ -9,6 +9,8 @@ import re
 import shutil
 import socket
 import struct
+import subprocess
+import sys
 import tempfile
 import threading
 import urllib.request
@@ -23,7 +25,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from stylewire import AsyncClient, Client
-from stylewire_server.testing import ServerProcess
+from stylewire_server.testing import ServerProcess, until
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -313,6 +315,33 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
 def long_form() -> bool:
     """True if the robustness tests run in their long form (`make soak`)."""
     return os.environ.get("STYLEWIRE_SOAK") == "1"
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen]:
+    """A bucket of a server that speaks S3; its address is in the environment."""
+    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
+    pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]'")
+    port = free_port()
+    log = tmp_path / "s3.log"
+    with log.open("w") as errors:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=errors, stderr=errors
+        )
+    until(lambda: "Running on" in log.read_text(), "the S3 server listens", 120)
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem().mkdir("pictures")
+    yield running
+    running.kill()
+    running.wait()
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 class Authority:

@@ -127,7 +127,8 @@ def save_picture(path: Path, picture: Image.Image) -> None:
 
 def refuse_to_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> None:
     """Raise UsageError if the output file is one of the input files, under any name."""
-    originals = {_identity(path) for path in map(Path, read) if path.exists()}
+    files = (Path(each) if isinstance(each, str) else each for each in read)
+    originals = {_identity(path) for path in files if path.exists()}
     for path in written:
         if path.exists() and _identity(path) in originals:
             raise UsageError(f"{path} is a file to read; write to another one")
@@ -149,7 +150,10 @@ def style_files(styles: Iterable[str]) -> list[Path]:
     return files
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def _identity(path: Path) -> tuple[int, int] | str:
+    if "://" in str(path):
+        # A remote file has one name.
+        return str(path)
     found = path.stat()
     return found.st_dev, found.st_ino
 

@@ -1,7 +1,6 @@
 """`stylize CONTENT… STYLE -o OUT`: a command for single pictures, folders, and standard input and output."""
 
 import argparse
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from ..errors import InvalidRequest, StyleNotFound, StylewireError, Unauthentica
 from ..messages import StyleLike, Stylized
 from ..options import Encoding, Options, add_option_flags, options_of
 from ..pictures import is_picture
+from .locations import files_within, is_remote, location, remote_errors, write
 from .progress import Progress
 from .shared import (
     FORMATS,
@@ -27,7 +27,6 @@ from .shared import (
     refuse_to_overwrite,
     say,
     style_files,
-    write_file,
 )
 
 JOBS = 4
@@ -43,13 +42,15 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="stylize pictures",
         description="Stylize one picture into a file, or several and whole folders into a folder.",
         epilog="Examples: stylize photo.jpg painting.jpg -o out.png; stylize photos/ wave -o out/; "
-        "stylize photos/ --style wave=2 --style painting.jpg=1 -o out/; stylize - wave -o - < photo.jpg > out.jpg",
+        "stylize photos/ --style wave=2 --style painting.jpg=1 -o out/; stylize s3://bucket/photos wave -o out/; "
+        "stylize - wave -o - < photo.jpg > out.jpg",
     )
     parser.add_argument(
         "pictures",
         nargs="+",
         metavar="CONTENT… STYLE",
-        help="pictures or folders, then the style if no --style is given; - reads a picture from standard input",
+        help="pictures or folders, also URLs such as s3://bucket/photos, then the style if no --style is given; - is "
+        "standard input",
     )
     add_style_flag(parser, required=False)
     parser.add_argument(
@@ -109,16 +110,18 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
         contents, styles = contents[:-1], contents[-1:]
     if arguments.jobs < 1:
         raise UsageError(f"--jobs is {arguments.jobs}; it must be at least 1")
-    jobs, outcomes = _plan([Path(content) for content in contents], Path(arguments.out), arguments.format)
-    refuse_to_overwrite((job.out for job in jobs), [*(job.content for job in jobs), *style_files(styles)])
+    places, out = [location(content) for content in contents], location(arguments.out)
     waiting = []
-    for job in jobs:
-        if arguments.skip_existing and job.out.exists():
-            outcomes.append(_Outcome(job.content, "skipped", job.out, reason="its result exists"))
-        else:
-            waiting.append(job)
+    with remote_errors(*places, out):
+        jobs, outcomes = _plan(places, out, arguments.format)
+        refuse_to_overwrite((job.out for job in jobs), [*(job.content for job in jobs), *style_files(styles)])
+        for job in jobs:
+            if arguments.skip_existing and job.out.exists():
+                outcomes.append(_Outcome(job.content, "skipped", job.out, reason="its result exists"))
+            else:
+                waiting.append(job)
+        single = len(jobs) == 1 and not outcomes and not places[0].is_dir()
     options, blend = options_of(arguments), blend_of(styles)
-    single = len(jobs) == 1 and not outcomes and not Path(contents[0]).is_dir()
     if single and waiting:
         outcomes.append(_run_one(client, jobs[0], blend, options, arguments.json))
     elif waiting:
@@ -129,7 +132,7 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
 def _report(outcomes: list[_Outcome], arguments: argparse.Namespace, single: bool) -> int:
     counts = Counter(outcome.status for outcome in outcomes)
     summary = {status: counts[status] for status in ("done", "skipped", "failed")}
-    outcomes = sorted(outcomes, key=lambda outcome: outcome.content)
+    outcomes = sorted(outcomes, key=lambda outcome: str(outcome.content))
     value = {"pictures": [outcome.as_json() for outcome in outcomes], **summary}
     if single and outcomes[0].result is not None:
         result = outcomes[0].result
@@ -187,7 +190,10 @@ def _run_all(client: Client, jobs: list[_Job], blend: StyleLike, options: Option
 
 
 def _stylize(client: Client, job: _Job, blend: StyleLike, options: Options) -> Stylized:
-    content = sys.stdin.buffer.read() if job.content == STREAM else job.content
+    content: bytes | Path = sys.stdin.buffer.read() if job.content == STREAM else job.content
+    if not isinstance(content, bytes) and is_remote(content):
+        with remote_errors(content):
+            content = content.read_bytes()
     result = client.stylize_detailed(content, blend, **options | {"encoding": job.encoding})
     # A damaged answer raises an error here, so it is never written.
     _ = result.image
@@ -195,7 +201,7 @@ def _stylize(client: Client, job: _Job, blend: StyleLike, options: Options) -> S
         sys.stdout.buffer.write(result.data)
         sys.stdout.buffer.flush()
     else:
-        write_file(job.out, result.data)
+        write(job.out, result.data)
     return result
 
 
@@ -241,12 +247,13 @@ def _targets(found: list[tuple[Path, Path]], out: Path, form: str | None) -> Ite
     for content, relative in found:
         suffix = relative.suffix.lower()
         ending = f".{form}" if form else relative.suffix if suffix in FORMATS else _SUFFIXES.get(suffix, ".png")
-        targets[content] = out / relative.with_suffix(ending), out / f"{relative}{ending}"
+        # As text with slashes, which a URL takes too.
+        targets[content] = out / relative.with_suffix(ending).as_posix(), out / f"{relative.as_posix()}{ending}"
     shared = Counter(short for short, _ in targets.values())
     taken: dict[Path, Path] = {}
     for content, relative in found:
         short, long = targets[content]
-        target = short if shared[short] == 1 or short == out / relative else long
+        target = short if shared[short] == 1 or short == out / relative.as_posix() else long
         if target in taken:
             raise UsageError(f"{content} and {taken[target]} would both become {target}")
         taken[target] = content
@@ -259,21 +266,10 @@ def _files(contents: list[Path], out: Path) -> Iterator[tuple[Path, Path, bool]]
         if not content.is_dir():
             yield content, Path(content.name), True
             continue
-        for path in sorted(_within(content)):
+        for path, relative in files_within(content):
             # Results of an earlier run inside the folder are not contents.
-            if not path.is_relative_to(out):
-                yield path, path.relative_to(content), False
-
-
-def _within(folder: Path) -> Iterator[Path]:
-    """Yield every file below a folder that is not hidden. Raises OSError for a folder that cannot be read."""
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    for parent, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in names if not name.startswith("."))
+            if is_remote(path) != is_remote(out) or not path.is_relative_to(out):
+                yield path, relative, False
 
 
 def _looks_like_a_picture(path: Path) -> bool:

@@ -2,9 +2,8 @@
 
 import re
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,39 +15,8 @@ from stylewire_server.styles.file import KeptStyle
 from stylewire_server.styles.storage import open_blobs
 from stylewire_server.styles.store import StyleStore
 from stylewire_server.styles.vectors import Edition
-from stylewire_server.testing import until
-
-pytest.importorskip("s3fs", reason="s3fs is not installed")
-pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]'")
 
 URL = "s3://pictures/stylewire"
-
-
-@pytest.fixture
-def bucket(tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen]:
-    """A bucket of a server that speaks S3; its address is in the environment."""
-    import s3fs
-
-    port = free_port()
-    log = tmp_path / "s3.log"
-    with log.open("w") as errors:
-        running = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=errors, stderr=errors
-        )
-    until(lambda: "Running on" in log.read_text(), "the S3 server listens", 120)
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().mkdir("pictures")
-    yield running
-    running.kill()
-    running.wait()
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def kept(name: str, value: float) -> KeptStyle:
