@@ -316,6 +316,7 @@ def _list(source: str, target: str, encoding: Encoding | None) -> dict[str, str]
 
     Raises:
         OSError: The source has no picture.
+        ValueError: The target is the folder of the pictures.
     """
     fs, root = url_to_fs(source)
     if any(sign in root for sign in "*?["):
@@ -328,11 +329,12 @@ def _list(source: str, target: str, encoding: Encoding | None) -> dict[str, str]
         paths, base = [root], root.rpartition("/")[0]
     own, below = url_to_fs(target)
     inside = below.rstrip("/") + "/" if type(own) is type(fs) else None
+    if inside == base + "/":
+        raise ValueError(f"{target} is the folder of the pictures; results need another one")
     found = [
         (path.removeprefix(base).lstrip("/"), path)
         for path in sorted(paths)
-        if not (inside and inside != base + "/" and path.startswith(inside))
-        and not posixpath.basename(path).startswith(".")
+        if not (inside and path.startswith(inside)) and not posixpath.basename(path).startswith(".")
     ]
     if not found:
         raise FileNotFoundError(f"{source} holds no files")

@@ -290,6 +290,7 @@ def unreachable_s3(monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]
         ("{tmp}/note.txt", "s3://bucket/out", "Could not connect"),
         ("{tmp}/note.txt", "{tmp}/note.txt", "note.txt is a file; results need a folder"),
         ("{tmp}/note.txt", "/proc/out", "/proc/out"),
+        ("{tmp}", "{tmp}", "is the folder of the pictures; results need another one"),
     ],
 )
 def test_a_place_that_cannot_be_used_is_one_line(
