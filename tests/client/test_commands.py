@@ -36,12 +36,18 @@ def run(server: Any, capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def named(client: Client, style_picture: Path, other_style_picture: Path) -> Iterator[None]:
-    """Keep two styles, `wave` and `shards`, and remove all styles afterwards."""
+    """Keep two styles, `wave` and `shards`, and no other. Remove all afterwards."""
+
+    def remove_all() -> None:
+        for style in client.styles.list():
+            client.styles.delete(style.name)
+
+    # Other test files of this process may have left styles in the data folder.
+    remove_all()
     client.styles.create("wave", style_picture)
     client.styles.create("shards", other_style_picture)
     yield
-    for style in client.styles.list():
-        client.styles.delete(style.name)
+    remove_all()
 
 
 @pytest.fixture
