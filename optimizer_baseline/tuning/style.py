@@ -54,7 +54,7 @@ class TuneSettings:
     precision: str = "auto"
     steps: int = 40
     size: int = 160
-    learning_rate: float = 0.18
+    learning_rate: float = 0.1
     amount: float | None = None
     seed: int = 0
     cost: Preset = field(init=False)
