@@ -43,7 +43,7 @@ def register(commands: Any) -> None:
     one.add_argument("--model", metavar="MODEL", help="auto, lite, full, or a converted folder (lite)")
     one.add_argument("--steps", type=int, metavar="N", help="steps of Adam, at most (40)")
     one.add_argument("--size", type=int, metavar="PX", help="side of the crops (160)")
-    one.add_argument("--learning-rate", type=float, metavar="R", help="of Adam (0.18)")
+    one.add_argument("--learning-rate", type=float, metavar="R", help="of Adam (0.1)")
     one.add_argument(
         "--amount",
         type=float,
