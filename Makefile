@@ -36,9 +36,10 @@ demo: $(VENV)/demo
 play: $(VENV)/demo
 	$(BIN)/python examples/play.py
 
-# Files side by side, each whole in one process, in the order of tests/conftest.py.
+# Files side by side, each whole in one process, in the order of tests/conftest.py. Many tests
+# kill and restart real processes: on a busy machine one may fail for want of time, so it runs once more and is listed.
 test: $(VENV)/test
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --reruns 1
 
 soak: $(VENV)/test
 	STYLEWIRE_SOAK=1 $(BIN)/python -m pytest -m "robustness or soak" -s
