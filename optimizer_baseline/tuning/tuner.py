@@ -267,16 +267,16 @@ class _Run:
                 # The mean starts at zero; this takes the start out of it.
                 last = (mean / (1 - _AVERAGE**step)).astype(np.float32)
                 now = self.quality(last)
-                keeps_content = settings.amount is not None or self._keeps_content(last, now)
+                rise, is_alike = self._content_of(last, now)
+                keeps_content = settings.amount is not None or (rise <= CONTENT_LIMIT and is_alike)
                 gains = now.cost < lowest * (1 - _LEAST_GAIN)
                 waited = waited + 1 if keeps_content and not gains else 0
                 lowest = min(lowest, now.cost)
                 if keeps_content and now.cost < kept_cost:
                     kept, kept_cost = last, now.cost
                 if settings.amount is None:
-                    rise = now.content_cost / self.before.content_cost
                     share = min(1.0, share * (_CONTENT_AIM / rise) ** _REACTION)
-                    if self._likeness(last) < self._least_likeness:
+                    if not is_alike:
                         share *= _LESS_STYLE
                 callback(TuneProgress(step, settings.steps, self.before, now))
                 if waited == _PATIENCE:
@@ -304,14 +304,14 @@ class _Run:
         """Return the largest amount that leaves the content recognisable; the smallest where none does."""
         for amount in AMOUNTS:
             found = self.quality(np.float32(amount) * tuning)
-            if self._keeps_content(np.float32(amount) * tuning, found):
+            rise, is_alike = self._content_of(np.float32(amount) * tuning, found)
+            if rise <= CONTENT_LIMIT and is_alike:
                 break
         return amount, found
 
-    def _keeps_content(self, tuning: NDArray[np.float32], found: Quality) -> bool:
-        """Tell whether a person still recognizes the photographs that are kept apart."""
-        keeps_cost = found.content_cost <= CONTENT_LIMIT * self.before.content_cost
-        return keeps_cost and self._likeness(tuning) >= self._least_likeness
+    def _content_of(self, tuning: NDArray[np.float32], found: Quality) -> tuple[float, bool]:
+        """Return the content cost as a multiple of the untuned style's, and whether the likeness is large enough."""
+        return found.content_cost / self.before.content_cost, self._likeness(tuning) >= self._least_likeness
 
     def _likeness(self, tuning: NDArray[np.float32]) -> float:
         """Return the least likeness of a content and its picture, over the photographs that are kept apart."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import StylewireError
-from .shared import UsageError, write_file
+from .shared import UsageError, is_remote, write_file
 
 
 def location(text: str) -> Path:
@@ -30,11 +30,6 @@ def location(text: str) -> Path:
         raise UsageError(f"{text}: {error}") from None
 
 
-def is_remote(place: Path) -> bool:
-    """Return True for a URL."""
-    return not isinstance(place, Path)
-
-
 def files_within(folder: Path) -> Iterator[tuple[Path, Path]]:
     """Yield every file below a folder that is not hidden, and its path in the folder.
 
@@ -42,11 +37,12 @@ def files_within(folder: Path) -> Iterator[tuple[Path, Path]]:
         OSError: A folder cannot be read.
     """
     if is_remote(folder):
-        prefix = folder.as_posix().rstrip("/") + "/"
-        for file in sorted(folder.rglob("*"), key=str):
-            inside = Path(file.as_posix().removeprefix(prefix))
-            if not any(part.startswith(".") for part in inside.parts) and file.is_file():
-                yield file, inside
+        # One listing of fsspec, which has only files; `rglob` would ask for the kind of each.
+        found_there = folder.fs.find(folder.path)  # type: ignore[attr-defined]
+        for path in sorted(found_there):
+            inside = Path(path.removeprefix(folder.path.rstrip("/")).lstrip("/"))  # type: ignore[attr-defined]
+            if not any(part.startswith(".") for part in inside.parts):
+                yield folder / inside.as_posix(), inside
         return
 
     def fail(error: OSError) -> None:

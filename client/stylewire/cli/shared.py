@@ -139,6 +139,11 @@ def part_of(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
 
 
+def is_remote(path: Path) -> bool:
+    """Return True for a URL, which `locations.location` returns as something else than a `Path`."""
+    return not isinstance(path, Path)
+
+
 def style_files(styles: Iterable[str]) -> list[Path]:
     """Return the files, pictures and masks, of arguments STYLE[@MASK][=WEIGHT]."""
     files = []
@@ -151,7 +156,7 @@ def style_files(styles: Iterable[str]) -> list[Path]:
 
 
 def _identity(path: Path) -> tuple[int, int] | str:
-    if "://" in str(path):
+    if is_remote(path):
         # A remote file has one name.
         return str(path)
     found = path.stat()

@@ -14,7 +14,7 @@ from ..errors import InvalidRequest, StyleNotFound, StylewireError, Unauthentica
 from ..messages import StyleLike, Stylized
 from ..options import Encoding, Options, add_option_flags, options_of
 from ..pictures import is_picture
-from .locations import files_within, is_remote, location, remote_errors, write
+from .locations import files_within, location, remote_errors, write
 from .progress import Progress
 from .shared import (
     FORMATS,
@@ -24,6 +24,7 @@ from .shared import (
     add_style_flag,
     blend_of,
     format_of,
+    is_remote,
     refuse_to_overwrite,
     say,
     style_files,
