@@ -78,14 +78,17 @@ def test_answers_that_are_not_read_are_bounded_and_give_way(
             wire.message(2 * number + 1, request)
         still_serves(small.target)
     _, growth = meter.spent()
-    ended = {
-        (number, stream)
-        for number, wire in enumerate(wires)
-        for kind, stream, body in wire.received()
-        if kind == RST_STREAM or b"requests and answers hold" in body
-    }
-    # Refused, or reset in favor of another caller: what is left fits into the limit.
-    assert (60 - len(ended)) * 1024 * 1024 * 3 <= 64 * MIB
+    ended: set[tuple[int, int]] = set()
+
+    def rest_fits() -> bool:
+        """Return whether the calls neither refused nor reset fit into the limit; two answers may pass it together."""
+        for number, wire in enumerate(wires):
+            for kind, stream, body in wire.received():
+                if kind == RST_STREAM or b"requests and answers hold" in body:
+                    ended.add((number, stream))
+        return (60 - len(ended) - 2) * 1024 * 1024 * 3 <= 64 * MIB
+
+    until(rest_fits)  # On a slow machine, the last calls still wait for their turn.
     # Two jobs at a time compute 1 Mpx in 137 bytes a pixel; the rest is the limit on calls, twice where it is copied.
     assert growth < 2 * 64 * MIB + 500 * MIB, f"{growth / MIB:.0f} MiB"
     print(f"unread answers: peak +{growth / MIB:.0f} MiB")
