@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -183,15 +184,16 @@ def test_score_prints_one_json_object(files, capfd):
     )
 
 
-def test_score_tells_of_a_changed_preset_and_of_another_shape(files):
+def test_score_tells_of_a_changed_preset_and_of_another_shape(files, capfd, monkeypatch):
+    # Pytest's handlers would keep the command from having its own.
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
     Image.open(files / "content.png").crop((0, 0, 40, 40)).save(files / "square.png")
-    names = [files / f"{n}.png" for n in ("content", "style", "square")]
+    names = [str(files / f"{n}.png") for n in ("content", "style", "square")]
     options = ["--weights", "random:1", "--preset", "magenta", "--size", "48", "--style-weight", "9", "--json"]
-    line, environment = command("score", *names, *options)
-    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout)["preset"] == "magenta (changed)"
-    said = "WARNING: content is 48x40 px, picture 48x48 px: comparing with the center of the content\n"
-    assert done.stderr == said
+    assert main(["score", *names, *options]) == 0
+    out, errors = capfd.readouterr()
+    assert json.loads(out)["preset"] == "magenta (changed)"
+    assert errors == "WARNING: content is 48x40 px, picture 48x48 px: comparing with the center of the content\n"
 
 
 def test_score_as_a_table(files, capfd):

@@ -25,7 +25,7 @@ BOUND_DB = 25.0
 
 @pytest.fixture(scope="module")
 def pictures(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Contents and styles of the examples: 8 pairs to calibrate with and 2 to check."""
+    """Contents and styles of the examples: up to 8 pairs to calibrate with, and 2 to check."""
     folder = tmp_path_factory.mktemp("pictures")
     shutil.copytree(photo.parent, folder / "content")
     (folder / "style").mkdir()
@@ -46,7 +46,10 @@ def quantised(
     pytest.importorskip("nncf", reason="nncf is not installed: pip install 'stylewire[int8]'")
     folder = copy_of(converted, tmp_path_factory.mktemp("quantised"))
     stages: list[str] = []
-    found = quantize(folder, pictures, bound_db=BOUND_DB, progress=lambda stage, share: stages.append(stage))
+    with pytest.MonkeyPatch.context() as patch:
+        # Random weights need no more, and each pair takes a second.
+        patch.setattr("stylewire_server.preparation.quantize._CALIBRATION_PAIRS", 3)
+        found = quantize(folder, pictures, bound_db=BOUND_DB, progress=lambda stage, share: stages.append(stage))
     return folder, found, stages
 
 
