@@ -1,7 +1,7 @@
 """Sheets: one picture with rows of captioned pictures under headings.
 
-The client's `sheet` draws one too, in `stylewire/cli/sheets.py`: a grid of equal cells with labels above. The client is
-installed without this package, and its commands are no library, so the two share no code.
+The client draws another kind of sheet in `stylewire/cli/sheets.py`: a grid of equal cells with labels above. The client
+is installed without this package, so the two share no code.
 """
 
 from __future__ import annotations

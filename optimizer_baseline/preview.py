@@ -18,7 +18,7 @@ PICTURE_SECONDS = 0.5
 """Minimum seconds between two pictures, because encoding a picture takes time from the run."""
 
 CURVE_POINTS = 500
-"""Maximum points of the curve on the page. Of a longer run it gets every second, third … point."""
+"""Maximum points of the curve on the page. For a longer run, the page shows every second or third point, and so on."""
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

@@ -48,9 +48,9 @@ class State:
 class Progress:
     """One finished iteration.
 
-    iteration, evaluations and seconds count over all scales, and include the run before a resume.
-    `done` counts at this scale. `improved` says that this scale's best cost fell since the last report. `picture` and
-    `state` make the current picture when called, and only inside the callback: the history does not keep pictures.
+    `iteration`, `evaluations` and `seconds` count over all scales, and include the run before a resume. `done` counts
+    the iterations at this scale. `improved` is True if the best cost at this scale fell since the last report. Call
+    `picture` and `state` only inside the callback: they make the current picture, and the history keeps no pictures.
     """
 
     iteration: int

@@ -28,9 +28,11 @@ GREY = (128, 128, 128)
 class LayerView:
     """The options of a layer's picture.
 
-    channels: by number; None takes the `count` that respond most strongly to any of the pictures.
-    size: longer side of the pictures in pixels. top: patches for each unit.
-    iterations: of each reconstruction; 0 leaves them out.
+    Attributes:
+        channels: Numbers of the channels. None takes the `count` channels that respond most strongly to any picture.
+        size: Longer side of the pictures in pixels.
+        top: Number of patches for each unit.
+        iterations: Iterations of each reconstruction; 0 leaves the reconstructions out.
     """
 
     layer: str

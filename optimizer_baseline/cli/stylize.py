@@ -116,7 +116,7 @@ _PATH_LISTS = ("style", "rescale", "masks")
 
 
 def _expanded(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `given` with the options that --as-published stands for. Options in `given` go before them."""
+    """Return `given` with the options that --as-published stands for. Options in `given` take precedence."""
     table = dict(given)
     if table.pop("as_published", False):
         table = {**published(given.get("preset", DEFAULT_PRESET)), **table}

@@ -28,10 +28,11 @@ class Point:
 class Answer:
     """One pass against one run of the optimizer, under the cost that the optimizer minimizes.
 
-    reached: "after" some evaluations; "at once" if the optimizer's start costs no more than the pass; or "never".
-    evaluations, seconds: to the first point of the curve that costs no more than the pass; None for "never".
-    speedup: seconds divided by the seconds of one pass; None unless reached "after".
-    final_lower_percent: how far the optimizer's final cost is below that of the pass (negative: above it).
+    Attributes:
+        reached: "after" some evaluations; "at once" if the optimizer's start costs no more than the pass; or "never".
+        evaluations, seconds: Evaluations and seconds until the optimizer costs no more than the pass; None for "never".
+        speedup: seconds divided by the seconds of one pass; None unless reached "after".
+        final_lower_percent: Percent by which the optimizer's final cost is below that of the pass; negative above it.
     """
 
     reached: str

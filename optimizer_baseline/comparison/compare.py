@@ -42,14 +42,15 @@ STYLE_SIDE = 256
 class Plan:
     """The pictures and options of a comparison.
 
-    contents, styles: picture files; every content is combined with every style.
-    size: longer side in pixels of contents, styles and results, for both engines.
-    iterations: of L-BFGS, from the content.
-    preset: the cost that L-BFGS minimizes, and under which the answer is given.
-    scored: the presets under which both pictures are scored (`preset` is added).
-    network: the VGG that measures, in place of each preset's own: one network for all.
-    weights, precision: as in `Settings`; scores are float32 always.
-    repeats: timed passes of each kind.
+    Attributes:
+        contents, styles: Picture files. Every content is combined with every style.
+        size: Longer side in pixels of contents, styles and results, for both engines.
+        iterations: Iterations of L-BFGS, which starts from the content.
+        preset: The cost that L-BFGS minimizes. The answer is about this cost.
+        scored: The presets under which both pictures are scored; `preset` is added.
+        network: The VGG for all presets, in place of their own.
+        weights, precision: As in `Settings`; scores are always computed in float32.
+        repeats: Timed passes of each kind.
     """
 
     contents: Sequence[Path]

@@ -64,8 +64,8 @@ def gram_matrix(features: Any, normalizer: str = "positions", mask: Any = None) 
 
     Args:
         features: float32 or bfloat16 [1, nH, nW, nC].
-        mask: optional float32 [1, nH, nW, 1] in 0..1, "where": responses are multiplied with it and d's nH nW becomes
-            sum(mask^2) (guided Gram matrix: Gatys et al. 2017, section 4.1).
+        mask: Region that counts, float32 [1, nH, nW, 1] in 0..1; None for all. The responses are multiplied by it, and
+            sum(mask^2) replaces nH nW in d (guided Gram matrix: Gatys et al. 2017, section 4.1).
 
     Returns:
         float32 [nC, nC], symmetric; unchanged by any permutation of the positions.

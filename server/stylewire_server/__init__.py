@@ -2,6 +2,6 @@
 
 import sys
 
-# `import openvino` alone would report itself to its makers, from a forked copy of this process. Where this module
-# cannot be imported openvino falls back to a stub that reports nothing.
+# `import openvino` forks this process, and the copy reports the use to the makers of openvino. If this module cannot be
+# imported, openvino uses a stub that reports nothing.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

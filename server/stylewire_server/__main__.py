@@ -1,4 +1,4 @@
-"""`python -m stylewire_server`: what has to be in place before anything is imported."""
+"""`python -m stylewire_server`: sets signal handlers before the slow imports, then runs the command line."""
 
 import os
 import signal
@@ -9,12 +9,12 @@ from typing import NoReturn
 def run() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
     if sys.argv[1:2] == ["serve"]:
-        # A server that is still starting has nothing to read again and nothing to finish, and left to themselves these
-        # signals end it as if it had failed.
+        # During the start there are no files to read again and no calls to finish. The default handlers would end the
+        # process as if it had failed.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: os._exit(0))
-        # What gRPC itself writes to stderr is of no log format, and what an operator needs of it is logged here.
+        # gRPC writes to stderr in a format of its own. This server logs what an operator needs of it.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from .cli.main import main

@@ -53,9 +53,9 @@ class InvalidInput(ServiceError):
     """The request is wrong.
 
     Args:
-        field: Path of the offending field in the request, as `styles[1].weight`.
+        field: Path of the wrong field in the request, such as `styles[1].weight`.
         message: What is wrong with it, with value, limit and unit.
-        value, limit, unit: The same for programs, where one number is beyond one limit.
+        value, limit, unit: The same facts for programs, if one number is beyond one limit.
     """
 
     def __init__(

@@ -239,8 +239,8 @@ class Scheduler:
     def _finish(self, entry: _Entry[T], result: T, error: BaseException | None, started: float) -> None:
         self.running -= 1
         seconds = time.perf_counter() - started
-        # A job that ran out of time takes at least this long. Without this measurement, the next one would start in
-        # vain.
+        # A job that ran out of time takes at least this long. Without this measurement, the next job of this kind would
+        # start too, and run out of time as well.
         if error is None or (isinstance(error, DeadlinePassed) and seconds > self._times.of(entry.kind)):
             self._times.measured(entry.kind, seconds)
         if not entry.done.done():

@@ -28,10 +28,10 @@ from ..telemetry.calls import Metadata, value_of
 log = logging.getLogger(__name__)
 
 TOKEN_BYTES = 32
-"""Random bytes of a token. So many bytes cannot be guessed, so a fast hash is as safe as a slow one."""
+"""Random bytes of a token. Nobody can guess so many bytes, so a fast hash is as safe as a slow one."""
 
 _WRONG_RATE, _WRONG_BURST, _WRONG_ADDRESSES = 1.0, 100.0, 4096
-"""Limits on wrong tokens: a second and address, at one time, and the number of addresses that are counted."""
+"""Limits on wrong tokens: tokens a second for each address, tokens at one time, and addresses that are counted."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")

@@ -66,7 +66,7 @@ class MemoryBudget:
                 self._release_later()
 
     def _with(self, amount: int) -> list[int]:
-        """Return the bytes that are kept, by stream, once a picture of that amount has run."""
+        """Return the bytes that each stream keeps once a picture of that amount has run."""
         return sorted([*self._kept, amount], reverse=True)[: self._streams]
 
     def _release_later(self) -> None:
@@ -80,7 +80,7 @@ class MemoryBudget:
     def _release_now(self) -> None:
         with self._turn, self._changed:
             if any(amount >= LARGE_BYTES for amount in self._running):
-                # Its end asks for the release again. Pictures behind this one should not wait for it.
+                # A large picture still runs, and its end starts the timer again. So no picture waits for the release.
                 return
             self._changed.wait_for(lambda: not self._running)
             try:

@@ -24,8 +24,8 @@ _NO_INT8 = {"LP_TRANSFORMS_MODE": "NO"}
 """Compute a quantized graph in floating point, with the rounding that the graph itself states.
 
 Without VNNI, x86 adds products of 8-bit numbers in saturating 16-bit registers (vpmaddubsw). The sums of the lite
-predictor overflow there: its style vector has a cosine of 0.98 to the right one, and the picture is another one. In
-floating point it has 0.9999 on every CPU, for about a third more time for each new style.
+predictor overflow there: the cosine of its style vector to the right one is 0.98, and the picture is wrong. In floating
+point the cosine is 0.9999 on every CPU, for about a third more time for each new style.
 """
 
 _KERNELS = 32

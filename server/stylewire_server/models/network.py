@@ -83,13 +83,13 @@ class Network:
 
 
 STYLE = "placeholder_1"
-"""[N,H,W,3] in 0..1."""
+"""Node of the style pictures, [N,H,W,3] in 0..1."""
 
 CONTENT = "placeholder"
-"""[N,H,W,3] in 0..1."""
+"""Node of the contents, [N,H,W,3] in 0..1."""
 
 VECTOR = "StatefulPartitionedCall/bottleneck/Mean"
 """Node of the style vector, [N,1,1,768], the output of the predictor and an input of the transformer."""
 
 PICTURE = "Identity"
-"""[N,H,W,3] in 0..1."""
+"""Node of the stylized pictures, [N,H,W,3] in 0..1."""

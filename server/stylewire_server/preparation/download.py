@@ -17,7 +17,7 @@ from .published import BYTES, KAGGLE_PAGE
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str, float], None]
-"""Function of the name of the present stage and the share of it that is done, 0..1."""
+"""Function that gets the name of the current stage and its completed share, 0..1."""
 
 _PARTS = re.compile(r"(?:^|/)(saved_model\.pb|variables/variables\.(?:index|data-\d{5}-of-\d{5}))$")
 """Pattern of the files of a SavedModel that are used. Only the matched part of a path in an archive is used."""

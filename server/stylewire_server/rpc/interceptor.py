@@ -250,7 +250,7 @@ class _Exchange:
         """Start the time limit for the caller to read an answer.
 
         Args:
-            size: Bytes of the answer; None to leave the reservation of memory as it is.
+            size: Bytes of the answer; None to keep the present reservation of memory.
         """
         self._is_sending = True
         if size is not None and self.reservation is not None:
