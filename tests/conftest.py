@@ -95,6 +95,12 @@ def own_data_dir(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def own_cache(common_folder: Path) -> None:
+    """Give all tests of a run one cache folder, so that servers start sooner and the user's cache is not used."""
+    os.environ["STYLEWIRE_CACHE"] = str(common_folder / "own-cache")
+
+
+@pytest.fixture(scope="session", autouse=True)
 def one_process() -> None:
     """Use one server process by default, so that machines of many cores run the same tests as others."""
     os.environ["STYLEWIRE_PROCESSES"] = "1"
@@ -292,18 +298,23 @@ def pixels_of(path: Path, side: int = 256) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
-    """Return a function that makes a folder once for all processes of a test run. Tests must not change it."""
+def common_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that all processes of a test run share."""
     base = tmp_path_factory.getbasetemp()
     # With pytest-xdist each process has a folder of its own in a common one.
-    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def made_once(common_folder: Path) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Return a function that makes a folder once for all processes of a test run. Tests must not change it."""
 
     def make(name: str, fill: Fill) -> Path:
-        folder = common / f"made-once-{name}"
-        with (common / f"made-once-{name}.lock").open("w") as lock:
+        folder = common_folder / f"made-once-{name}"
+        with (common_folder / f"made-once-{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not folder.exists():
-                unfinished = Path(tempfile.mkdtemp(dir=common))
+                unfinished = Path(tempfile.mkdtemp(dir=common_folder))
                 fill(unfinished)
                 unfinished.rename(folder)
         return folder

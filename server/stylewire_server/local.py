@@ -54,9 +54,9 @@ class LocalChannel(grpc.Channel):
     """
 
     def __init__(self) -> None:
-        # With one stream there is one compiled graph, and with kept graphs the next process starts sooner.
+        # With one stream there is one compiled graph.
         settings = ServeSettings(max_message_bytes=NO_MESSAGE_BYTES, streams=1)
-        network, engine = open_engine(settings, kept=settings.cache / "compiled")
+        network, engine = open_engine(settings)
         self._stylizer = make_stylizer(network, engine, settings)
         self._model = describe(network, engine, settings)
 

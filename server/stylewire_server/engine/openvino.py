@@ -5,6 +5,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,8 @@ from openvino import opset13 as op
 from openvino.preprocess import PrePostProcessor
 
 from ..models.network import Network
-from . import graph_cache
 from .base import MULTIPLE, Checkpoint, pad_to_multiple, with_tuning
+from .graph_cache import GraphCache
 from .memory import DEFAULT_BUDGET, MemoryBudget
 from .tiles import TILE_BYTES, TiledTransformer
 
@@ -51,10 +53,8 @@ class OpenVinoEngine:
         picture_memory: Bytes for the pictures that are transformed at one time; a picture waits for its share.
         adaptive: True to compute a single picture on all threads and not only on its share. The order of the sums is
             then different, so levels of the same picture may differ by up to about 8 of 255.
-        kept: A folder that keeps the compiled graphs for the next start; None to keep no graphs.
-
-    Raises:
-        EngineError: The folder `kept` cannot be used.
+        kept: A folder that keeps the compiled graphs for the next start; None to keep no graphs. If it cannot be used,
+            the graphs are compiled at each start.
     """
 
     name = "openvino"
@@ -83,23 +83,18 @@ class OpenVinoEngine:
             "ENABLE_CPU_PINNING": "NO",
             "CPU_RUNTIME_CACHE_CAPACITY": str(_KERNELS),
         }
-        if kept is not None:
-            graph_cache.prune(kept)
-            config["CACHE_DIR"] = str(kept)
+        cache = GraphCache(kept if network.identity else None)
         predictor_precision = precision if "predictor" in network.bf16 else "f32"
         # One stream is enough, because style vectors are cached.
         # The predictor is compiled when it is first needed; a process that uses only named styles never needs it.
-        self._predict = _Half(
-            core, network.predictor, _pixels_in, config | _NO_INT8, predictor_precision, 1, ready=False
-        )
-        beside = _Half(core, transformer, _pixels_in_and_out, config, precision, streams)
+        make = partial(_Half, core, cache)
+        predictor = _Graph(f"{network.identity} predictor", network.predictor, _pixels_in)
+        self._predict = make(predictor, config | _NO_INT8, predictor_precision, 1, ready=False)
+        graph = _Graph(f"{network.identity} transformer {'int8' if quantised else ''}", transformer, _pixels_in_and_out)
+        beside = make(graph, config, precision, streams)
         self._transform: _Half | _Adaptive = beside
         if adaptive and streams > 1:
-            alone = _Half(core, transformer, _pixels_in_and_out, config, precision, 1)
-            self._transform = _Adaptive(alone, beside, streams)
-        self._kept = kept
-        if kept is not None:
-            graph_cache.seal(kept)
+            self._transform = _Adaptive(make(graph, config, precision, 1), beside, streams)
         self.precision = "int8" if quantised else beside.precision
         self.norm_parameters = beside.style_length - network.style_dimension
         # There is a graph for each type of pixels, and one more for a picture that is alone.
@@ -121,12 +116,7 @@ class OpenVinoEngine:
 
     def predict(self, style: np.ndarray) -> np.ndarray:
         """Predict as `Engine.predict` says, one picture after another."""
-        vectors = [self._predict(picture[np.newaxis]).reshape(-1) for picture in style]
-        if self._kept is not None:
-            # The predictor is compiled now, so its cached graph can be sealed.
-            graph_cache.seal(self._kept)
-            self._kept = None
-        return np.stack(vectors)
+        return np.stack([self._predict(picture[np.newaxis]).reshape(-1) for picture in style])
 
     def transform(self, content: np.ndarray, vector: np.ndarray, checkpoint: Checkpoint = lambda: None) -> np.ndarray:
         """Transform as `Engine.transform` says. A picture of more than `one_pass_pixels` is computed in tiles."""
@@ -145,12 +135,23 @@ class OpenVinoEngine:
             return self._tiled(pad_to_multiple(content), style, checkpoint)[:, :height, :width]
 
 
-Read = Callable[[ov.Core], ov.Model]
-Convert = Callable[[ov.Model], ov.Model]
+@dataclass(frozen=True)
+class _Graph:
+    """One of a network's two graphs, not yet compiled.
+
+    Args:
+        identity: Name of the graph for the cache of compiled graphs.
+        read: Reads the graph, which takes pixels in 0..1.
+        on_bytes: Changes the graph to pixels as uint8.
+    """
+
+    identity: str
+    read: Callable[[ov.Core], ov.Model]
+    on_bytes: Callable[[ov.Model], ov.Model]
 
 
 class _Half:
-    """One of a network's two graphs, compiled for the pixel types that calls bring, with a request for every stream.
+    """A graph that is compiled for the pixel types that calls bring, with a request for every stream.
 
     Attributes:
         precision: The precision that is used. It differs from the requested one if the CPU cannot compute in that.
@@ -163,15 +164,15 @@ class _Half:
     def __init__(
         self,
         core: ov.Core,
-        read: Read,
-        on_bytes: Convert,
+        cache: GraphCache,
+        graph: _Graph,
         config: dict[str, str],
         precision: str,
         streams: int,
         *,
         ready: bool = True,
     ) -> None:
-        self._core, self._read, self._on_bytes, self._streams = core, read, on_bytes, streams
+        self._core, self._cache, self._graph, self._streams = core, cache, graph, streams
         self._config = config | {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": str(streams)}
         self._lock = threading.Lock()
         self._requests: dict[np.dtype, queue.SimpleQueue[ov.InferRequest]] = {}
@@ -200,17 +201,20 @@ class _Half:
     def _idle(self, dtype: np.dtype) -> "queue.SimpleQueue[ov.InferRequest]":
         with self._lock:
             if dtype not in self._requests:
-                model = self._read(self._core)
-                self.style_length = model.inputs[-1].get_partial_shape()[1].get_max_length()
-                if dtype == U8:
-                    model = self._on_bytes(model)
-                runnable = self._core.compile_model(model, "CPU", self._config)
+                runnable = self._cache.compile(
+                    self._core, lambda: self._read(dtype), self._config, self._graph.identity, dtype.name
+                )
+                self.style_length = runnable.inputs[-1].get_partial_shape()[1].get_max_length()
                 self.precision = runnable.get_property("INFERENCE_PRECISION_HINT").to_string()
                 requests: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
                 for _ in range(self._streams):
                     requests.put(runnable.create_infer_request())
                 self._requests[dtype] = requests
             return self._requests[dtype]
+
+    def _read(self, dtype: np.dtype) -> ov.Model:
+        model = self._graph.read(self._core)
+        return self._graph.on_bytes(model) if dtype == U8 else model
 
 
 class _Adaptive:

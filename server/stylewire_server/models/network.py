@@ -68,6 +68,7 @@ class Network:
         bf16: Those of "predictor" and "transformer" that may run in bf16, because their pictures are close to f32.
         int8: Reads the transformer in int8, whose pictures are close to f32; None if there is none.
         frozen: Files for TensorFlow; None if the edition has no TensorFlow graphs.
+        identity: Text that changes whenever a graph does; empty if compiled graphs should not be kept.
     """
 
     edition: str
@@ -80,6 +81,7 @@ class Network:
     bf16: frozenset[str] = frozenset()
     int8: Callable[["openvino.Core"], "openvino.Model"] | None = None
     frozen: Frozen | None = None
+    identity: str = ""
 
 
 STYLE = "placeholder_1"

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 from stylewire.v1 import stylizer_pb2 as pb
@@ -22,12 +21,8 @@ from ..stylizer import Stylizer
 from .style_folder import load_folder
 
 
-def open_engine(settings: ServeSettings, kept: Path | None = None) -> tuple[Network, Engine]:
-    """Return the network and its engine.
-
-    Args:
-        settings: Model, engine, precision, threads, streams and memory.
-        kept: A folder that keeps compiled graphs for the next start.
+def open_engine(settings: ServeSettings) -> tuple[Network, Engine]:
+    """Return the network and its engine. Compiled graphs are kept in the cache folder for the next start.
 
     Raises:
         WeightsError: The model cannot be used.
@@ -42,7 +37,7 @@ def open_engine(settings: ServeSettings, kept: Path | None = None) -> tuple[Netw
         settings.effective_streams,
         picture_memory=settings.effective_picture_memory,
         adaptive=not settings.streams,
-        kept=kept,
+        kept=settings.cache / "compiled",
     )
     return network, engine
 
@@ -51,7 +46,7 @@ def open_watched_engine(settings: ServeSettings, crashed: Callable[[], None]) ->
     """Return the network and an engine that has computed one picture. The first picture takes longer than all others.
 
     Args:
-        settings: As `open_engine` takes them.
+        settings: Model, engine, precision, threads, streams, memory and cache folder.
         crashed: Called when the engine has crashed, as `WatchedEngine` says.
 
     Raises:
