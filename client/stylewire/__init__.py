@@ -7,7 +7,8 @@
 `Client` and `AsyncClient` keep a connection; `stylewire.errors` shows the tree of errors.
 """
 
-from .async_client import AsyncClient, AsyncStyles
+from typing import TYPE_CHECKING, Any
+
 from .channel import TargetLike, Tls
 from .client import Client, Styles, stylize
 from .errors import (
@@ -26,6 +27,9 @@ from .errors import (
 from .messages import Style, StyleLike, Stylized, Timings, WeightedStyle
 from .options import Encoding, Fit, Options
 from .pictures import ImageLike
+
+if TYPE_CHECKING:
+    from .async_client import AsyncClient, AsyncStyles
 
 __all__ = [
     "AsyncClient",
@@ -56,3 +60,12 @@ __all__ = [
     "WeightedStyle",
     "stylize",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the asynchronous client when it is first used; asyncio and gRPC take long."""
+    if name in {"AsyncClient", "AsyncStyles"}:
+        from . import async_client
+
+        return getattr(async_client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

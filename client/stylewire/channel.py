@@ -6,15 +6,17 @@ import math
 import os
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
-
-import grpc
-import grpc.aio
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from .errors import InvalidRequest, UnusableClient
+
+if TYPE_CHECKING:
+    # It takes a third of the time of `stylewire --local`, which does not need it.
+    import grpc
+    import grpc.aio
 
 DEFAULT_TARGET = "localhost:50051"
 
@@ -28,6 +30,20 @@ TIMEOUT = 30.0
 TargetLike: TypeAlias = str | Sequence[str]
 """One server, or several that share the calls: `HOST:PORT`; `dns:///NAME:PORT` for all addresses of a name;
 `ipv4:A:PORT,B:PORT` or `ipv6:[A]:PORT,[B]:PORT` for several addresses; `unix:PATH`; a list of `HOST:PORT`."""
+
+
+class ChannelLike(Protocol):
+    """A channel of gRPC, or another one that makes calls in the same way."""
+
+    def unary_unary(self, method: str) -> Callable[..., Any]:
+        """Return the function that makes one call."""
+
+    def stream_stream(self, method: str) -> Callable[..., Any]:
+        """Return the function that makes one call of a stream."""
+
+    def close(self) -> None:
+        """Close the channel."""
+
 
 _SERVICE = "stylewire.v1.Stylizer"
 
@@ -90,14 +106,6 @@ class Tls:
             given, missing = ("key", "certificate") if self.certificate is None else ("certificate", "key")
             raise ValueError(f"Tls has a {given} and no {missing}; the client shows both or neither")
 
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Read the files and return gRPC's credentials.
-
-        Raises:
-            OSError: A file cannot be read.
-        """
-        return grpc.ssl_channel_credentials(*(_read(path) for path in (self.ca, self.key, self.certificate)))
-
 
 class Connection:
     """The connection settings of `Client` and `AsyncClient`: target, timeout, TLS and token.
@@ -126,7 +134,7 @@ class Connection:
         if own_channel and (tls is not None or token is not None):
             raise ValueError("a channel carries its own TLS and token; give them where it is made")
         self._uri, self._options = ("", []) if own_channel else _resolve(target, tls is not None)
-        self._credentials = tls and tls.credentials()
+        self._credentials = tls and _credentials(tls)
         bearer = None if own_channel else usable_token(token)
         # The token is metadata of each call. gRPC's call credentials refuse a plain channel, such as the one to a
         # local proxy that adds TLS.
@@ -149,14 +157,18 @@ class Connection:
         """Return the keyword arguments of a stub's method."""
         return {"timeout": timeout, "metadata": self._metadata, "wait_for_ready": self.wait_for_ready}
 
-    def open(self) -> grpc.Channel:
+    def open(self) -> ChannelLike:
         """Open a channel for `Client`."""
+        import grpc
+
         if self._credentials is None:
             return grpc.insecure_channel(self._uri, self._options)
         return grpc.secure_channel(self._uri, self._credentials, self._options)
 
-    def open_async(self) -> grpc.aio.Channel:
+    def open_async(self) -> "grpc.aio.Channel":
         """Open a channel for `AsyncClient`; it belongs to the running event loop."""
+        import grpc.aio
+
         if self._credentials is None:
             return grpc.aio.insecure_channel(self._uri, self._options)
         return grpc.aio.secure_channel(self._uri, self._credentials, self._options)
@@ -249,6 +261,13 @@ def _is_local(target: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def _credentials(tls: Tls) -> "grpc.ChannelCredentials":
+    """Read the files and return gRPC's credentials."""
+    import grpc
+
+    return grpc.ssl_channel_credentials(*(_read(path) for path in (tls.ca, tls.key, tls.certificate)))
 
 
 def _read(path: Path | str | None) -> bytes | None:

@@ -7,19 +7,23 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import count
 from types import TracebackType
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-import grpc
 from PIL import Image
 
 from . import messages
-from .channel import TIMEOUT, Connection, TargetLike, Tls, default_target, usable_timeout
-from .errors import ServerError, StylewireError, from_rpc_error, is_own_deadline, waited_in_vain
+from .channel import TIMEOUT, ChannelLike, Connection, TargetLike, Tls, default_target, usable_timeout
+from .errors import ServerError, StylewireError, from_rpc_error, is_own_deadline, is_rpc_error, waited_in_vain
 from .messages import Asked, Style, StyleLike, Stylized
 from .options import Options
 from .pictures import ImageLike
 from .v1 import stylizer_pb2 as pb
-from .v1 import stylizer_pb2_grpc
+
+if TYPE_CHECKING:
+    # gRPC is loaded at the first call; `stylewire --local` does without it.
+    import grpc
+
+    from .v1 import stylizer_pb2_grpc
 
 AHEAD = 8
 """Frames that are sent ahead of the results: enough to keep a server busy, few enough to hold in memory."""
@@ -162,7 +166,7 @@ class Client:
         timeout: float | None = TIMEOUT,
         tls: Tls | None = None,
         token: str | None = None,
-        channel: grpc.Channel | None = None,
+        channel: ChannelLike | None = None,
         wait_for_ready: bool = True,
     ) -> None:
         self._connection = Connection(target, timeout, tls, token, wait_for_ready, channel is not None)
@@ -278,24 +282,30 @@ class Client:
         call = getattr(self._connected(), method)
         try:
             return call(request, **self._connection.call_options(timeout))
-        except grpc.RpcError as error:
+        except Exception as error:
+            if not is_rpc_error(error):
+                raise
             raise self._error(error, timeout) from error
 
-    def _connected(self) -> stylizer_pb2_grpc.StylizerStub:
+    def _connected(self) -> "stylizer_pb2_grpc.StylizerStub":
         """Return the generated stub. The channel is opened at the first call, so that a fork before it does no harm."""
         self._connection.check_usable()
         with self._lock:
             if self._stub is None:
+                from .v1 import stylizer_pb2_grpc
+
                 self._channel = self._channel or self._connection.open()
                 self._stub = stylizer_pb2_grpc.StylizerStub(self._channel)
             return self._stub
 
-    def _error(self, error: grpc.RpcError, timeout: float | None) -> StylewireError:
+    def _error(self, error: "grpc.RpcError", timeout: float | None) -> StylewireError:
         """Return the error of this package for a failed call."""
         if is_own_deadline(error) and self._channel is not None:
             try:
                 self._channel.unary_unary(PROBE_METHOD)(b"", timeout=PROBE_SECONDS)
-            except grpc.RpcError as probe:
+            except Exception as probe:
+                if not is_rpc_error(probe):
+                    raise
                 if told := waited_in_vain(self.target, probe, timeout):
                     return told
         return from_rpc_error(error, self.target, timeout)
@@ -306,8 +316,10 @@ class Client:
         assert self._channel is not None
         try:
             self._channel.unary_unary(PROBE_METHOD)(b"", timeout=self._connection.timeout)
-        except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:
+        except Exception as error:
+            if not is_rpc_error(error):
+                raise
+            if error.code().name == "UNAVAILABLE":
                 raise from_rpc_error(error, self.target) from error
 
     def _receive(self, requests: "_FrameFeeder", timeout: float | None) -> Generator[Image.Image, None, None]:
@@ -315,7 +327,9 @@ class Client:
         try:
             for response in call:
                 yield messages.stylized(response, requests.received()).image
-        except grpc.RpcError as error:
+        except Exception as error:
+            if not is_rpc_error(error):
+                raise
             raise self._error(error, timeout) from error
         finally:
             requests.close()

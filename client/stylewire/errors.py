@@ -16,10 +16,12 @@ A file that cannot be read raises OSError, as everywhere in Python.
 """
 
 import re
+from typing import TYPE_CHECKING, TypeGuard
 
-import grpc
-from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2
+if TYPE_CHECKING:
+    # Loading it takes long, and errors are rare.
+    import grpc
+    from google.rpc import status_pb2
 
 _DETAILS_KEY = "grpc-status-details-bin"
 """Metadata key of a serialized google.rpc.Status (gRPC's richer error model)."""
@@ -91,15 +93,16 @@ class UnusableClient(StylewireError, RuntimeError):
     """The client is closed, or belongs to another process or event loop."""
 
 
-_KINDS: dict[grpc.StatusCode, type[StylewireError]] = {
-    grpc.StatusCode.NOT_FOUND: StyleNotFound,
-    grpc.StatusCode.ALREADY_EXISTS: StyleExists,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
-    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+_KINDS: dict[str, type[StylewireError]] = {
+    "NOT_FOUND": StyleNotFound,
+    "ALREADY_EXISTS": StyleExists,
+    "DEADLINE_EXCEEDED": DeadlineExceeded,
+    "UNAUTHENTICATED": Unauthenticated,
 }
+"""Name of a status code -> the error."""
 
 
-def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = None) -> StylewireError:
+def from_rpc_error(error: "grpc.RpcError", target: str, timeout: float | None = None) -> StylewireError:
     """Return the error of this package for the failed status of a call.
 
     Args:
@@ -107,23 +110,23 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
         target: The server that was called, for messages.
         timeout: Seconds that the call had; None for no limit.
     """
-    code, message = error.code(), error.details() or ""
-    if code is grpc.StatusCode.INVALID_ARGUMENT:
+    code, message = error.code().name, error.details() or ""
+    if code == "INVALID_ARGUMENT":
         field = _field(_details(error)).removeprefix("setup.")
         about_image = field == "content" or (field.startswith("styles[") and not field.endswith("weight"))
         return (InvalidImage if about_image else InvalidRequest)(message, field)
     if too_large := _too_large(message):
         return InvalidRequest(too_large)
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+    if code == "RESOURCE_EXHAUSTED":
         return ServerBusy(message, _retry_after(_details(error)))
     # gRPC itself cancels calls that arrive while a server closes.
-    if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
+    if code in {"UNAVAILABLE", "CANCELLED"}:
         return Unavailable(_no_server(target, message) if _NO_CONNECTION.search(message) else f"{target}: {message}")
     if message.startswith(OWN_DEADLINE) and timeout is not None:
         message = f"no answer from {target} within {timeout:g} s"
     if code in _KINDS:
         return _KINDS[code](message)
-    return ServerError(f"{code.name}: {message}")
+    return ServerError(f"{code}: {message}")
 
 
 def _too_large(message: str) -> str | None:
@@ -139,12 +142,19 @@ def _too_large(message: str) -> str | None:
     return None
 
 
-def is_own_deadline(error: grpc.RpcError) -> bool:
+def is_rpc_error(error: Exception) -> "TypeGuard[grpc.RpcError]":
+    """Return True for the failure of a call. gRPC is loaded here and not before the first failure."""
+    import grpc
+
+    return isinstance(error, grpc.RpcError)
+
+
+def is_own_deadline(error: "grpc.RpcError") -> bool:
     """Return True if a call ended at its deadline without a status of the server."""
-    return error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and (error.details() or "").startswith(OWN_DEADLINE)
+    return error.code().name == "DEADLINE_EXCEEDED" and (error.details() or "").startswith(OWN_DEADLINE)
 
 
-def waited_in_vain(target: str, probe: grpc.RpcError, timeout: float | None) -> StylewireError | None:
+def waited_in_vain(target: str, probe: "grpc.RpcError", timeout: float | None) -> StylewireError | None:
     """Return the error of a call that waited for a server until its deadline.
 
     Args:
@@ -155,7 +165,7 @@ def waited_in_vain(target: str, probe: grpc.RpcError, timeout: float | None) -> 
     Returns:
         None where the server can be reached, so that it is just slow.
     """
-    if probe.code() is not grpc.StatusCode.UNAVAILABLE:
+    if probe.code().name != "UNAVAILABLE":
         return None
     waited = "" if timeout is None else f" within {timeout:g} s"
     return Unavailable(_no_server(f"{target}{waited}", probe.details() or ""))
@@ -165,7 +175,10 @@ def _no_server(target: str, reason: str) -> str:
     return f"no server answers at {target} ({reason}); to start one: stylewire-server serve"
 
 
-def _details(error: grpc.RpcError) -> status_pb2.Status:
+def _details(error: "grpc.RpcError") -> "status_pb2.Status":
+    from google.protobuf.message import DecodeError
+    from google.rpc import status_pb2
+
     status = status_pb2.Status()
     for key, value in error.trailing_metadata() or ():
         if key == _DETAILS_KEY:
@@ -176,7 +189,9 @@ def _details(error: grpc.RpcError) -> status_pb2.Status:
     return status
 
 
-def _field(status: status_pb2.Status) -> str:
+def _field(status: "status_pb2.Status") -> str:
+    from google.rpc import error_details_pb2
+
     request = error_details_pb2.BadRequest()
     for detail in status.details:
         if detail.Unpack(request) and request.field_violations:
@@ -184,7 +199,9 @@ def _field(status: status_pb2.Status) -> str:
     return ""
 
 
-def _retry_after(status: status_pb2.Status) -> float | None:
+def _retry_after(status: "status_pb2.Status") -> float | None:
+    from google.rpc import error_details_pb2
+
     info = error_details_pb2.RetryInfo()
     for detail in status.details:
         if detail.Unpack(info):

@@ -6,42 +6,21 @@ other, and a machine with the client alone does not need the server's packages.
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
-import grpc
 from google.protobuf import empty_pb2
 from stylewire.v1 import stylizer_pb2 as pb
 
 from .engine.base import Checkpoint
 from .errors import DeadlinePassed, InvalidInput, ServiceError
 from .rpc import messages
-from .rpc.status import code_of, trailing_metadata
 from .runtime.loading import describe, make_stylizer, open_engine
 from .settings import NO_MESSAGE_BYTES, ServeSettings
 from .stylizer import Timings
 
 
-class LocalError(grpc.RpcError):
-    """The failure of a local call, with the status and the details that a server would have sent."""
-
-    def __init__(self, error: ServiceError) -> None:
-        super().__init__(str(error))
-        self._error = error
-
-    def code(self) -> grpc.StatusCode:
-        """Return the status code."""
-        return code_of(self._error)
-
-    def details(self) -> str:
-        """Return the error message."""
-        return str(self._error)
-
-    def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
-        """Return the details of the error."""
-        return trailing_metadata(self._error)
-
-
-class LocalChannel(grpc.Channel):
+class LocalChannel:
     """A channel whose calls are computed in this process. Safe to use from several threads.
 
     The engine is loaded when the channel is made. It obeys the same environment variables as the server, such as
@@ -58,7 +37,8 @@ class LocalChannel(grpc.Channel):
         settings = ServeSettings(max_message_bytes=NO_MESSAGE_BYTES, streams=1)
         network, engine = open_engine(settings)
         self._stylizer = make_stylizer(network, engine, settings)
-        self._model = describe(network, engine, settings)
+        self._edition = network.edition
+        self._describe = partial(describe, network, engine, settings)
 
     def unary_unary(self, method: str, *_: Any, **__: Any) -> Callable[..., Any]:
         """Return the function that makes one call."""
@@ -78,20 +58,9 @@ class LocalChannel(grpc.Channel):
 
         return call
 
-    def unary_stream(self, method: str, *_: Any, **__: Any) -> Any:
-        """The service has no calls of this kind."""
-        raise NotImplementedError(method)
-
-    def stream_unary(self, method: str, *_: Any, **__: Any) -> Any:
-        """The service has no calls of this kind."""
-        raise NotImplementedError(method)
-
-    def subscribe(self, callback: Callable[[grpc.ChannelConnectivity], None], try_to_connect: bool = False) -> None:
-        """Tell the callback that the channel is ready."""
-        callback(grpc.ChannelConnectivity.READY)
-
-    def unsubscribe(self, callback: Callable[[grpc.ChannelConnectivity], None]) -> None:
-        """Do nothing: the channel is always ready."""
+    def stub(self) -> Any:
+        """Return an object with the methods of the generated stub, which needs gRPC."""
+        return _LocalStub(self)
 
     def close(self) -> None:
         """Do nothing: the channel holds no connection."""
@@ -106,7 +75,7 @@ class LocalChannel(grpc.Channel):
         content = messages.source(request.content, "content")
         styles, options = messages.weighted_styles(request.styles), messages.options(request.options)
         result = self._stylizer.stylize(content, styles, options, checkpoint)
-        return messages.response(result, self._model.edition, 0.0)
+        return messages.response(result, self._edition, 0.0)
 
     def _CreateStyle(self, request: pb.CreateStyleRequest, checkpoint: Checkpoint) -> pb.Style:  # noqa: N802
         styles = messages.weighted_styles(request.styles)
@@ -130,7 +99,7 @@ class LocalChannel(grpc.Channel):
         return pb.ExportStyleResponse(data=self._stylizer.export_style(request.name))
 
     def _GetModel(self, request: pb.GetModelRequest, _: Checkpoint) -> pb.Model:  # noqa: N802
-        return self._model
+        return self._describe()
 
     def _frames(
         self, requests: Iterator[pb.StylizeStreamRequest], checkpoint: Checkpoint
@@ -143,8 +112,18 @@ class LocalChannel(grpc.Channel):
             with _Statuses(number):
                 content = messages.source(request.content, "content")
                 result = self._stylizer.stylize_in(passes, content, options, timings, checkpoint)
-            yield messages.response(result, self._model.edition, 0.0)
+            yield messages.response(result, self._edition, 0.0)
             timings = Timings(style_cached=True)
+
+
+class _LocalStub:
+    """The methods of the generated stub for one channel."""
+
+    def __init__(self, channel: LocalChannel) -> None:
+        self._channel = channel
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return getattr(self._channel, "stream_stream" if name == "StylizeStream" else "unary_unary")(name)
 
 
 class _LocalStream:
@@ -170,10 +149,13 @@ class _Statuses:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not isinstance(error, ServiceError):
+            return
+        from .rpc.status import LocalError
+
         if isinstance(error, InvalidInput) and self._frame is not None:
             raise LocalError(InvalidInput(error.field, f"frame {self._frame}: {error}")) from error
-        if isinstance(error, ServiceError):
-            raise LocalError(error) from error
+        raise LocalError(error) from error
 
 
 def _until(timeout: float | None) -> Checkpoint:

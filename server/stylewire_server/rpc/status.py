@@ -16,6 +16,26 @@ _MAX_RETRY_SECONDS = 10.0
 """Longest wait after which gRPC's own retries try again. After a longer wait the caller gets the error."""
 
 
+class LocalError(grpc.RpcError):
+    """The failure of a call inside this process, with the status and the details that a server would have sent."""
+
+    def __init__(self, error: ServiceError) -> None:
+        super().__init__(str(error))
+        self._error = error
+
+    def code(self) -> grpc.StatusCode:
+        """Return the status code."""
+        return code_of(self._error)
+
+    def details(self) -> str:
+        """Return the error message."""
+        return str(self._error)
+
+    def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        """Return the details of the error."""
+        return trailing_metadata(self._error)
+
+
 def code_of(error: ServiceError) -> grpc.StatusCode:
     """Return the gRPC status code of an error."""
     return status_of(error).grpc

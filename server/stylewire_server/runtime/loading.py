@@ -1,7 +1,6 @@
 """Loading: makes the network, the engine and the stylizer with its named styles from the settings."""
 
 from collections.abc import Callable
-from importlib.metadata import version
 
 import numpy as np
 from stylewire.v1 import stylizer_pb2 as pb
@@ -88,6 +87,8 @@ def advice(network: Network) -> str:
 
 def describe(network: Network, engine: Engine, settings: ServeSettings) -> pb.Model:
     """Return the answer to GetModel."""
+    from importlib.metadata import version
+
     limits = settings.image_limits(engine.max_pixels)
     return pb.Model(
         edition=network.edition,
