@@ -59,6 +59,20 @@ class Balanced:
     def serve(self, port: int) -> ServerProcess:
         return ServerProcess("--port", port, "--data-dir", self.folder / "styles", *ONE_AT_A_TIME)
 
+    def replace(self, index: int) -> None:
+        """Start the server of that index, which has ended, once more at its port, and put it back."""
+        self.servers[index] = self.serve(self.ports[index])
+        self.take_out(None)
+
+    def mend(self, photo: Path) -> None:
+        """Start the servers that a test has killed once more, and wait until they have work."""
+        killed = [index for index, server in enumerate(self.servers) if server.process.poll() is not None]
+        for index in killed:
+            self.replace(index)
+        with Client(self.target, timeout=60) as client:
+            for index in killed:
+                until(lambda: client.stylize(photo, "style") and self.pictures(self.servers[index]) > 0)  # noqa: B023
+
     def stop(self) -> None:
         self.balancer.terminate()
         self.balancer.wait(20)
@@ -120,15 +134,27 @@ class Envoy(Balanced):
         return [self.program, "-c", self.folder / "envoy.yaml", *flags]
 
 
-@pytest.fixture(params=[Nginx, Envoy])
-def balanced(
-    request: pytest.FixtureRequest, tmp_path: Path, free_port: Callable[[], int], style_picture: Path
+@pytest.fixture(scope="module", params=[Nginx, Envoy])
+def running(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    free_port: Callable[[], int],
+    style_picture: Path,
 ) -> Iterator[Balanced]:
+    """A balancer and two servers that the tests share."""
     if request.param.program is None:
         pytest.skip(request.param.absent)
-    running = request.param(tmp_path, [free_port() for _ in range(3)], style_picture)
-    yield running
-    running.stop()
+    ports = [free_port() for _ in range(3)]
+    balanced = request.param(tmp_path_factory.mktemp("balanced"), ports, style_picture)
+    yield balanced
+    balanced.stop()
+
+
+@pytest.fixture
+def balanced(running: Balanced, photo: Path) -> Balanced:
+    """The balancer with two servers that work."""
+    running.mend(photo)
+    return running
 
 
 class Raw:
@@ -155,18 +181,19 @@ class Callers:
     Args:
         target: What they call.
         photo: What they send.
-        kind: `Client`, which repeats calls, or `Raw`, which does not.
+        kinds: `Client`, which repeats calls, and `Raw`, which does not. As many callers are of the one as of the other.
     """
 
-    def __init__(self, target: str, photo: Path, kind: type[Client] | type[Raw]) -> None:
+    def __init__(self, target: str, photo: Path, *kinds: type[Client] | type[Raw]) -> None:
         self.ended: Counter[str] = Counter()
-        self._target, self._photo, self._kind, self._stop = target, photo, kind, threading.Event()
-        self._threads = [threading.Thread(target=self._call) for _ in range(CALLERS)]
+        self._target, self._photo, self._stop = target, photo, threading.Event()
+        each = CALLERS // len(kinds)
+        self._threads = [threading.Thread(target=self._call, args=(kind,)) for kind in kinds for _ in range(each)]
         for thread in self._threads:
             thread.start()
 
-    def _call(self) -> None:
-        with closing(Raw(self._target) if self._kind is Raw else Client(self._target, timeout=60)) as caller:
+    def _call(self, kind: type[Client] | type[Raw]) -> None:
+        with closing(Raw(self._target) if kind is Raw else Client(self._target, timeout=60)) as caller:
             while not self._stop.is_set():
                 try:
                     caller.stylize(self._photo, "style")
@@ -202,24 +229,26 @@ def large_photo(photo: Path, tmp_path: Path) -> Path:
 
 
 def test_one_connection_reaches_both_servers(balanced: Balanced, photo: Path) -> None:
+    before = [balanced.pictures(server) for server in balanced.servers]
+
+    def made() -> list[int]:
+        return [balanced.pictures(server) - count for server, count in zip(balanced.servers, before, strict=True)]
+
     with Client(balanced.target, timeout=60) as client:
         calls = [threading.Thread(target=client.stylize, args=(photo, "style")) for _ in range(40)]
         for call in calls:
             call.start()
         for call in calls:
             call.join(120)
-    until(lambda: sum(map(balanced.pictures, balanced.servers)) == 40, "both logs name 40 pictures")
-    assert min(map(balanced.pictures, balanced.servers)) >= 5
+    until(lambda: sum(made()) == 40, "both logs name 40 pictures")
+    assert min(made()) >= 5
 
 
-@pytest.mark.parametrize("kind", [Client, Raw])
-def test_a_killed_server_costs_at_most_the_calls_that_it_had(
-    balanced: Balanced, photo: Path, kind: type[Client] | type[Raw]
-) -> None:
+def test_a_killed_server_costs_at_most_the_calls_that_it_had(balanced: Balanced, photo: Path) -> None:
     """Behind Envoy none. nginx answers 502 to a call that had begun; the client's retries save most of these."""
-    callers = Callers(balanced.target, photo, kind)
+    callers = Callers(balanced.target, photo, Client, Raw)
     callers.more(40)
-    balanced.servers[0].process.send_signal(signal.SIGKILL)
+    balanced.servers[0].process.kill()
     callers.more(40)
     failed = callers.end()
     if balanced.saves_calls_that_have_begun:
@@ -233,22 +262,19 @@ def test_a_killed_server_costs_no_large_call_behind_envoy(balanced: Balanced, la
         pytest.skip("nginx repeats no call that has begun, of any size")
     callers = Callers(balanced.target, large_photo, Raw)
     callers.more(16)
-    balanced.servers[0].process.send_signal(signal.SIGKILL)
+    balanced.servers[0].process.kill()
     callers.more(16)
     assert not callers.end()
 
 
-@pytest.mark.parametrize("kind", [Client, Raw])
-def test_a_rolling_restart_costs_no_call(balanced: Balanced, photo: Path, kind: type[Client] | type[Raw]) -> None:
-    callers = Callers(balanced.target, photo, kind)
+def test_a_rolling_restart_costs_no_call(balanced: Balanced, photo: Path) -> None:
+    callers = Callers(balanced.target, photo, Client, Raw)
     callers.more(20)
     for number, server in enumerate(balanced.servers):
         balanced.take_out(number)
         callers.more(20)
         assert server.stop() == 0
-        balanced.servers[number] = balanced.serve(balanced.ports[number])
-        balanced.take_out(None)
-        before = balanced.pictures(balanced.servers[number])
-        until(lambda: balanced.pictures(balanced.servers[number]) > before, "the fresh server has work", 120)  # noqa: B023
+        balanced.replace(number)
+        until(lambda: balanced.pictures(balanced.servers[number]) > 0, "the fresh server has work", 120)  # noqa: B023
         callers.more(20)
     assert not callers.end()
