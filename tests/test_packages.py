@@ -31,21 +31,23 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def install(packages: Path, folder: Path, extras: str = "") -> Path:
-    """Return the bin folder of a new environment with the wheel and those extras."""
-    (wheel,) = packages.glob("*.whl")
-    run(sys.executable, "-m", "venv", folder)
-    pip = (folder / "bin" / "pip", "--quiet", "--disable-pip-version-check")
-    done = subprocess.run([*pip, "download", "--no-deps", "--dest", folder, "protobuf"], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"no package index in reach: {done.stderr[-200:]}")
-    run(*pip, "install", "--no-compile", f"{wheel}{extras}")
-    return folder / "bin"
+def pip(environment: Path) -> tuple[object, ...]:
+    """Return how this interpreter's pip is called for another environment, which then needs none of its own."""
+    return sys.executable, "-m", "pip", "--python", environment / "bin" / "python", "--disable-pip-version-check"
 
 
 @pytest.fixture(scope="module")
 def client_only(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return install(packages, tmp_path_factory.mktemp("client"))
+    """A new environment with the wheel and no extra."""
+    folder = tmp_path_factory.mktemp("client")
+    run(sys.executable, "-m", "venv", "--without-pip", folder)
+    fetch = [*pip(folder), "--quiet", "download", "--no-deps", "--dest", folder, "protobuf"]
+    done = subprocess.run([*map(str, fetch)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no package index in reach: {done.stderr[-200:]}")
+    (wheel,) = packages.glob("*.whl")
+    run(*pip(folder), "--quiet", "install", "--no-compile", wheel)
+    return folder
 
 
 def test_the_wheel_has_what_its_users_need(packages: Path) -> None:
@@ -74,14 +76,15 @@ def test_both_pass_the_check_of_their_metadata(packages: Path) -> None:
 
 
 def test_the_client_alone_is_small_and_its_commands_run(client_only: Path) -> None:
-    listed = run(client_only / "pip", "list", "--format", "freeze").lower()
+    commands = client_only / "bin"
+    listed = run(*pip(client_only), "list", "--format", "freeze").lower()
     assert not [name for name in ("numpy", "openvino", "tensorflow", "scipy", "pydantic") if f"{name}==" in listed]
-    assert "stylize" in run(client_only / "stylewire", "--help")
-    assert run(client_only / "stylewire", "--version").startswith("stylewire ")
+    assert "stylize" in run(commands / "stylewire", "--help")
+    assert run(commands / "stylewire", "--version").startswith("stylewire ")
     # The other two say what to install, and with which command.
-    assert "pip install 'stylewire[server]'" in run(client_only / "stylewire-server", "serve", expected=1)
+    assert "pip install 'stylewire[server]'" in run(commands / "stylewire-server", "serve", expected=1)
     assert "pip install 'stylewire[baseline]'" in run(
-        client_only / "stylewire-baseline", "stylize", "a.jpg", "b.jpg", expected=1
+        commands / "stylewire-baseline", "stylize", "a.jpg", "b.jpg", expected=1
     )
 
 
@@ -90,7 +93,7 @@ def test_the_client_alone_stylizes_pictures_and_animations(client_only: Path, se
     with Image.open(ROOT / "examples" / "content" / "coffee.jpg") as photo:
         frames = [photo.resize((120, 80)).rotate(angle) for angle in (0, 20, 40)]
     frames[0].save(moving, save_all=True, append_images=frames[1:], duration=100)
-    command = (client_only / "stylewire", "--target", server.target)
+    command = (client_only / "bin" / "stylewire", "--target", server.target)
     run(*command, "stylize", moving, style, "-o", tmp_path / "out.png", "--fit", "keep")
     run(*command, "video", moving, "--style", style, "-o", tmp_path / "out.gif")
     for name, expected in (("out.png", 1), ("out.gif", 3)):
@@ -100,12 +103,25 @@ def test_the_client_alone_stylizes_pictures_and_animations(client_only: Path, se
 
 def test_a_typed_caller_passes_strict_checks(client_only: Path) -> None:
     pytest.importorskip("mypy", reason="needs mypy, from the extra dev")
-    mypy = (sys.executable, "-m", "mypy", "--strict", "--config-file=", "--python-executable", client_only / "python")
+    mypy = (
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--config-file=",
+        "--python-executable",
+        client_only / "bin" / "python",
+    )
     run(*mypy, ROOT / "examples" / "typed_service.py", cwd=client_only)
 
 
-def test_a_server_from_the_wheel_serves_the_client_from_the_wheel(packages: Path, tmp_path: Path) -> None:
-    commands = install(packages, tmp_path / "env", "[server]")
+def test_a_server_from_the_wheel_serves_the_client_from_the_wheel(
+    packages: Path, client_only: Path, tmp_path: Path
+) -> None:
+    """The last test here, because it adds the server to the client's environment."""
+    (wheel,) = packages.glob("*.whl")
+    run(*pip(client_only), "--quiet", "install", "--no-compile", f"{wheel}[server]")
+    commands = client_only / "bin"
     photo, style = ROOT / "examples" / "content" / "coffee.jpg", ROOT / "examples" / "style" / "waves.jpg"
     code = (
         "import subprocess, sys\n"

@@ -94,7 +94,10 @@ def test_an_archive_replaces_what_was_there(saved_model: Path, converted_before:
     assert not (tmp_path / "unused").exists()
 
 
-@pytest.mark.parametrize("reached", ["raw/saved_model.pb", "converted/transformer.xml"])
+# The long form kills it after a conversion too: most of a minute of TensorFlow, for the same way to clear up.
+@pytest.mark.parametrize(
+    "reached", ["raw/saved_model.pb", pytest.param("converted/transformer.xml", marks=pytest.mark.soak)]
+)
 def test_a_killed_fetch_leaves_nothing_half_made(saved_model: Path, tmp_path: Path, reached: str) -> None:
     archive = packed(saved_model, tmp_path / "model.tar")
     cache = tmp_path / "cache"
