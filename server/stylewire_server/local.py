@@ -4,6 +4,7 @@ The command line of the client loads this module by its name when no server list
 other, and a machine with the client alone does not need the server's packages.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -13,11 +14,14 @@ from google.protobuf import empty_pb2
 from stylewire.v1 import stylizer_pb2 as pb
 
 from .engine.base import Checkpoint
+from .engine_settings import NO_MESSAGE_BYTES, EngineSettings
 from .errors import DeadlinePassed, InvalidInput, ServiceError
 from .rpc import messages
 from .runtime.loading import describe, make_stylizer, open_engine
-from .settings import NO_MESSAGE_BYTES, ServeSettings
 from .stylizer import Timings
+
+_OF_THE_CLIENT = {"STYLEWIRE_TARGET", "STYLEWIRE_TOKEN"}
+"""Environment variables that only the client reads."""
 
 
 class LocalChannel:
@@ -34,7 +38,7 @@ class LocalChannel:
 
     def __init__(self) -> None:
         # With one stream there is one compiled graph.
-        settings = ServeSettings(max_message_bytes=NO_MESSAGE_BYTES, streams=1)
+        settings = _settings(max_message_bytes=NO_MESSAGE_BYTES, streams=1)
         network, engine = open_engine(settings)
         self._stylizer = make_stylizer(network, engine, settings)
         self._edition = network.edition
@@ -156,6 +160,16 @@ class _Statuses:
         if isinstance(error, InvalidInput) and self._frame is not None:
             raise LocalError(InvalidInput(error.field, f"frame {self._frame}: {error}")) from error
         raise LocalError(error) from error
+
+
+def _settings(**values: Any) -> EngineSettings:
+    """Return the settings from the environment, and those that are given. Without variables, pydantic is not loaded."""
+    names = {name.upper() for name in os.environ} - _OF_THE_CLIENT
+    if not any(name.startswith("STYLEWIRE_") for name in names):
+        return EngineSettings(**values)
+    from .settings import ServeSettings
+
+    return ServeSettings(**values)
 
 
 def _until(timeout: float | None) -> Checkpoint:

@@ -1,18 +1,20 @@
 """All flags, environment variables and defaults of the server."""
 
-import os
-import re
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import platformdirs
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from .engine.memory import DEFAULT_BUDGET
-from .imaging.limits import ImageLimits
+from .engine_settings import (
+    MIN_PICTURE_MEMORY,
+    EngineName,
+    EngineSettings,
+    Precision,
+    allowed_cores,
+    allowed_memory,
+)
 
 _INT32_MAX = 2**31 - 1
 """Maximum of 32-bit numbers in gRPC and in the messages of the contract."""
@@ -20,6 +22,7 @@ _INT32_MAX = 2**31 - 1
 Count = Annotated[int, Field(ge=0, le=_INT32_MAX)]
 Positive = Annotated[int, Field(gt=0, le=_INT32_MAX)]
 Count64 = Annotated[int, Field(ge=0, lt=2**63)]
+Cache = Annotated[Path, Field(description="folder of the full model, once fetched, and of compiled graphs")]
 
 _CORES_PER_PROCESS = 8
 """Cores that one process can keep busy.
@@ -27,19 +30,9 @@ _CORES_PER_PROCESS = 8
 A picture of the lite edition takes 12 ms of CPU time. 1.2 ms of that are in the
 event loop, which is one thread."""
 
-_MIN_PICTURE_MEMORY = 64 * 2**20
-"""Minimum bytes of `--picture-memory`: two pictures of 256x256 px at one time, of 27 MB each in the full edition."""
-
 
 _CALL_MEMORY = 512 * 2**20
 """Maximum of the default of `--call-memory`: twelve of the longest messages at one time."""
-
-
-_ANSWER_BYTES = 4096
-"""Maximum bytes of an answer without its picture."""
-
-NO_MESSAGE_BYTES = 2**31 - 1
-"""Value of `max_message_bytes` for pictures that are not sent in messages."""
 
 
 class CacheSettings(BaseSettings):
@@ -47,30 +40,31 @@ class CacheSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="STYLEWIRE_", env_ignore_empty=True, extra="ignore")
 
-    cache: Annotated[Path, Field(description="folder of the full model, once fetched")] = platformdirs.user_cache_path(
-        "stylewire"
-    )
+    cache: Cache = EngineSettings.cache
 
 
-class ServeSettings(CacheSettings):
+class ServeSettings(CacheSettings, EngineSettings):
     """Serve until SIGTERM or SIGINT. Each flag can be given as an environment variable, as STYLEWIRE_PORT=50051."""
 
+    cache: Cache = EngineSettings.cache
     host: Annotated[str, Field(description="address to bind, or a socket as unix:/run/stylewire.sock")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="port to bind; 0 picks a free one")] = 50051
-    model: Annotated[str, Field(description="auto (full if fetched, else lite), full, lite, or a folder")] = "auto"
-    engine: Annotated[Literal["openvino", "tensorflow"], Field(description="what computes")] = "openvino"
+    model: Annotated[str, Field(description="auto (full if fetched, else lite), full, lite, or a folder")] = (
+        EngineSettings.model
+    )
+    engine: Annotated[EngineName, Field(description="what computes")] = EngineSettings.engine
     precision: Annotated[
-        Literal["auto", "f32", "bf16", "int8"],
+        Precision,
         Field(description="of the transformer; auto: bf16 where the CPU has it; int8: once `quantize` has made it"),
-    ] = "auto"
-    threads: Annotated[Count, Field(description="cores to compute on; 0 for all")] = 0
+    ] = EngineSettings.precision
+    threads: Annotated[Count, Field(description="cores to compute on; 0 for all")] = EngineSettings.threads
     streams: Annotated[
         Count,
         Field(
             description="pictures computed at one time, each on its share of the threads; 0 for one a core, up to 4, "
             "with all threads for one that is alone"
         ),
-    ] = 0
+    ] = EngineSettings.streams
     processes: Annotated[
         Count,
         Field(
@@ -78,19 +72,19 @@ class ServeSettings(CacheSettings):
             "limits are for each; 0 for one for every 8 cores, about as many as one event loop can keep busy"
         ),
     ] = 0
-    queue_size: Annotated[Count, Field(description="calls that may wait")] = 64
+    queue_size: Annotated[Count, Field(description="calls that may wait")] = EngineSettings.queue_size
     picture_memory: Annotated[
         Count64,
         Field(
             description="bytes for the pictures that are computed at one time; 0 for 1.75 GB, or half of the memory of "
             "this machine or control group where that is less"
         ),
-    ] = 0
+    ] = EngineSettings.picture_memory
     max_pixels: Annotated[
         Count, Field(description="pixels of a picture that reaches the network; 0 for what picture-memory allows")
-    ] = 0
+    ] = EngineSettings.max_pixels
     max_decode_pixels: Annotated[Positive, Field(description="pixels of any picture as it comes")] = (
-        ImageLimits.max_decode_pixels
+        EngineSettings.max_decode_pixels
     )
     max_decode_bytes: Annotated[
         Positive,
@@ -98,11 +92,13 @@ class ServeSettings(CacheSettings):
             description="bytes of memory to decode one PNG, WebP or progressive JPEG picture, at 8 bytes a pixel, or "
             "16 for WebP; other JPEG pictures are made smaller on the way"
         ),
-    ] = ImageLimits.max_decode_bytes
+    ] = EngineSettings.max_decode_bytes
     max_encoded_bytes: Annotated[Positive, Field(description="bytes of one JPEG, PNG or WebP picture")] = (
-        ImageLimits.max_encoded_bytes
+        EngineSettings.max_encoded_bytes
     )
-    max_message_bytes: Annotated[Positive, Field(description="bytes of one message on the wire")] = 40 * 2**20
+    max_message_bytes: Annotated[Positive, Field(description="bytes of one message on the wire")] = (
+        EngineSettings.max_message_bytes
+    )
     call_memory: Annotated[
         Count,
         Field(
@@ -110,17 +106,19 @@ class ServeSettings(CacheSettings):
             "the machine or the control group, up to 512 MiB"
         ),
     ] = 0
-    max_styles: Annotated[Positive, Field(description="styles that one request may blend")] = 16
-    cache_bytes: Annotated[int, Field(ge=0, description="bytes of style vectors kept")] = 16 * 2**20
+    max_styles: Annotated[Positive, Field(description="styles that one request may blend")] = EngineSettings.max_styles
+    cache_bytes: Annotated[int, Field(ge=0, description="bytes of style vectors kept")] = EngineSettings.cache_bytes
     data_dir: Annotated[
         str, Field(min_length=1, description="where named styles are kept: a folder, or any fsspec URL")
-    ] = platformdirs.user_data_dir("stylewire", appauthor=False)
+    ] = EngineSettings.data_dir
     styles: Annotated[
         Path | None, Field(description="folder of pictures and style files to load as named styles at start")
-    ] = None
-    no_gallery: Annotated[bool, Field(description="leave out the built-in styles, gallery/…")] = False
+    ] = EngineSettings.styles
+    no_gallery: Annotated[bool, Field(description="leave out the built-in styles, gallery/…")] = (
+        EngineSettings.no_gallery
+    )
     max_calls: Annotated[Positive, Field(description="calls open at one time, uploading ones included")] = 1024
-    max_streams: Annotated[Positive, Field(description="streams open at one time")] = 16
+    max_streams: Annotated[Positive, Field(description="streams open at one time")] = EngineSettings.max_streams
     tls_cert: Annotated[Path | None, Field(description="the server's certificate chain, PEM; read again on change")] = (
         None
     )
@@ -167,9 +165,9 @@ class ServeSettings(CacheSettings):
             raise ValueError("--tls-client-ca needs --tls-cert and --tls-key")
         if self.processes > 1 and sys.platform != "linux":
             raise ValueError(f"--processes {self.processes}: only Linux spreads calls over processes on one port")
-        if 0 < self.picture_memory < _MIN_PICTURE_MEMORY:
+        if 0 < self.picture_memory < MIN_PICTURE_MEMORY:
             raise ValueError(
-                f"--picture-memory {self.picture_memory}: it must be 0, or at least {_MIN_PICTURE_MEMORY} bytes"
+                f"--picture-memory {self.picture_memory}: it must be 0, or at least {MIN_PICTURE_MEMORY} bytes"
             )
         if self.host.startswith("unix:"):
             if self.processes > 1:
@@ -180,17 +178,6 @@ class ServeSettings(CacheSettings):
         if self.metrics_port and last > 65535:
             raise ValueError(f"--metrics-port {self.metrics_port}: the last process would need port {last}")
         return self
-
-    def image_limits(self, most_pixels: int) -> ImageLimits:
-        """Return the limits on pictures for an engine that takes up to `most_pixels` pixels."""
-        return ImageLimits(
-            max_pixels=min(self.max_pixels or most_pixels, most_pixels),
-            max_decode_pixels=self.max_decode_pixels,
-            max_decode_bytes=self.max_decode_bytes,
-            max_encoded_bytes=self.max_encoded_bytes,
-            max_result_bytes=self.max_message_bytes - _ANSWER_BYTES,
-            max_held_bytes=self.effective_picture_memory // 2,
-        )
 
     @property
     def allowed_http_hosts(self) -> list[str] | None:
@@ -207,34 +194,11 @@ class ServeSettings(CacheSettings):
         return _listed(self.http_origins)
 
     @property
-    def effective_streams(self) -> int:
-        """Return the number of streams; for 0 one for every core that computes, up to 4."""
-        return self.streams or min(self.threads or _allowed_cores(), 4)
-
-    @property
-    def effective_threads(self) -> int:
-        """Return the number of threads.
-
-        If `threads` is 0, these are the cores that the control group allows; 0 if the group does not limit the cores.
-        """
-        allowed = _allowed_cores()
-        return self.threads or (allowed if allowed < _cores() else 0)
-
-    @property
-    def effective_picture_memory(self) -> int:
-        """Return the bytes of `picture_memory`.
-
-        If it is 0, this is the process's share of half of the allowed memory, up to 1.75 GB.
-        """
-        share = _allowed_memory() // 2 // self.effective_processes
-        return self.picture_memory or max(_MIN_PICTURE_MEMORY, min(DEFAULT_BUDGET, share))
-
-    @property
     def effective_processes(self) -> int:
         """Return the number of processes; for 0 one for every 8 cores that compute, at least 1."""
         if self.processes or sys.platform != "linux" or self.host.startswith("unix:"):
             return self.processes or 1
-        return max(1, (self.threads or _allowed_cores()) // _CORES_PER_PROCESS)
+        return max(1, (self.threads or allowed_cores()) // _CORES_PER_PROCESS)
 
     @property
     def effective_call_memory(self) -> int:
@@ -242,7 +206,7 @@ class ServeSettings(CacheSettings):
 
         If `call_memory` is 0, this is an eighth of the memory, up to 512 MiB.
         """
-        found = self.call_memory or min(_CALL_MEMORY, _allowed_memory() // 8)
+        found = self.call_memory or min(_CALL_MEMORY, allowed_memory() // 8)
         return max(found, 2 * self.max_message_bytes)
 
     @property
@@ -263,7 +227,7 @@ class ServeSettings(CacheSettings):
             port, http_port: The shared ports.
         """
         count = self.effective_processes
-        cores = self.threads or _allowed_cores()
+        cores = self.threads or allowed_cores()
         return self.model_copy(
             update={
                 "port": port,
@@ -282,65 +246,3 @@ class ServeSettings(CacheSettings):
 
 def _listed(given: str) -> list[str]:
     return [each.strip() for each in given.split(",") if each.strip()]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-_GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-
-
-def _group_value(name: str) -> list[str]:
-    """Return the words in a file of the process's control group (version 2).
-
-    Raises:
-        OSError: There is no such file: another system, or version 1.
-    """
-    own = _GROUP.read_text().rpartition("::")[2].strip().lstrip("/")
-    return (_GROUPS / own / name).read_text().split()
-
-
-def _group_memory_v1() -> list[int]:
-    """Return the memory limits in bytes of the process's control group in version 1; none on other systems.
-
-    A container sees its own group at the top, but `/proc/self/cgroup` names the path on the host.
-    """
-    found = re.search(r"^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:/*(.*)$", _read(_GROUP), re.MULTILINE)
-    folders = [_GROUPS / "memory" / found[1], _GROUPS / "memory"] if found else []
-    texts = [_read(folder / "memory.limit_in_bytes").strip() for folder in folders]
-    return [int(text) for text in texts if text.isdigit()]
-
-
-def _read(path: Path) -> str:
-    """Return the text of a file; empty if it cannot be read."""
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
-def _allowed_memory() -> int:
-    """Return the smallest memory limit in bytes: of the machine, the control group or the process (RLIMIT_AS)."""
-    limits = [sys.maxsize]
-    if hasattr(os, "sysconf"):
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    with suppress(OSError, ValueError):
-        # There is no such control group, or its limit is "max".
-        limits.append(int(_group_value("memory.max")[0]))
-    limits += _group_memory_v1()
-    with suppress(ImportError):
-        import resource
-
-        limits.append(resource.getrlimit(resource.RLIMIT_AS)[0])
-    return min(limit for limit in limits if limit > 0)
-
-
-def _allowed_cores() -> int:
-    """Return the number of cores within the CPU quota of the process's control group (version 2), at least 1."""
-    try:
-        quota, period = map(int, _group_value("cpu.max"))
-    except (OSError, ValueError):
-        # Another system, an older version, or "max": no quota.
-        return _cores()
-    return max(1, min(_cores(), quota // period))

@@ -2,7 +2,6 @@
 
 import argparse
 import importlib
-import importlib.metadata
 import os
 import socket
 import sys
@@ -69,7 +68,9 @@ class _Version(argparse.Action):
     """Prints the version. It is looked up only then, because that takes long."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        print(f"stylewire {importlib.metadata.version('stylewire')}")
+        from importlib.metadata import version
+
+        print(f"stylewire {version('stylewire')}")
         parser.exit()
 
 
@@ -103,6 +104,8 @@ def _local_client(timeout: float) -> Client:
 
     The server's package is loaded by its name, so that the client does not depend on it.
     """
+    # NumPy multiplies no large matrices here, and the threads for that take long to start.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         local = importlib.import_module("stylewire_server.local")
     except ImportError as error:

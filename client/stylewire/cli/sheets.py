@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageOps
 
 from ..client import Client
 from ..messages import STYLE_NAME
@@ -119,6 +119,8 @@ def draw_grid(rows: Sequence[Sequence[Cell]], side: int) -> Image.Image:
         rows: Labels and pictures of each row.
         side: Side in pixels of the square for each picture.
     """
+    from PIL import ImageDraw, ImageFont
+
     columns = max(len(row) for row in rows)
     heights = [side + (_LABEL if any(label for label, _ in row) else 0) for row in rows]
     size = (columns * (side + _GAP) + _GAP, sum(heights) + _GAP * (len(rows) + 1))

@@ -16,7 +16,9 @@ class UsageError(Exception):
 
 def add_flags(parser: argparse.ArgumentParser, settings: type[BaseSettings]) -> None:
     """Add a flag for every field of the settings: `max_pixels` becomes `--max-pixels`."""
-    for name, field in settings.model_fields.items():
+    # Pydantic puts the fields of base classes first; the help has the order of the class itself.
+    for name in sorted(settings.model_fields, key=list(settings.__annotations__).index):
+        field = settings.model_fields[name]
         choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
         shown = f"{field.description} (default: {field.default})"
         flag = f"--{name.replace('_', '-')}"

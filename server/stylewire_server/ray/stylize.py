@@ -8,10 +8,11 @@ from typing import Any
 import fsspec
 import numpy as np
 
+from ..engine_settings import NO_MESSAGE_BYTES
 from ..errors import InvalidInput, ServiceError, StyleMismatch
 from ..models.select import open_network
 from ..runtime.loading import make_stylizer, open_watched_engine
-from ..settings import NO_MESSAGE_BYTES, ServeSettings
+from ..settings import ServeSettings
 from ..styles import vectors
 from ..styles.file import KeptStyle
 from ..styles.gallery import load_gallery

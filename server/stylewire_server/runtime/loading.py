@@ -8,10 +8,10 @@ from stylewire.v1 import stylizer_pb2 as pb
 from ..engine.base import Engine
 from ..engine.factory import start
 from ..engine.watchdog import WatchedEngine
+from ..engine_settings import EngineSettings
 from ..imaging.fit import MAX_SIZE, SIDE
 from ..models.network import Network
 from ..models.select import open_network
-from ..settings import ServeSettings
 from ..styles.gallery import load_gallery
 from ..styles.storage import BoundedBlobs, below, open_blobs
 from ..styles.store import StyleStore
@@ -20,7 +20,7 @@ from ..stylizer import Stylizer
 from .style_folder import load_folder
 
 
-def open_engine(settings: ServeSettings) -> tuple[Network, Engine]:
+def open_engine(settings: EngineSettings) -> tuple[Network, Engine]:
     """Return the network and its engine. Compiled graphs are kept in the cache folder for the next start.
 
     Raises:
@@ -41,7 +41,7 @@ def open_engine(settings: ServeSettings) -> tuple[Network, Engine]:
     return network, engine
 
 
-def open_watched_engine(settings: ServeSettings, crashed: Callable[[], None]) -> tuple[Network, WatchedEngine]:
+def open_watched_engine(settings: EngineSettings, crashed: Callable[[], None]) -> tuple[Network, WatchedEngine]:
     """Return the network and an engine that has computed one picture. The first picture takes longer than all others.
 
     Args:
@@ -62,7 +62,7 @@ def _try(engine: Engine) -> None:
     engine.transform(picture, engine.predict(picture))
 
 
-def make_stylizer(network: Network, engine: Engine, settings: ServeSettings) -> Stylizer:
+def make_stylizer(network: Network, engine: Engine, settings: EngineSettings) -> Stylizer:
     """Return a stylizer that uses this engine, with the named styles.
 
     Raises:
@@ -85,7 +85,7 @@ def advice(network: Network) -> str:
     return "" if network.verified else "; its files are not the published ones"
 
 
-def describe(network: Network, engine: Engine, settings: ServeSettings) -> pb.Model:
+def describe(network: Network, engine: Engine, settings: EngineSettings) -> pb.Model:
     """Return the answer to GetModel."""
     from importlib.metadata import version
 

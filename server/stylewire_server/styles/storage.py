@@ -11,7 +11,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, Protocol, TypeVar
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 
 class BlobsError(Exception):
@@ -62,6 +61,9 @@ def open_blobs(url: str) -> Blobs:
     if "://" not in url:
         return LocalBlobs(Path(url).expanduser())
     if scheme == "file":
+        # It takes long to load, and most folders are not URLs.
+        from urllib.request import url2pathname
+
         return LocalBlobs(Path(url2pathname(urlsplit(url).path)))
     return FsspecBlobs(url)
 

@@ -1,13 +1,16 @@
 """Settings as flags and environment variables."""
 
+import os
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from stylewire_server import settings as settings_module
+from stylewire_server import engine_settings
 from stylewire_server.cli.flags import UsageError, parse
 from stylewire_server.cli.main import main
+from stylewire_server.engine_settings import EngineSettings
 from stylewire_server.settings import ServeSettings
 
 
@@ -83,13 +86,24 @@ def test_a_missing_extra_is_named_in_one_line(package: str, missing: str, extra:
     assert f"{missing} is not installed: pip install 'stylewire[{extra}]'" in done.stderr
 
 
+def test_the_engine_has_the_same_settings_without_pydantic(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("STYLEWIRE_")]:
+        monkeypatch.delenv(name)
+    plain, served = EngineSettings(), ServeSettings(processes=1)
+    for field in fields(EngineSettings):
+        assert getattr(served, field.name) == getattr(plain, field.name), field.name
+    assert served.image_limits(10**7) == plain.image_limits(10**7)
+    for name in ("effective_streams", "effective_threads", "effective_picture_memory"):
+        assert getattr(served, name) == getattr(plain, name), name
+
+
 def test_the_picture_memory_follows_the_control_group(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     group = tmp_path / "group"
     group.mkdir()
     own = tmp_path / "cgroup"
     own.write_text("0::/group\n")
-    monkeypatch.setattr(settings_module, "_GROUP", own)
-    monkeypatch.setattr(settings_module, "_GROUPS", tmp_path)
+    monkeypatch.setattr(engine_settings, "_GROUP", own)
+    monkeypatch.setattr(engine_settings, "_GROUPS", tmp_path)
     settings = parse(ServeSettings, {"processes": "1"})
     for limit, expected in (("max", 1_750_000_000), (str(10**10), 1_750_000_000), (str(10**9), 500_000_000)):
         (group / "memory.max").write_text(limit + "\n")
@@ -107,8 +121,8 @@ def test_the_picture_memory_follows_a_control_group_of_version_1(
     own.write_text("5:cpu,cpuacct:/docker/one\n4:memory:/docker/one\n1:name=systemd:/docker/one\n")
     group = tmp_path / "memory" / folder
     group.mkdir(parents=True)
-    monkeypatch.setattr(settings_module, "_GROUP", own)
-    monkeypatch.setattr(settings_module, "_GROUPS", tmp_path)
+    monkeypatch.setattr(engine_settings, "_GROUP", own)
+    monkeypatch.setattr(engine_settings, "_GROUPS", tmp_path)
     settings = parse(ServeSettings, {"processes": "1"})
     for limit, expected in ((2**63 - 4096, 1_750_000_000), (10**9, 500_000_000)):
         (group / "memory.limit_in_bytes").write_text(f"{limit}\n")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stylewire_server import settings
+from stylewire_server import engine_settings
 from stylewire_server.cli.flags import UsageError, parse
 from stylewire_server.settings import ServeSettings
 
@@ -14,13 +14,13 @@ from stylewire_server.settings import ServeSettings
 def sixteen_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pretend that the machine has 16 cores."""
     monkeypatch.delenv("STYLEWIRE_PROCESSES", raising=False)
-    monkeypatch.setattr(settings, "_cores", lambda: 16)
-    monkeypatch.setattr(settings, "_GROUPS", Path("/no/such/folder"))
+    monkeypatch.setattr(engine_settings, "_cores", lambda: 16)
+    monkeypatch.setattr(engine_settings, "_GROUPS", Path("/no/such/folder"))
 
 
 @pytest.mark.parametrize(("cores", "processes"), [(1, 1), (2, 1), (8, 1), (15, 1), (16, 2), (100, 12)])
 def test_one_for_every_eight_cores(cores: int, processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "_cores", lambda: cores)
+    monkeypatch.setattr(engine_settings, "_cores", lambda: cores)
     assert ServeSettings().effective_processes == processes
 
 
@@ -35,8 +35,8 @@ def test_a_quota_of_the_control_group_counts(
     folder = tmp_path / "system.slice" / "one.service"
     folder.mkdir(parents=True)
     (folder / "cpu.max").write_text(limit + "\n")
-    monkeypatch.setattr(settings, "_GROUP", tmp_path / "group")
-    monkeypatch.setattr(settings, "_GROUPS", tmp_path)
+    monkeypatch.setattr(engine_settings, "_GROUP", tmp_path / "group")
+    monkeypatch.setattr(engine_settings, "_GROUPS", tmp_path)
     found = ServeSettings()
     assert (found.effective_processes, found.effective_threads, found.effective_streams) == (
         processes,
