@@ -238,8 +238,8 @@ def test_a_cancelled_stream_leaves_the_queue(start_server: Any, style_picture: P
     server = start_server("--model", "lite", "--streams", "1")
     try:
         with Client(server.target, timeout=60) as client:
-            big = np.zeros((768, 768, 3), np.uint8)
-            streams = [client.stylize_stream(iter([big] * 200), style_picture, fit="native") for _ in range(4)]
+            large = np.zeros((384, 384, 3), np.uint8)
+            streams = [client.stylize_stream(iter([large] * 200), style_picture, fit="native") for _ in range(4)]
             for stream in streams:
                 next(stream)
             for stream in streams:

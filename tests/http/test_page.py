@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from stylewire_server.testing import ServerProcess, running_server
+from stylewire_server.testing import ServerProcess, running_server, until
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / "out" / "page"
@@ -28,10 +28,21 @@ class Reader:
         self.url = url
         self.complaints: list[str] = []
         self.foreign: list[str] = []
+        self._listeners = {
+            "console": self._heard,
+            "pageerror": lambda error: self.complaints.append(str(error)),
+            "request": self._asked,
+        }
         page.set_default_timeout(PATIENCE_MS)
-        page.on("console", self._heard)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", self._asked)
+        for event, listener in self._listeners.items():
+            page.on(event, listener)
+
+    def leave(self) -> None:
+        """Check that the page had no errors and sent no request to another machine, and record no more."""
+        for event, listener in self._listeners.items():
+            self.page.remove_listener(event, listener)
+        assert self.complaints == []
+        assert self.foreign == []
 
     def _heard(self, message: Any) -> None:
         if message.type in {"error", "warning"}:
@@ -90,24 +101,39 @@ def pixels(path: Path) -> np.ndarray:
 
 @contextmanager
 def reading(browser: Any, url: str, **context: Any) -> Iterator[Reader]:
-    """Open the page. At the end, check that it had no errors and sent no request to another machine."""
-    opened = browser.new_context(**{"viewport": {"width": 1600, "height": 1000}, **context})
-    opened.add_init_script(NOTE_FORMS)
+    """Open the page in a new context. At the end, check that it had no errors and asked no other machine."""
+    opened = new_context(browser, **context)
     try:
         reader = Reader(opened.new_page(), url)
         reader.page.goto(url)
         yield reader
-        assert reader.complaints == []
-        assert reader.foreign == []
+        reader.leave()
     finally:
         opened.close()
 
 
+def new_context(browser: Any, **context: Any) -> Any:
+    opened = browser.new_context(**{"viewport": {"width": 1600, "height": 1000}, **context})
+    opened.add_init_script(NOTE_FORMS)
+    return opened
+
+
+@pytest.fixture(scope="module")
+def tab(browser: Any) -> Iterator[Any]:
+    """A tab of the browser that the tests share, because a new one takes as long to open as most tests."""
+    opened = new_context(browser)
+    yield opened.new_page()
+    opened.close()
+
+
 @pytest.fixture
-def reader(browser: Any, http_server: ServerProcess) -> Iterator[Reader]:
-    with reading(browser, http_server.url) as reader:
-        reader.shows_a_result()
-        yield reader
+def reader(tab: Any, http_server: ServerProcess) -> Iterator[Reader]:
+    """The page, loaded anew, with its first picture."""
+    reader = Reader(tab, http_server.url)
+    tab.goto(http_server.url)
+    reader.shows_a_result()
+    yield reader
+    reader.leave()
 
 
 def drop(reader: Reader, selector: str, path: Path) -> None:
@@ -261,17 +287,17 @@ def test_while_a_slider_moves_the_latest_wish_wins(reader: Reader) -> None:
 def test_a_request_that_is_out_of_date_is_cancelled_on_the_server(
     reader: Reader, http_server: ServerProcess, tmp_path: Path
 ) -> None:
+    def cancelled() -> int:
+        return sum("method=Stylize code=CANCELLED" in line for line in http_server.log)
+
+    before = cancelled()
     reader.get("#size").select_option("0")
     reader.get("#choose").set_input_files(large_photo(tmp_path / "large.jpg"))
     reader.page.get_by_text("Computing 6.0 megapixels").wait_for()
     reader.shot("progress")
     reader.get("#size").select_option("256")
     reader.page.get_by_text("384 × 256 px").wait_for()
-    for _ in range(100):
-        if any("method=Stylize code=CANCELLED" in line for line in http_server.log):
-            return
-        time.sleep(0.1)
-    pytest.fail("the server has not heard of it")
+    until(lambda: cancelled() > before, "the server has heard of it")
 
 
 def test_a_download_at_full_size(reader: Reader, tmp_path: Path) -> None:

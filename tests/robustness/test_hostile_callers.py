@@ -57,7 +57,7 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 @pytest.fixture(scope="module")
 def small(start_server) -> Iterator[Any]:
     """A server with a small limit on the memory of calls."""
-    flags = ("--streams", "2", "--max-message-bytes", 8 * MIB, "--call-memory", 64 * MIB, "--max-calls", 64)
+    flags = ("--streams", "2", "--max-message-bytes", 8 * MIB, "--call-memory", 32 * MIB, "--max-calls", 64)
     running = start_server("--model", "lite", *flags)
     yield running
     assert running.stop() == 0
@@ -67,12 +67,12 @@ def small(start_server) -> Iterator[Any]:
 def test_answers_that_are_not_read_are_bounded_and_give_way(
     small, still_serves: Callable[[str], None], meter_of: Callable, open_wire: Callable
 ) -> None:
-    """Three connections without a window ask for 60 answers of 3.1 MB: 189 MB in all, of which 64 MiB may be held."""
+    """Three connections without a window ask for 30 answers of 3.1 MB: 94 MB in all, of which 32 MiB may be held."""
     still_serves(small.target)
     meter, request = meter_of(small.process.pid), cheap_giant(1024)
     meter.start()
     wires = [open_wire(small.port, window=0) for _ in range(3)]
-    for number in range(20):
+    for number in range(10):
         for wire in wires:
             wire.head(2 * number + 1, STYLIZE)
             wire.message(2 * number + 1, request)
@@ -86,11 +86,11 @@ def test_answers_that_are_not_read_are_bounded_and_give_way(
             for kind, stream, body in wire.received():
                 if kind == RST_STREAM or b"requests and answers hold" in body:
                     ended.add((number, stream))
-        return (60 - len(ended) - 2) * 1024 * 1024 * 3 <= 64 * MIB
+        return (30 - len(ended) - 2) * 1024 * 1024 * 3 <= 32 * MIB
 
     until(rest_fits)  # On a slow machine, the last calls still wait for their turn.
     # Two jobs at a time compute 1 Mpx in 137 bytes a pixel; the rest is the limit on calls, twice where it is copied.
-    assert growth < 2 * 64 * MIB + 500 * MIB, f"{growth / MIB:.0f} MiB"
+    assert growth < 2 * 32 * MIB + 500 * MIB, f"{growth / MIB:.0f} MiB"
     print(f"unread answers: peak +{growth / MIB:.0f} MiB")
     for wire in wires:
         wire.vanish()
