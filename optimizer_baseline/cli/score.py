@@ -24,6 +24,7 @@ def register(commands: Any) -> None:
         one.add_argument(name, metavar=name.upper())
     add_cost_options(one, precision="f32", preset=DEFAULT_PRESET)
     one.add_argument("--size", type=int, metavar="PX", help="longer side at which to compare (256)")
+    one.add_argument("--style-size", type=int, metavar="PX", help="longer side of the style (as --size)")
     one.add_argument("--json", action="store_true", help="print one JSON object")
     add_common_options(one)
 
@@ -31,7 +32,7 @@ def register(commands: Any) -> None:
 def _score(arguments: argparse.Namespace) -> int:
     from ..scoring import score
 
-    asked = {name: getattr(arguments, name) for name in ("size", "weights", "rescale", "precision")}
+    asked = {name: getattr(arguments, name) for name in ("size", "style_size", "weights", "rescale", "precision")}
     outcome = score(
         arguments.content,
         arguments.style,

@@ -36,11 +36,11 @@ def test_a_smaller_copy_is_not_cropped(size, caplog):
     assert not caplog.records
 
 
-@pytest.mark.parametrize("size", [(451, 300), (333, 251)])
-def test_the_float_result_of_a_run_has_the_cost_that_the_run_told(size):
+@pytest.mark.parametrize(("size", "style_size"), [((451, 300), None), ((333, 251), 48)])
+def test_the_float_result_of_a_run_has_the_cost_that_the_run_told(size, style_size):
     content, style = noise(*size), noise(80, 60, 1)
-    result = stylize(content, style, size=96, iterations=3, **OPTIONS)
-    found = score(content, style, result.pixels, size=96, **OPTIONS)
+    result = stylize(content, style, size=96, style_size=style_size, iterations=3, **OPTIONS)
+    found = score(content, style, result.pixels, size=96, style_size=style_size, **OPTIONS)
     assert found.costs.total_cost == pytest.approx(result.costs.total_cost, rel=1e-6)
     rounded = score(content, style, result.picture, size=96, **OPTIONS)
     assert rounded.costs.total_cost != pytest.approx(result.costs.total_cost, rel=1e-6)
