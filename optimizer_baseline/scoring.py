@@ -95,8 +95,8 @@ def score(
 ) -> Any:
     """Return the costs of `picture` as a stylization of `content` by `style`.
 
-    Content and picture are resized to a longer side of `size` pixels. A content with another aspect ratio than the picture is
-    cropped to its center, as a server does when it crops the content to a square.
+    Content and picture are resized to a longer side of `size` pixels. A content with another aspect ratio than the
+    picture is cropped to its center, as a server does when it crops the content to a square.
 
     Args:
         picture: One picture, or a list of pictures of one size. Targets are computed once for a list.

@@ -14,6 +14,7 @@ from ..errors import InvalidOption
 CONTENT_NORMALIZERS = ("half", "mean", "quarter-mean")
 GRAM_NORMALIZERS = ("positions", "elements")
 STYLE_NORMALIZERS = ("quarter-mean", "mean")
+STYLE_LOSSES = ("gram", "w2", "histogram")
 TOTAL_VARIATIONS = ("absolute", "squared-mean", "squared-255")
 
 
@@ -110,6 +111,131 @@ def style_cost(gram: Any, target: Any, normalizer: str = "quarter-mean") -> Any:
     channels = float(target.shape[0])
     factor = _choose("style", normalizer, {"quarter-mean": 0.25 / channels**2, "mean": 1.0 / channels**2})
     return factor * _squared_distance(gram, target)
+
+
+_RIDGE = 1e-4
+"""Added to both covariances of `wasserstein_cost`, as a share of the target's mean variance. Responses that the style
+never has would make its root singular."""
+
+QUANTILES = 1024
+"""Quantiles of each channel in the target of `histogram_cost`."""
+
+
+def gaussian_target(features: Any) -> Any:
+    """Return what `wasserstein_cost` compares with: float32 [nC, nC + 1], root of the covariance, then the mean."""
+    import tensorflow as tf
+
+    mean, covariance = _moments(features, None)
+    values, vectors = tf.linalg.eigh(tf.cast(covariance, tf.float64))
+    ridge = _RIDGE * tf.reduce_mean(values)
+    root = tf.matmul(vectors * tf.sqrt(tf.maximum(values, 0.0) + ridge), vectors, transpose_b=True)
+    return tf.concat([tf.cast(root, tf.float32), mean[:, tf.newaxis]], axis=1)
+
+
+def wasserstein_cost(features: Any, target: Any, mask: Any = None) -> Any:
+    """Return the squared 2-Wasserstein distance of two Gaussians, divided by nC.
+
+    W2^2 = |m - m_S|^2 + tr(K + K_S - 2 (K_S^1/2 K K_S^1/2)^1/2), with mean m and covariance K of the responses over the
+    positions (Olkin and Pukelsheim 1982). The division by nC is that of crowsonkb/style-transfer-pytorch.
+
+    Args:
+        features: float32 or bfloat16 [1, nH, nW, nC].
+        target: From `gaussian_target`.
+        mask: As for `gram_matrix`.
+
+    Returns:
+        A scalar; 0 for G = S, up to rounding.
+    """
+    import tensorflow as tf
+
+    root, mean_target = tf.cast(target[:, :-1], tf.float64), target[:, -1]
+    mean, covariance = _moments(features, mask)
+    channels = tf.cast(tf.shape(root)[0], tf.float64)
+    both = tf.reduce_sum(tf.square(root))
+    ridge = both / channels * (_RIDGE / (1.0 + _RIDGE))
+    exact = tf.cast(covariance, tf.float64) + ridge * tf.eye(tf.shape(root)[0], dtype=tf.float64)
+    overlap = _trace_of_root(tf.matmul(tf.matmul(root, exact), root))
+    distance = (tf.linalg.trace(exact) + both - 2.0 * overlap) / channels
+    return tf.reduce_mean(tf.square(mean - mean_target)) + tf.cast(distance, tf.float32)
+
+
+def _moments(features: Any, mask: Any) -> tuple[Any, Any]:
+    """Return mean [nC] and covariance [nC, nC] over the positions, float32. A mask weighs them by its square."""
+    import tensorflow as tf
+
+    exact = tf.cast(features, tf.float32)
+    weight = tf.ones_like(exact[..., :1]) if mask is None else tf.square(mask)
+    mean = tf.reduce_sum(weight * exact, axis=(0, 1, 2)) / tf.reduce_sum(weight)
+    return mean, gram_matrix(exact - mean, "positions", mask)
+
+
+def _trace_of_root(matrix: Any) -> Any:
+    """Return tr(A^1/2) of a symmetric positive definite matrix; its gradient is A^-1/2 / 2."""
+    import tensorflow as tf
+
+    def trace(matrix: Any) -> Any:
+        values, vectors = tf.linalg.eigh(matrix)
+        # Rounding may turn the smallest values negative.
+        roots = tf.sqrt(tf.maximum(values, 1e-14 * values[-1]))
+
+        def gradient(upstream: Any) -> Any:
+            return upstream * tf.matmul(vectors * (0.5 / roots), vectors, transpose_b=True)
+
+        return tf.reduce_sum(roots), gradient
+
+    return tf.custom_gradient(trace)((matrix + tf.transpose(matrix)) / 2.0)
+
+
+def histogram_target(features: Any) -> Any:
+    """Return what `histogram_cost` compares with: float32 [nC, QUANTILES], the quantiles of each channel."""
+    import tensorflow as tf
+
+    rows = tf.sort(tf.transpose(tf.reshape(tf.cast(features, tf.float32), (-1, features.shape[3]))))
+    return _at(rows, (tf.range(QUANTILES, dtype=tf.float32) + 0.5) / QUANTILES)
+
+
+def histogram_cost(features: Any, target: Any, mask: Any = None) -> Any:
+    """Return the mean of (F - R(F))^2, where R changes each channel's values to the style's, in the same order.
+
+    This is the histogram loss of Risser et al. 2017 (Stable and Controllable Neural Texture Synthesis and Style
+    Transfer Using Histogram Losses, section 4), with exact quantiles in place of bins. R is constant for the gradient.
+
+    Args:
+        features: float32 or bfloat16 [1, nH, nW, nC].
+        target: From `histogram_target`.
+        mask: Optional float32 [1, nH, nW, 1]; positions count by its square, as for `gram_matrix`.
+
+    Returns:
+        A scalar; about 0 for G = S.
+    """
+    import tensorflow as tf
+
+    rows = tf.transpose(tf.reshape(tf.cast(features, tf.float32), (-1, features.shape[3])))
+    order = tf.argsort(tf.stop_gradient(rows))
+    flat = tf.ones_like(rows[0]) if mask is None else tf.reshape(tf.square(mask), (-1,))
+    weight = tf.gather(flat, order)
+    rank = (tf.cumsum(weight, axis=1) - weight / 2.0) / tf.reduce_sum(flat)
+    wanted = tf.stop_gradient(_at(target, rank))
+    difference = tf.gather(rows, order, batch_dims=1) - wanted
+    return tf.reduce_sum(weight * tf.square(difference)) / (
+        tf.reduce_sum(flat) * tf.cast(tf.shape(rows)[0], tf.float32)
+    )
+
+
+def _at(rows: Any, share: Any) -> Any:
+    """Return the values of sorted rows [nC, N] at shares in 0..1, [K] or [nC, K], by linear interpolation."""
+    import tensorflow as tf
+
+    count = tf.shape(rows)[1]
+    position = tf.clip_by_value(share * tf.cast(count, tf.float32) - 0.5, 0.0, tf.cast(count - 1, tf.float32))
+    low = tf.minimum(tf.cast(position, tf.int32), tf.maximum(count - 2, 0))
+    part = position - tf.cast(low, tf.float32)
+    high = tf.minimum(low + 1, count - 1)
+    if share.shape.rank == 1:
+        found = tf.gather(rows, low, axis=1), tf.gather(rows, high, axis=1)
+    else:
+        found = tf.gather(rows, low, batch_dims=1), tf.gather(rows, high, batch_dims=1)
+    return found[0] + part * (found[1] - found[0])
 
 
 def with_normalized_gradient(features: Any, weight: float) -> Any:

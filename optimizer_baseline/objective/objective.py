@@ -104,7 +104,7 @@ class Objective:
         nowhere = np.empty((1, 0, 0, 1), np.float32)
         self._targets = Targets(
             self._program.content(content) if preset.content_layers else {},
-            [self._program.grams(style.pixels) if preset.style_layers else {} for style in styles],
+            [self._program.style(style.pixels) if preset.style_layers else {} for style in styles],
             [tf.constant(style.weight / whole, tf.float32) for style in styles],
             [tf.constant(nowhere if style.mask is None else style.mask) for style in styles],
         )

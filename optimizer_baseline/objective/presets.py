@@ -49,6 +49,8 @@ class Preset:
     formulas). `replace` returns a copy with any number changed; the copy is validated as the original is.
 
     Attributes:
+        style_loss: What a style layer is compared by: "gram" matrices; "w2", the 2-Wasserstein distance of Gaussians;
+            "histogram", the histogram of each channel. Only "gram" uses gram_normalizer and style_normalizer.
         padding: Padding of conv1_1, "zero" or "replicate" (see `vgg.network.Network`).
         normalize_gradients: Scale the gradient of each layer's cost to an L1 norm of 1 before the weights are applied.
         published: The optimizer settings of the source; None if the source runs no optimizer.
@@ -68,6 +70,7 @@ class Preset:
     variation_weight: float = 0.0
     variation: str = "squared-mean"
     padding: str = "zero"
+    style_loss: str = "gram"
     normalize_gradients: bool = False
     published: Published | None = None
 
@@ -88,6 +91,7 @@ class Preset:
             ("content_normalizer", costs.CONTENT_NORMALIZERS),
             ("gram_normalizer", costs.GRAM_NORMALIZERS),
             ("style_normalizer", costs.STYLE_NORMALIZERS),
+            ("style_loss", costs.STYLE_LOSSES),
             ("variation", costs.TOTAL_VARIATIONS),
         ):
             if getattr(self, field) not in known:
@@ -148,25 +152,41 @@ def _each(weight: float, *names: str) -> dict[str, float]:
 _FIRST_OF_EACH_BLOCK = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 _LAST_OF_FOUR_BLOCKS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 
+_STYLEWIRE = Preset(
+    name="stylewire",
+    source="this project's own, the default of `stylize`: gatys2016 with total variation against speckle "
+    "in flat areas, and replicate padding against noise along the borders",
+    network="vgg19",
+    pooling="average",
+    content_layers=_each(1.0, "relu4_2"),
+    style_layers=_each(0.2, *_FIRST_OF_EACH_BLOCK),
+    content_normalizer="half",
+    gram_normalizer="positions",
+    style_normalizer="quarter-mean",
+    content_weight=1e-3,
+    style_weight=1.0,
+    variation_weight=1e7,
+    padding="replicate",
+)
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         preset.name: preset
         for preset in (
-            Preset(
-                name="stylewire",
-                source="this project's own, the default of `stylize`: gatys2016 with total variation against speckle "
-                "in flat areas, and replicate padding against noise along the borders",
-                network="vgg19",
-                pooling="average",
-                content_layers=_each(1.0, "relu4_2"),
-                style_layers=_each(0.2, *_FIRST_OF_EACH_BLOCK),
-                content_normalizer="half",
-                gram_normalizer="positions",
-                style_normalizer="quarter-mean",
-                content_weight=1e-3,
-                style_weight=1.0,
-                variation_weight=1e7,
-                padding="replicate",
+            _STYLEWIRE,
+            _STYLEWIRE.replace(
+                name="w2",
+                source="this project's own: stylewire, with mean and covariance of the responses in place of the Gram "
+                "matrix, as crowsonkb/style-transfer-pytorch; fewer colored spots, a third more time for a step",
+                style_loss="w2",
+                style_weight=3e3,
+            ),
+            _STYLEWIRE.replace(
+                name="histogram",
+                source="this project's own: stylewire, with the histogram of each channel in place of the Gram matrix "
+                "(the histogram loss of Risser et al. 2017); it takes palette and contrast more than strokes",
+                style_loss="histogram",
+                style_weight=1e4,
             ),
             Preset(
                 name="gatys2016",

@@ -39,11 +39,12 @@ class CustomCost:
 
 
 class Targets(NamedTuple):
-    """The targets that G is compared with: the content's features by layer, and for each style its Gram matrices by
-    layer, its weight, and its mask [1, H, W, 1] (empty for a style without one)."""
+    """The targets that G is compared with: the content's features by layer, and for each style its statistics by layer
+    (Gram matrices, or what the preset's style loss takes), its weight, and its mask [1, H, W, 1] (empty for a style
+    without one)."""
 
     content: dict[str, Any]
-    grams: list[dict[str, Any]]
+    styles: list[dict[str, Any]]
     shares: list[Any]
     masks: list[Any]
 
@@ -99,7 +100,7 @@ class Program:
         pictures = tf.TensorSpec((1, None, None, 3), tf.float32)
         targets = Targets(
             {name: tf.TensorSpec((1, None, None, channels(name)), tf.float32) for name in preset.content_layers},
-            [{n: tf.TensorSpec((channels(n),) * 2, tf.float32) for n in preset.style_layers} for _ in masked],
+            [{n: tf.TensorSpec(_shape(preset, n), tf.float32) for n in preset.style_layers} for _ in masked],
             [tf.TensorSpec((), tf.float32) for _ in masked],
             [tf.TensorSpec((1, None, None, 1), tf.float32) for _ in masked],
         )
@@ -114,9 +115,9 @@ class Program:
         return self._compile(self._content, self._takes[:1])
 
     @cached_property
-    def grams(self) -> Callable[[Any], dict[str, Any]]:
-        """Return the Gram matrices of a style picture [1, H, W, 3], by layer, float32."""
-        return self._compile(self._grams, self._takes[:1])
+    def style(self) -> Callable[[Any], dict[str, Any]]:
+        """Return the statistics of a style picture [1, H, W, 3], by layer, float32: the Gram matrices for most."""
+        return self._compile(self._style, self._takes[:1])
 
     @cached_property
     def value(self) -> Callable[[Any, Targets], Any]:
@@ -140,10 +141,18 @@ class Program:
         features = self.network(pixels)
         return {layer: tf.cast(features[layer], tf.float32) for layer in self.preset.content_layers}
 
-    def _grams(self, pixels: Any) -> dict[str, Any]:
+    def _style(self, pixels: Any) -> dict[str, Any]:
         features = self.network(pixels)
-        normalizer = self.preset.gram_normalizer
-        return {layer: costs.gram_matrix(features[layer], normalizer) for layer in self.preset.style_layers}
+        preset = self.preset
+
+        def statistics(x: Any) -> Any:
+            if preset.style_loss == "w2":
+                return costs.gaussian_target(x)
+            if preset.style_loss == "histogram":
+                return costs.histogram_target(x)
+            return costs.gram_matrix(x, preset.gram_normalizer)
+
+        return {layer: statistics(features[layer]) for layer in preset.style_layers}
 
     def _value(self, pixels: Any, targets: Targets) -> Any:
         import tensorflow as tf
@@ -197,15 +206,25 @@ class Program:
         import tensorflow as tf
 
         preset = self.preset
+        other = {"w2": costs.wasserstein_cost, "histogram": costs.histogram_cost}.get(preset.style_loss)
         whole = None
         total: Any = 0.0
-        for masked, share, mask, grams in zip(self._masked, targets.shares, targets.masks, targets.grams, strict=True):
+        for masked, share, mask, style in zip(self._masked, targets.shares, targets.masks, targets.styles, strict=True):
+            # Average the mask over the positions of the layer.
+            small = tf.image.resize(mask, tf.shape(features)[1:3], method="area") if masked else None
+            if other is not None:
+                total += share * other(features, style[layer], small)
+                continue
             if masked:
-                # Average the mask over the positions of the layer.
-                small = tf.image.resize(mask, tf.shape(features)[1:3], method="area")
                 gram = costs.gram_matrix(features, preset.gram_normalizer, small)
             else:
                 whole = costs.gram_matrix(features, preset.gram_normalizer) if whole is None else whole
                 gram = whole
-            total += share * costs.style_cost(gram, grams[layer], preset.style_normalizer)
+            total += share * costs.style_cost(gram, style[layer], preset.style_normalizer)
         return total
+
+
+def _shape(preset: Preset, layer: str) -> tuple[int, int]:
+    """Return the shape of a style layer's statistics, which have a row for each channel."""
+    rows = channels(layer)
+    return rows, {"gram": rows, "w2": rows + 1, "histogram": costs.QUANTILES}[preset.style_loss]

@@ -204,7 +204,7 @@ class _Run:
         bfloat16 = precision.resolve(settings.precision) == "bf16"
         self._program = program(loaded, settings.cost, bfloat16=bfloat16, masked=(False,))
         self._paint, self._gradient = _compiled(self.transformer)
-        self._grams = self._program.grams(images.to_pixels(images.fit(style, STYLE_SIDE)))
+        self._style = self._program.style(images.to_pixels(images.fit(style, STYLE_SIDE)))
         self._apart = [_square(images.load(each, _name(each))) for each in self.kept_apart]
         self._apart = [images.resize(each, STYLE_SIDE, STYLE_SIDE) for each in self._apart]
         self._evaluated = [self._crop(images.to_pixels(each)) for each in self._apart]
@@ -217,7 +217,7 @@ class _Run:
 
         targets = Targets(
             self._program.content(content),
-            [self._grams],
+            [self._style],
             [tf.constant(1.0)],
             [tf.constant(np.empty((1, 0, 0, 1), np.float32))],
         )
@@ -250,7 +250,7 @@ class _Run:
         mean: NDArray[Any] = np.zeros_like(self._start)
         share = 1.0
         kept, kept_cost = np.zeros_like(self._start), self.before.cost
-        last = kept
+        last = boldest = kept
         lowest, waited = self.before.cost, 0
         step, now, stopped = 0, self.before, ""
         try:
@@ -271,7 +271,8 @@ class _Run:
                 keeps_content = settings.amount is not None or (rise <= CONTENT_LIMIT and is_alike)
                 gains = now.cost < lowest * (1 - _LEAST_GAIN)
                 waited = waited + 1 if keeps_content and not gains else 0
-                lowest = min(lowest, now.cost)
+                if now.cost < lowest:
+                    lowest, boldest = now.cost, last
                 if keeps_content and now.cost < kept_cost:
                     kept, kept_cost = last, now.cost
                 if settings.amount is None:
@@ -286,10 +287,14 @@ class _Run:
             stopped = str(reason) or "stopped"
         if settings.amount is not None:
             return kept, settings.amount, step, stopped
-        # A part of the way to the last point, which may lose too much of the content, can be better than all of the way
-        # to one that keeps it.
-        amount, found = self._furthest(last)
-        return (last, amount, step, stopped) if found.cost < kept_cost else (kept, 1.0, step, stopped)
+        # A part of the way to a point that loses too much of the content can be better than all of the way to one that
+        # keeps it.
+        best = kept, 1.0
+        for point in (last,) if boldest is last else (last, boldest):
+            amount, found = self._furthest(point)
+            if found.cost < kept_cost:
+                best, kept_cost = (point, amount), found.cost
+        return *best, step, stopped
 
     def _slope(self, crop: _Crop, tuning: NDArray[np.float32], share: float) -> NDArray[np.float32]:
         """Return the gradient of J over the norm parameters, with the style's cost multiplied by `share`."""

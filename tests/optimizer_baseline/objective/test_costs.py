@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import sqrtm
 
 from optimizer_baseline import InvalidOption
 from optimizer_baseline.objective import costs
@@ -109,3 +110,58 @@ def test_unknown_normalizers_are_named():
         costs.gram_matrix(F, "area")
     with pytest.raises(InvalidOption, match="'total'"):
         costs.total_variation(tf.ones((1, 2, 2, 3)), "total")
+
+
+def test_wasserstein_cost_is_the_distance_of_gaussians():
+    generator = np.random.default_rng(2)
+    f, s = (generator.random((1, 9, 11, 4), np.float32) * scale for scale in (2.0, 3.0))
+    (m, k), (ms, ks) = ((x.reshape(-1, 4).mean(0), np.cov(x.reshape(-1, 4).T, bias=True)) for x in (f, s))
+    root = sqrtm(ks)
+    expected = ((m - ms) ** 2).sum() + np.trace(k + ks - 2 * sqrtm(root @ k @ root).real)
+    found = costs.wasserstein_cost(tf.constant(f), costs.gaussian_target(tf.constant(s)))
+    assert float(found) == pytest.approx(expected / 4, rel=1e-3)
+
+
+def test_histogram_cost_compares_each_channel_by_rank():
+    values = np.arange(1024, dtype=np.float32)
+    shuffled = np.random.default_rng(3).permutation(values)
+    style = np.stack([values, values[::-1]], 1).reshape(1, 32, 32, 2)
+    target = costs.histogram_target(tf.constant(style))
+    assert float(costs.histogram_cost(tf.constant(style), target)) < 1.0  # Of a range of 1024.
+    shifted = np.stack([shuffled, shuffled + 10], 1).reshape(1, 32, 32, 2)
+    assert float(costs.histogram_cost(tf.constant(shifted), target)) == pytest.approx(50.0, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("target", "cost"),
+    [(costs.gaussian_target, costs.wasserstein_cost), (costs.histogram_target, costs.histogram_cost)],
+)
+class TestOtherStyleLosses:
+    """What both losses beside the Gram matrix have in common."""
+
+    def features(self, scale: float = 1.0) -> tf.Tensor:
+        # The last channel is silent, as many of VGG's are for one picture.
+        noise = np.random.default_rng(4).random((1, 12, 16, 5), np.float32) * scale
+        return tf.constant(np.concatenate([np.maximum(noise - 0.3, 0), np.zeros_like(noise[..., :1])], -1))
+
+    def test_costs_nothing_for_the_style_itself(self, target, cost):
+        x = self.features(100.0)
+        assert abs(float(cost(x, target(x)))) < 0.01
+
+    def test_has_the_gradient_of_its_formula(self, target, cost):
+        x, wanted = self.features(), target(self.features(2.0) ** 2)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = cost(x, wanted)
+        slope = tape.gradient(value, x)
+        step = 1e-3 * slope / tf.norm(slope)
+        rise = float(cost(x + 10 * step, wanted)) - float(cost(x - 10 * step, wanted))
+        assert rise == pytest.approx(20 * 1e-3 * float(tf.norm(slope)), rel=0.02)
+
+    def test_a_white_mask_is_no_mask_and_black_positions_do_not_count(self, target, cost):
+        x, wanted = self.features(), target(self.features(2.0))
+        mask = np.ones((1, 12, 16, 1), np.float32)
+        assert float(cost(x, wanted, tf.constant(mask))) == pytest.approx(float(cost(x, wanted)), rel=1e-3)
+        mask[:, :, 8:] = 0
+        half = float(cost(x[:, :, :8], wanted))
+        assert float(cost(x, wanted, tf.constant(mask))) == pytest.approx(half, rel=1e-3)

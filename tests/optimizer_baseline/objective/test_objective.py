@@ -43,7 +43,8 @@ def test_content_costs_nothing_for_itself_and_style_for_itself(name, random16):
     objective = Objective(c, [Style(s)], preset(name).replace(network="vgg16"), random16)
     of_content, of_style = objective.costs(c), objective.costs(s)
     assert of_content.content_cost < 1e-6 * of_style.content_cost
-    assert of_style.style_cost < 1e-6 * of_content.style_cost
+    # Quantiles tell a histogram only nearly.
+    assert of_style.style_cost < (1e-3 if name == "histogram" else 1e-6) * of_content.style_cost
     assert of_content.style_cost > 0 < of_style.content_cost
 
 
