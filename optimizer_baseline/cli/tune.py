@@ -41,16 +41,16 @@ def register(commands: Any) -> None:
         "that come with the package)",
     )
     one.add_argument("--model", metavar="MODEL", help="auto, lite, full, or a converted folder (lite)")
-    one.add_argument("--steps", type=int, metavar="N", help="steps of Adam, at most (40)")
+    one.add_argument("--steps", type=int, metavar="N", help="maximum steps of Adam (40)")
     one.add_argument("--size", type=int, metavar="PX", help="side of the crops (160)")
-    one.add_argument("--learning-rate", type=float, metavar="R", help="of Adam (0.1)")
+    one.add_argument("--learning-rate", type=float, metavar="R", help="learning rate of Adam (0.1)")
     one.add_argument(
         "--amount",
         type=float,
         metavar="A",
-        help="point between predicted (0) and tuned (1) (the furthest that leaves the photograph recognisable)",
+        help="point between predicted (0) and tuned (1) (the furthest that leaves the photograph recognizable)",
     )
-    one.add_argument("--seed", type=int, metavar="N", help="of the crops (0)")
+    one.add_argument("--seed", type=int, metavar="N", help="seed of the random crops (0)")
     one.add_argument("--origin", metavar="TEXT", help="where the style comes from (the picture's file name)")
     one.add_argument("--sheet", type=Path, metavar="FILE", help="pictures before and after (FILE with .png)")
     one.add_argument("--quiet", action="store_true", help="no progress bar")

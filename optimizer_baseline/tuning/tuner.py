@@ -175,7 +175,7 @@ def _name(picture: Picture) -> str:
 
 @dataclass(frozen=True)
 class _Crop:
-    """A content picture that was through the contraction, and what its stylised pictures are compared with."""
+    """A content picture that was through the contraction, and what its stylized pictures are compared with."""
 
     contracted: Any
     targets: Targets

@@ -52,12 +52,12 @@ class ServeSettings(CacheSettings, EngineSettings):
     model: Annotated[str, Field(description="auto (full if fetched, else lite), full, lite, or a folder")] = (
         EngineSettings.model
     )
-    engine: Annotated[EngineName, Field(description="what computes")] = EngineSettings.engine
+    engine: Annotated[EngineName, Field(description="what runs the network")] = EngineSettings.engine
     precision: Annotated[
         Precision,
-        Field(description="of the transformer; auto: bf16 where the CPU has it; int8: once `quantize` has made it"),
+        Field(description="transformer's number format; auto: bf16 if the CPU has it; int8 needs `quantize` first"),
     ] = EngineSettings.precision
-    threads: Annotated[Count, Field(description="cores to compute on; 0 for all")] = EngineSettings.threads
+    threads: Annotated[Count, Field(description="cores for computing; 0 for all")] = EngineSettings.threads
     streams: Annotated[
         Count,
         Field(
@@ -68,8 +68,8 @@ class ServeSettings(CacheSettings, EngineSettings):
     processes: Annotated[
         Count,
         Field(
-            description="processes that share the port, and divide threads, streams, cache-bytes and max-calls; other "
-            "limits are for each; 0 for one for every 8 cores, about as many as one event loop can keep busy"
+            description="processes that share the port. They divide threads, streams, cache-bytes and max-calls; other "
+            "limits apply to each. 0 for one for every 8 cores"
         ),
     ] = 0
     queue_size: Annotated[Count, Field(description="calls that may wait")] = EngineSettings.queue_size
@@ -83,7 +83,7 @@ class ServeSettings(CacheSettings, EngineSettings):
     max_pixels: Annotated[
         Count, Field(description="pixels of a picture that reaches the network; 0 for what picture-memory allows")
     ] = EngineSettings.max_pixels
-    max_decode_pixels: Annotated[Positive, Field(description="pixels of any picture as it comes")] = (
+    max_decode_pixels: Annotated[Positive, Field(description="pixels of any picture before it is resized")] = (
         EngineSettings.max_decode_pixels
     )
     max_decode_bytes: Annotated[
@@ -124,14 +124,14 @@ class ServeSettings(CacheSettings, EngineSettings):
     )
     tls_key: Annotated[Path | None, Field(description="the certificate's private key, PEM")] = None
     tls_client_ca: Annotated[
-        Path | None, Field(description="certificates that callers' own must descend from, PEM (mTLS)")
+        Path | None, Field(description="CA that must have signed the certificates of callers, PEM (mTLS)")
     ] = None
     http_port: Annotated[
         int | None,
         Field(ge=0, le=65535, description="port of the page and the HTTP API, at the same host; 0 picks a free one"),
     ] = None
     http_hosts: Annotated[
-        str, Field(description="names by which HTTP may be called, separated by commas; addresses and localhost may be")
+        str, Field(description="further host names that HTTP requests may use, separated by commas")
     ] = ""
     http_origins: Annotated[
         str,
@@ -153,9 +153,11 @@ class ServeSettings(CacheSettings, EngineSettings):
         float,
         Field(ge=0, allow_inf_nan=False, description="seconds that calls in flight have to finish at shutdown"),
     ] = 20.0
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="what is logged")] = "info"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="least severe level to log")
+    ] = "info"
 
-    log_format: Annotated[Literal["text", "json"], Field(description="a line of the log")] = "text"
+    log_format: Annotated[Literal["text", "json"], Field(description="format of log lines")] = "text"
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:

@@ -45,7 +45,11 @@ def parser() -> argparse.ArgumentParser:
         "--target", metavar="HOST:PORT", help=f"the server (default: $STYLEWIRE_TARGET, else {default_target()})"
     )
     top.add_argument(
-        "--timeout", type=_seconds, default=TIMEOUT, metavar="SECONDS", help="for each call (default: %(default)g)"
+        "--timeout",
+        type=_seconds,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help="limit of each call (default: %(default)g)",
     )
     top.add_argument(
         "--local",
