@@ -5,16 +5,12 @@ import logging
 import math
 import os
 import posixpath
-import re
-import shutil
 import time
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import fsspec
 import numpy as np
@@ -24,37 +20,36 @@ import pyarrow.parquet as pq
 import ray
 import ray.data
 from fsspec.core import url_to_fs
+from ray.util.annotations import RayDeprecationWarning
 
 from ..errors import ServiceError
-from ..imaging.codec import Encoding
 from ..models.select import open_network
 from ..settings import ServeSettings
 from ..stylizer import Options
+from .places import (
+    ENCODINGS,
+    existing,
+    is_parquet,
+    list_pictures,
+    name_of_row,
+    remove_unfinished,
+    writer,
+)
 from .stylize import BatchStyle, Stylize, read_styles
 
 MANIFEST, FAILURES = "manifest.json", "failures.parquet"
 """Names of the files that a job adds to its output."""
-
-UNFINISHED = ".unfinished"
-"""Folder in the output with files that are being written. It is removed at the end of a job."""
-
-_ENCODINGS = {
-    ".jpg": Encoding.JPEG,
-    ".jpeg": Encoding.JPEG,
-    ".jfif": Encoding.JPEG,
-    ".png": Encoding.PNG,
-    ".webp": Encoding.WEBP,
-    ".avif": Encoding.AVIF,
-}
-"""Suffix of a picture's name -> default encoding of its result; PNG for other suffixes."""
-
-_SUFFIXES = {Encoding.JPEG: ".jpg", Encoding.PNG: ".png", Encoding.WEBP: ".webp", Encoding.AVIF: ".avif"}
 
 _ROWS = 64
 """Rows of a parquet data set in one block of Ray's object store. Ray moves blocks to disk when memory is short."""
 
 _BATCH = 16
 """Pictures that an actor gets at one time. The number is small, so that a lost actor costs little."""
+
+
+_RETRIES = 5
+"""How often a block of pictures is tried again after its actor or node was lost. A picture that ends every process that
+reads it must not hold up the job for ever."""
 
 
 class BatchError(Exception):
@@ -99,7 +94,8 @@ def run_batch(
     """Stylize every picture of a source into a target folder. Results that exist already are not changed.
 
     A picture that fails is noted in `failures.parquet` of the target and does not end the job. Results are written
-    atomically, so a job that was killed can be started again.
+    atomically, so a job that was killed can be started again. If the actors of a block of pictures are lost six times,
+    those of them that are not made count as failures too.
 
     Args:
         source: A folder, a file, a glob or a parquet data set, as a path or an fsspec URL. A data set has the column
@@ -124,8 +120,8 @@ def run_batch(
         # Resolve "auto" here, because it could mean a different model on each machine.
         model = open_network(serve.model, serve.cache).edition if serve.model == "auto" else serve.model
         given = read_styles(styles, serve.model_copy(update={"model": model}))
-        done = _existing(target)
-        planned = _is_parquet(source) or _list(source, target, options.encoding)
+        done = existing(target)
+        planned = is_parquet(source) or list_pictures(source, target, options.encoding)
         # Before the work: a place that cannot be written to is noticed here.
         _write_manifest(target, report)
     if isinstance(planned, dict):
@@ -143,13 +139,15 @@ def run_batch(
                 for outcome in outcomes:
                     _count(outcome, report, failures)
             report.seconds = time.monotonic() - begun
+        with _one_line():
+            failures += _lost(rows, source, target, options, report, failures)
     report.failed = len(failures)
     report.pictures_per_second = report.pictures / report.seconds if report.seconds else 0.0
     report.finished = True
     with _one_line():
         _write_failures(target, failures)
         _write_manifest(target, report)
-        _remove_unfinished(target)
+        remove_unfinished(target)
     return report
 
 
@@ -181,7 +179,7 @@ class _Actor(Stylize):
         super().__init__(styles, work.options, threads=threads, settings=settings)
         self._work = work
         self._node = ray.util.get_node_ip_address() + " " + ray.get_runtime_context().get_node_id()[:8]
-        self._write = _writer(work.target)
+        self._write = writer(work.target)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         outcomes = [self._one({key: values[row] for key, values in batch.items()}) for row in range(_length(batch))]
@@ -192,14 +190,14 @@ class _Actor(Stylize):
         path = str(row.get("source") or row.get("path") or "")
         error, skipped = None, False
         try:
-            name = str(row["name"]) if "name" in row else _name_of_row(path, self._work.options.encoding)
+            name = str(row["name"]) if "name" in row else name_of_row(path, self._work.options.encoding)
             skipped = name in self._work.done
             if not skipped:
                 content = row.get("bytes")
                 if content is None:
                     with fsspec.open(path, "rb") as file:
                         content = file.read()
-                encoding = self._work.options.encoding or _ENCODINGS[posixpath.splitext(name)[1].lower()]
+                encoding = self._work.options.encoding or ENCODINGS[posixpath.splitext(name)[1].lower()]
                 made = self.stylize(bytes(content), replace(self._work.options, encoding=encoding))
                 self._write(name, made.data)
         except ServiceError as problem:
@@ -231,16 +229,17 @@ def _outcomes(
     """Yield the outcome of each picture as soon as it is done."""
     context = ray.data.DataContext.get_current()
     # The caller may have pipelines of its own in this process.
-    before = context.enable_progress_bars, context.execution_options.preserve_order
+    before = context.enable_progress_bars, context.execution_options.preserve_order, context.max_errored_blocks
     context.enable_progress_bars, context.execution_options.preserve_order = bars, keep_order
+    # A lost block does not end the job; `_lost` finds its pictures.
+    context.max_errored_blocks = -1
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     cluster = int(ray.cluster_resources().get("CPU", 1) // cores)
     if cluster < 1:
         raise BatchError(f"no machine of the cluster has {cores} cores for an actor")
     if rows is None:
-        fs, path = url_to_fs(source)
         # Ray's own reader needs a free core. It waits for ever if the actors have all of them.
-        dataset = pyarrow.dataset.dataset(path, filesystem=fs, format="parquet")
+        dataset = _dataset(source)
         columns = [name for name in ("path", "bytes") if name in dataset.schema.names]
         batches = dataset.to_batches(columns=columns, batch_size=_ROWS)
         data = ray.data.from_arrow_refs([ray.put(pa.Table.from_batches([batch])) for batch in batches])
@@ -248,19 +247,56 @@ def _outcomes(
     else:
         actors = min(cluster, math.ceil(len(rows) / _BATCH))
         data = ray.data.from_items(rows, override_num_blocks=min(len(rows), max(4 * actors, len(rows) // 256)))
-    data = data.map_batches(
-        _Actor,
-        batch_size=_BATCH,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
-        num_cpus=cores,
-        fn_constructor_kwargs={"work": work, "styles": styles, "threads": cores, "settings": settings},
-    )
+    with warnings.catch_warnings():
+        # Ray 2.60 deprecates `max_task_retries` here and names no other way to set it.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        data = data.map_batches(
+            _Actor,
+            batch_size=_BATCH,
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
+            num_cpus=cores,
+            max_task_retries=_RETRIES,
+            fn_constructor_kwargs={"work": work, "styles": styles, "threads": cores, "settings": settings},
+        )
     try:
         yield from data.iter_rows()
     except ray.exceptions.RayError as error:
         raise BatchError(f"Ray ended the job: {_line(_cause(error))}") from error
     finally:
-        context.enable_progress_bars, context.execution_options.preserve_order = before
+        context.enable_progress_bars, context.execution_options.preserve_order, context.max_errored_blocks = before
+
+
+def _lost(
+    rows: list[dict[str, str]] | None,
+    source: str,
+    target: str,
+    options: Options,
+    report: Report,
+    failures: Sequence[tuple[str, str]],
+) -> list[tuple[str, str]]:
+    """Return the pictures that have neither a result nor a failure, because Ray gave up on their block."""
+    total = _dataset(source).count_rows() if rows is None else len(rows)
+    if report.pictures + len(failures) + (report.skipped if rows is None else 0) >= total:
+        return []
+    made, failed = existing(target), {path for path, _ in failures}
+    if rows is not None:
+        wanted: Iterable[tuple[str, str]] = ((row["source"], row["name"]) for row in rows)
+    else:
+        wanted = ((path, name_of_row(path, options.encoding)) for path in _paths(source) if path not in failed)
+    error = f"the process that had to make it, or a picture beside it, was lost {_RETRIES + 1} times"
+    return [(path, error) for path, name in wanted if name not in made and path not in failed]
+
+
+def _paths(source: str) -> Iterator[str]:
+    """Yield the paths in a parquet data set."""
+    for batch in _dataset(source).to_batches(columns=["path"], batch_size=1024):
+        for value in batch.column(0):
+            yield str(value.as_py() or "")
+
+
+def _dataset(source: str) -> pyarrow.dataset.Dataset:
+    fs, path = url_to_fs(source)
+    return pyarrow.dataset.dataset(path, filesystem=fs, format="parquet")
 
 
 def _count(outcome: Mapping[str, Any], report: Report, failures: list[tuple[str, str]]) -> None:
@@ -299,122 +335,17 @@ def _running_ray(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def _is_parquet(source: str) -> bool:
-    """Return True if a source is a parquet data set."""
-    if re.search(r"\.parquet/?$", source):
-        return True
-    fs, root = url_to_fs(source)
-    if not fs.isdir(root):
-        return False
-    names = [posixpath.basename(path) for path in fs.ls(root, detail=False)]
-    visible = [name for name in names if not name.startswith((".", "_"))]
-    return bool(visible) and all(name.endswith(".parquet") for name in visible)
-
-
-def _list(source: str, target: str, encoding: Encoding | None) -> dict[str, str]:
-    """Return unique name of each result -> URL of its picture.
-
-    Raises:
-        OSError: The source has no picture.
-        ValueError: The target is the folder of the pictures.
-    """
-    fs, root = url_to_fs(source)
-    if any(sign in root for sign in "*?["):
-        paths = [path for path in fs.glob(root) if fs.isfile(path)]
-        base = re.split(r"[*?\[]", root)[0].rpartition("/")[0]
-    elif fs.isdir(root):
-        paths, base = fs.find(root), root.rstrip("/")
-    else:
-        fs.info(root)
-        paths, base = [root], root.rpartition("/")[0]
-    own, below = url_to_fs(target)
-    inside = below.rstrip("/") + "/" if type(own) is type(fs) else None
-    if inside == base + "/":
-        raise ValueError(f"{target} is the folder of the pictures; results need another one")
-    found = [
-        (path.removeprefix(base).lstrip("/"), path)
-        for path in sorted(paths)
-        if not (inside and path.startswith(inside)) and not posixpath.basename(path).startswith(".")
-    ]
-    if not found:
-        raise FileNotFoundError(f"{source} holds no files")
-    wanted = Counter(_result_name(name, encoding) for name, _ in found)
-    results = {}
-    for name, path in found:
-        result = _result_name(name, encoding)
-        # cat.jpg and cat.png as JPEG would both be cat.jpg.
-        result = result if wanted[result] == 1 else name + posixpath.splitext(result)[1]
-        results[result] = fs.unstrip_protocol(path)
-    return results
-
-
-def _result_name(name: str, encoding: Encoding | None) -> str:
-    stem, suffix = posixpath.splitext(name)
-    if encoding is not None:
-        return stem + _SUFFIXES[encoding]
-    return name if suffix.lower() in _ENCODINGS else f"{name}.png"
-
-
-def _name_of_row(path: str, encoding: Encoding | None) -> str:
-    """Return the name of the result for a row of a data set. The name never leads out of the target."""
-    name = posixpath.normpath(path.partition("://")[2] or path).lstrip("/")
-    if not path or name.startswith("..") or name == ".":
-        raise ValueError(f"{path!r} is not the path of a picture; a row has it in the column path")
-    return _result_name(name, encoding)
-
-
-def _existing(target: str) -> set[str]:
-    """Return the files below a folder; none if the folder does not exist yet."""
-    fs, root = url_to_fs(target)
-    root = root.rstrip("/")
-    if not fs.exists(root):
-        return set()
-    if not fs.isdir(root):
-        raise NotADirectoryError(f"{target} is a file; results need a folder")
-    return {path.removeprefix(root).lstrip("/") for path in fs.find(root)}
-
-
-def _writer(target: str) -> Callable[[str, bytes], None]:
-    """Return a function that writes a file below a folder atomically."""
-    fs, root = url_to_fs(target)
-
-    def write(name: str, data: bytes) -> None:
-        path = f"{root.rstrip('/')}/{name}"
-        if not _is_local(fs):
-            # An object appears when it is complete.
-            fs.pipe_file(path, data)
-            return
-        temporary = Path(root, UNFINISHED, uuid4().hex)
-        for folder in (temporary.parent, Path(path).parent):
-            folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
-
-    return write
-
-
 def _write_failures(target: str, failures: Sequence[tuple[str, str]]) -> None:
     columns = {"path": [path for path, _ in failures], "error": [error for _, error in failures]}
     table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
-    _writer(target)(FAILURES, sink.getvalue().to_pybytes())
+    writer(target)(FAILURES, sink.getvalue().to_pybytes())
 
 
 def _write_manifest(target: str, report: Report) -> None:
     data = json.dumps({"schema": "stylewire-batch/1", **asdict(report)}, indent=2) + "\n"
-    _writer(target)(MANIFEST, data.encode())
-
-
-def _remove_unfinished(target: str) -> None:
-    """Remove what killed processes, of this job and of earlier ones, had begun to write."""
-    fs, root = url_to_fs(target)
-    if _is_local(fs):
-        shutil.rmtree(Path(root, UNFINISHED), ignore_errors=True)
-
-
-def _is_local(fs: fsspec.AbstractFileSystem) -> bool:
-    return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+    writer(target)(MANIFEST, data.encode())
 
 
 def _length(batch: Mapping[str, np.ndarray]) -> int:
