@@ -77,7 +77,8 @@ def http_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
     """A server of the lite edition with the page, and the example styles under their names."""
     styles = Path(__file__).resolve().parents[2] / "examples" / "style"
     data = tmp_path_factory.mktemp("http-data")
-    flags = ("--model", "lite", "--streams", "2", "--http-port", "0", "--styles", styles, "--data-dir", data)
+    ports = ("--http-port", "0", "--metrics-port", "0")
+    flags = ("--model", "lite", "--streams", "2", *ports, "--styles", styles, "--data-dir", data)
     running = ServerProcess(*flags)
     yield running
     assert running.stop() == 0, "\n".join(running.log)

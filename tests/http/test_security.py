@@ -8,7 +8,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 from PIL import Image
 from stylewire import Client
 from stylewire_server.admission.tokens import new_token
-from stylewire_server.testing import ServerProcess, running_server
+from stylewire_server.testing import ServerProcess, running_server, until
 
 ROOT = Path(__file__).resolve().parents[2]
 STYLES = ROOT / "examples" / "style"
@@ -50,13 +49,13 @@ def answer_of(connection: socket.socket) -> bytes:
     return found
 
 
-def logged(server: ServerProcess, text: str, seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if any(text in line for line in server.log):
-            return True
-        time.sleep(0.05)
-    return False
+def logged(server: ServerProcess, text: str) -> bool:
+    """Wait until the log has that text."""
+    return until(lambda: any(text in line for line in list(server.log)), f"the log has {text!r}")
+
+
+def metrics_of(server: ServerProcess) -> str:
+    return next(line for line in server.log if "metrics on " in line).partition("metrics on ")[2]
 
 
 # Names and sites
@@ -305,16 +304,20 @@ def test_a_connection_that_sends_no_request_is_closed(monkeypatch: pytest.Monkey
     assert asyncio.run(closed_after(b"GET / HTTP/1.1\r\nHost: localhost\r\n"))
 
 
-def test_a_caller_that_goes_away_cancels_its_job(http_server: ServerProcess, open_http: Any, large: bytes) -> None:
+def test_a_caller_that_goes_away_cancels_its_job(
+    http_server: ServerProcess, open_http: Any, large: bytes, calls_begun: Any
+) -> None:
     body, media_type = open_http.form([("content", large), ("style", "waves"), ("fit", "native")])
     before = sum("method=Stylize code=CANCELLED" in line for line in http_server.log)
+    metrics = metrics_of(http_server)
+    begun = calls_begun(metrics)
     with raw(http_server) as connection:
         connection.sendall(
             f"POST /v1/stylize HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: gone-1\r\nContent-Type: {media_type}\r\n"
             f"Content-Length: {len(body)}\r\n\r\n".encode()
             + body
         )
-        time.sleep(0.3)
+        until(lambda: calls_begun(metrics) > begun, "the call has begun")
     assert logged(http_server, "request_id=gone-1")
     assert sum("method=Stylize code=CANCELLED" in line for line in http_server.log) == before + 1
     assert not any("Traceback" in line for line in http_server.log)
@@ -410,16 +413,16 @@ def test_without_the_extra_the_message_says_what_to_install() -> None:
     assert "--http-port needs starlette: pip install 'stylewire[server,http]'" in done.stderr
 
 
-def test_a_picture_under_way_is_finished_at_the_end(open_http: Any, large: bytes) -> None:
-    with running_server(*FLAGS) as server:
+def test_a_picture_under_way_is_finished_at_the_end(open_http: Any, large: bytes, calls_begun: Any) -> None:
+    with running_server(*FLAGS, "--metrics-port", "0") as server:
         http = open_http(server.url)
         found: list[Any] = []
         fields = [("content", large), ("style", "waves"), ("fit", "native")]
         call = threading.Thread(target=lambda: found.append(http("POST", "/v1/stylize", fields)))
         call.start()
-        time.sleep(1.0)
+        until(lambda: calls_begun(metrics_of(server)) == 1, "the call has begun")
         server.process.send_signal(signal.SIGTERM)
-        assert logged(server, "draining: 1 calls running")
+        assert logged(server, "draining: ")
         late = http("GET", "/v1/model")
         assert (late.status, late.json["type"]) == (503, "urn:stylewire:problem:draining")
         assert late.headers["retry-after"] == "1"
@@ -443,15 +446,14 @@ def test_several_processes_share_the_port(open_http: Any, photo: Path) -> None:
 
 def test_an_upload_is_counted_in_memory_and_in_the_metrics(open_http: Any, photo: Path) -> None:
     with running_server(*FLAGS, "--metrics-port", "0") as server:
-        metrics = next(line for line in server.log if "metrics on " in line).partition("metrics on ")[2]
+        metrics = metrics_of(server)
+
+        def shown(wanted: str) -> bool:
+            with urllib.request.urlopen(metrics, timeout=30) as answer:
+                return f"\n{wanted}\n" in answer.read().decode()
 
         def reads(wanted: str) -> bool:
-            for _ in range(200):
-                with urllib.request.urlopen(metrics, timeout=30) as answer:
-                    if f"\n{wanted}\n" in answer.read().decode():
-                        return True
-                time.sleep(0.05)
-            return False
+            return until(lambda: shown(wanted), wanted)
 
         with raw(server) as connection:
             connection.sendall(head("Content-Length: 1000000"))
