@@ -43,15 +43,6 @@ def converted(saved_model: Path, made_once: Callable[[str, Callable[[Path], obje
     return made_once("cache", lambda folder: fetch(folder, source=saved_model, allow_unverified=True)) / "full"
 
 
-@pytest.fixture(scope="session")
-def original(saved_model: Path) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The SavedModel in TensorFlow, which takes long to load."""
-    pytest.importorskip("tensorflow")
-    from stylewire_server.preparation.savedmodel import SavedModel
-
-    return SavedModel(saved_model)
-
-
 @dataclass(frozen=True)
 class Pair:
     """A content and a style picture, float32 [1,H,W,3] in 0..1."""
@@ -77,6 +68,22 @@ def pairs(photo: Path, style_picture: Path, other_style_picture: Path) -> list[P
         Pair(load(cat), load(other_style_picture)),
         Pair(load(cat, (300, 200)), load(style_picture)),
     ]
+
+
+@pytest.fixture(scope="session")
+def originals(saved_model: Path, pairs: list[Pair], made_once: Callable) -> list[np.ndarray]:
+    """The pictures that the SavedModel itself makes of the pairs. TensorFlow takes long to load it."""
+    pytest.importorskip("tensorflow")
+
+    def fill(folder: Path) -> None:
+        from stylewire_server.preparation.savedmodel import SavedModel
+
+        original = SavedModel(saved_model)
+        for number, pair in enumerate(pairs):
+            np.save(folder / f"{number}.npy", original(pair.content, pair.style))
+
+    folder = made_once("originals", fill)
+    return [np.load(folder / f"{number}.npy") for number in range(len(pairs))]
 
 
 @pytest.fixture(scope="session")
