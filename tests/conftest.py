@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -79,6 +80,12 @@ converted model for others.
 
 Fill = Callable[[Path], object]
 """A function that puts files into a folder."""
+
+
+def pytest_configure() -> None:
+    """Let the processes that tests start be interrupted: those of a shell's background job ignore SIGINT."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
