@@ -28,7 +28,7 @@ SERVICE = "stylewire.v1.Stylizer"
 
 
 def health(channel: grpc.Channel, service: str = "") -> int:
-    return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=60).status
+    return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=240).status
 
 
 def request(photo: Path, style: Path) -> pb.StylizeRequest:
@@ -51,19 +51,19 @@ def test_signals_end_it_with_code_zero(start_server, number: int) -> None:
 def test_draining_finishes_calls_in_flight_and_refuses_new_ones(
     start_server, calls_begun, photo: Path, style_picture: Path
 ) -> None:
-    running = start_server("--model", "lite", "--streams", "1", "--metrics-port", "0", "--grace", "100")
+    running = start_server("--model", "lite", "--streams", "1", "--metrics-port", "0", "--grace", "240")
     metrics = next(line.split()[-1] for line in running.log if "metrics on http" in line)
     message = request(photo, style_picture)
     no_retries = [("grpc.enable_retries", 0)]
     with grpc.insecure_channel(running.target, no_retries) as channel:
         stub = stylizer_pb2_grpc.StylizerStub(channel)
-        stub.Stylize(message, timeout=60)
+        stub.Stylize(message, timeout=240)
         statuses: list[int] = []
 
         def watch() -> None:
             try:
                 for answer in health_pb2_grpc.HealthStub(channel).Watch(
-                    health_pb2.HealthCheckRequest(service=SERVICE), timeout=60
+                    health_pb2.HealthCheckRequest(service=SERVICE), timeout=240
                 ):
                     statuses.append(answer.status)
             except grpc.RpcError:
@@ -71,13 +71,13 @@ def test_draining_finishes_calls_in_flight_and_refuses_new_ones(
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        calls = [stub.Stylize.future(message, timeout=60) for _ in range(40)]
+        calls = [stub.Stylize.future(message, timeout=240) for _ in range(40)]
         until(lambda: calls_begun(metrics) > len(calls), "every call has begun")
         running.process.send_signal(signal.SIGTERM)
         late = []
         while running.process.poll() is None:
             try:
-                stub.Stylize(message, timeout=60)
+                stub.Stylize(message, timeout=240)
                 late.append(None)
             except grpc.RpcError as error:
                 late.append(error.code())
@@ -107,11 +107,11 @@ def test_not_serving_until_the_engine_has_run(photo: Path, style_picture: Path) 
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}", _EAGER) as channel:
             first = health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(service=SERVICE), timeout=60, wait_for_ready=True
+                health_pb2.HealthCheckRequest(service=SERVICE), timeout=240, wait_for_ready=True
             )
             assert first.status == health_pb2.HealthCheckResponse.NOT_SERVING
             with pytest.raises(grpc.RpcError) as caught:
-                stylizer_pb2_grpc.StylizerStub(channel).Stylize(request(photo, style_picture), timeout=60)
+                stylizer_pb2_grpc.StylizerStub(channel).Stylize(request(photo, style_picture), timeout=240)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
             assert process.stdout is not None
             assert process.stdout.readline().startswith(f"serving on 127.0.0.1:{port} ")
@@ -160,7 +160,7 @@ def starting(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen]:
 
 def test_sigterm_while_it_starts_ends_it_with_code_zero_before_it_serves(starting: subprocess.Popen) -> None:
     starting.terminate()
-    out, errors = starting.communicate(timeout=60)
+    out, errors = starting.communicate(timeout=240)
     assert starting.returncode == 0
     assert out == ""
     assert "Traceback" not in errors
@@ -171,7 +171,7 @@ def test_sighup_while_it_starts_does_not_end_it(starting: subprocess.Popen) -> N
     assert starting.stdout is not None
     assert starting.stdout.readline().startswith("serving on ")
     starting.terminate()
-    starting.communicate(timeout=60)
+    starting.communicate(timeout=240)
     assert starting.returncode == 0
 
 
@@ -255,7 +255,7 @@ def test_an_answer_that_is_read_slowly_is_sent_whole_before_it_ends(start_server
     )
     options = [("grpc.max_receive_message_length", -1), ("grpc.enable_retries", 0)]
     with grpc.insecure_channel(f"127.0.0.1:{reader.port}", options) as channel:
-        call = stylizer_pb2_grpc.StylizerStub(channel).Stylize.future(message, timeout=60)
+        call = stylizer_pb2_grpc.StylizerStub(channel).Stylize.future(message, timeout=240)
         while reader.passed < 300_000:
             assert not call.done()
             time.sleep(0.005)
@@ -351,8 +351,8 @@ def test_a_caller_that_hangs_up_does_no_harm(server, photo: Path, style_picture:
     message = request(photo, style_picture)
     with grpc.insecure_channel(server.target) as channel:
         stub = stylizer_pb2_grpc.StylizerStub(channel)
-        calls = [stub.Stylize.future(message, timeout=60) for _ in range(20)]
+        calls = [stub.Stylize.future(message, timeout=240) for _ in range(20)]
         for call in calls[1::2]:
             call.cancel()
         assert all(call.result().width == 512 for call in calls[::2])
-        assert stub.Stylize(message, timeout=60).width == 512
+        assert stub.Stylize(message, timeout=240).width == 512
