@@ -66,12 +66,18 @@ class Balanced:
 
     def mend(self, photo: Path) -> None:
         """Start the servers that a test has killed once more, and wait until they have work."""
+
+        def works(index: int) -> bool:
+            # By a new connection: nginx serves those that it has with what it knew before.
+            with Client(self.target, timeout=60) as client:
+                client.stylize(photo, "style")
+            return self.pictures(self.servers[index]) > 0
+
         killed = [index for index, server in enumerate(self.servers) if server.process.poll() is not None]
         for index in killed:
             self.replace(index)
-        with Client(self.target, timeout=60) as client:
-            for index in killed:
-                until(lambda: client.stylize(photo, "style") and self.pictures(self.servers[index]) > 0)  # noqa: B023
+        for index in killed:
+            until(lambda index=index: works(index), "the fresh server has work")
 
     def stop(self) -> None:
         self.balancer.terminate()
