@@ -12,9 +12,14 @@ BYTES_PER_PIXEL = {"f32": 1900, "bf16": 1600}
 1024 px on a CPU with bfloat16), the rest for the history of L-BFGS."""
 
 
-def needed_gigabytes(pixels: int, bfloat16: bool) -> float:
+STYLE_LOSS_FACTOR = {"gram": 1.0, "w2": 1.3, "histogram": 2.3}
+"""Bytes per pixel of each style loss, relative to "gram": from peaks at 256 and 768 px ("histogram" at 256 px)."""
+
+
+def needed_gigabytes(pixels: int, bfloat16: bool, style_loss: str = "gram") -> float:
     """Return an estimate of the memory of a run for a picture of `pixels` pixels, in GB (10^9 bytes)."""
-    return BASE_GIGABYTES + pixels * BYTES_PER_PIXEL["bf16" if bfloat16 else "f32"] / 1e9
+    per_pixel = BYTES_PER_PIXEL["bf16" if bfloat16 else "f32"] * STYLE_LOSS_FACTOR[style_loss]
+    return BASE_GIGABYTES + pixels * per_pixel / 1e9
 
 
 def available_gigabytes() -> float | None:

@@ -179,7 +179,8 @@ class _Run:
         self._feedforward: Image.Image | None = None
         original = images.load(content, "content")
         self.precision = precision.resolve(settings.precision)
-        _check_memory(images.fitted_size(original.size, settings.size), self.precision == "bf16", settings.any_size)
+        size = images.fitted_size(original.size, settings.size)
+        _check_memory(size, self.precision == "bf16", settings.cost.style_loss, settings.any_size)
         self.content = images.fit(original, settings.size, limit=None)
         pictures = images.as_list(style)
         if not pictures:
@@ -381,10 +382,10 @@ def _one_each(values: Sequence[Any] | None, pictures: Sequence[Any], what: str, 
     return list(values)
 
 
-def _check_memory(size: tuple[int, int], bfloat16: bool, any_size: bool) -> None:
+def _check_memory(size: tuple[int, int], bfloat16: bool, style_loss: str, any_size: bool) -> None:
     """Raise InvalidImage for a run that needs more memory than is available, unless `any_size` is set."""
     width, height = size
-    needed = memory.needed_gigabytes(width * height, bfloat16)
+    needed = memory.needed_gigabytes(width * height, bfloat16, style_loss)
     free = memory.available_gigabytes()
     told = f"a run at {width}x{height} px = {width * height / 1e6:.1f} Mpx needs about {needed:.1f} GB of memory"
     if free is not None and needed > free:
