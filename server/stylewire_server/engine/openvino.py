@@ -183,7 +183,8 @@ class _Half:
         idle = self._idle(pixels.dtype)
         request = idle.get()
         try:
-            request.infer([np.ascontiguousarray(pixels), *others], share_inputs=True)
+            # Without `share_outputs` the result would be copied twice.
+            request.infer([np.ascontiguousarray(pixels), *others], share_inputs=True, share_outputs=True)
             return request.get_output_tensor(0).data.copy()
         finally:
             idle.put(request)
@@ -192,11 +193,15 @@ class _Half:
         """Return the memory of finished pictures to the system. Call it while none runs."""
         with self._lock:
             for idle in self._requests.values():
-                request = idle.get()
+                requests = [idle.get() for _ in range(self._streams)]
+                runnable = requests[0].get_compiled_model()
+                # A request keeps its last input and output, so each is replaced by a new one.
+                requests.clear()
                 try:
-                    request.get_compiled_model().release_memory()
+                    runnable.release_memory()
                 finally:
-                    idle.put(request)
+                    for _ in range(self._streams):
+                        idle.put(runnable.create_infer_request())
 
     def _idle(self, dtype: np.dtype) -> "queue.SimpleQueue[ov.InferRequest]":
         with self._lock:
