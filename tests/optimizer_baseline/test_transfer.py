@@ -255,11 +255,11 @@ def test_a_line_search_may_try_what_it_likes(real_pair):
 
 
 def test_lbfgs_stops_where_no_step_moves_a_pixel(real_pair):
-    options = {"preset": preset("gatys2016").replace(network="vgg16"), "weights": "offline", "size": 20}
+    options = {"preset": "johnson2016", "weights": "offline", "size": 20}
     result = stylize(*real_pair, precision="bf16", iterations=3000, **options)
     assert result.stopped == "no step lowers the cost any more"
     assert len(result.history) < 3000
-    assert result.evaluations < 1.5 * len(result.history) + 50
+    assert result.evaluations < 2 * len(result.history) + 50
 
 
 def test_a_resumed_run_keeps_its_best(content, style):
