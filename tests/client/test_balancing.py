@@ -18,7 +18,7 @@ from stylewire import Client, InvalidRequest, ServerBusy, Tls, Unavailable
 from stylewire.channel import _is_local
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
-from stylewire_server.testing import ServerProcess
+from stylewire_server.testing import ServerProcess, until
 
 ONE_AT_A_TIME = ("--model", "lite", "--streams", "1", "--threads", "1")
 
@@ -62,9 +62,8 @@ class Load:
 
     def wait_for(self, more: int) -> None:
         """Wait until that many more calls are done."""
-        aim, end = self.done + more, time.monotonic() + 120
-        while self.done < aim and time.monotonic() < end and not self.failures:
-            time.sleep(0.05)
+        aim = self.done + more
+        until(lambda: self.failures or self.done >= aim, f"{more} more calls are done")
         assert self.done >= aim, (self.done, self.failures)
 
     def _run(self, client: Any, photo: Path, style: Path) -> None:

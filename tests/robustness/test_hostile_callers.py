@@ -16,6 +16,7 @@ from PIL import Image
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 from stylewire_server.admission.tokens import new_token
+from stylewire_server.testing import until
 
 MIB = 2**20
 STYLIZE, STREAM = "/stylewire.v1.Stylizer/Stylize", "/stylewire.v1.Stylizer/StylizeStream"
@@ -45,13 +46,6 @@ def silent(channel: grpc.Channel, method: str, count: int, token: str = "") -> l
     if method == STREAM:
         return [channel.stream_stream(method)(never(), timeout=100, metadata=metadata) for _ in range(count)]
     return [channel.stream_unary(method).future(never(), timeout=100, metadata=metadata) for _ in range(count)]
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "did not come about"
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
