@@ -6,8 +6,7 @@ import math
 import os
 import posixpath
 import time
-import warnings
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -20,7 +19,6 @@ import pyarrow.parquet as pq
 import ray
 import ray.data
 from fsspec.core import url_to_fs
-from ray.util.annotations import RayDeprecationWarning
 
 from ..errors import ServiceError
 from ..models.select import open_network
@@ -45,11 +43,6 @@ _ROWS = 64
 
 _BATCH = 16
 """Pictures that an actor gets at one time. The number is small, so that a lost actor costs little."""
-
-
-_RETRIES = 5
-"""How often a block of pictures is tried again after its actor or node was lost. A picture that ends every process that
-reads it must not hold up the job for ever."""
 
 
 class BatchError(Exception):
@@ -94,8 +87,7 @@ def run_batch(
     """Stylize every picture of a source into a target folder. Results that exist already are not changed.
 
     A picture that fails is noted in `failures.parquet` of the target and does not end the job. Results are written
-    atomically, so a job that was killed can be started again. If the actors of a block of pictures are lost six times,
-    those of them that are not made count as failures too.
+    atomically, so a job that was killed can be started again.
 
     Args:
         source: A folder, a file, a glob or a parquet data set, as a path or an fsspec URL. A data set has the column
@@ -139,8 +131,6 @@ def run_batch(
                 for outcome in outcomes:
                     _count(outcome, report, failures)
             report.seconds = time.monotonic() - begun
-        with _one_line():
-            failures += _lost(rows, source, target, options, report, failures)
     report.failed = len(failures)
     report.pictures_per_second = report.pictures / report.seconds if report.seconds else 0.0
     report.finished = True
@@ -229,17 +219,16 @@ def _outcomes(
     """Yield the outcome of each picture as soon as it is done."""
     context = ray.data.DataContext.get_current()
     # The caller may have pipelines of its own in this process.
-    before = context.enable_progress_bars, context.execution_options.preserve_order, context.max_errored_blocks
+    before = context.enable_progress_bars, context.execution_options.preserve_order
     context.enable_progress_bars, context.execution_options.preserve_order = bars, keep_order
-    # A lost block does not end the job; `_lost` finds its pictures.
-    context.max_errored_blocks = -1
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     cluster = int(ray.cluster_resources().get("CPU", 1) // cores)
     if cluster < 1:
         raise BatchError(f"no machine of the cluster has {cores} cores for an actor")
     if rows is None:
+        fs, path = url_to_fs(source)
         # Ray's own reader needs a free core. It waits for ever if the actors have all of them.
-        dataset = _dataset(source)
+        dataset = pyarrow.dataset.dataset(path, filesystem=fs, format="parquet")
         columns = [name for name in ("path", "bytes") if name in dataset.schema.names]
         batches = dataset.to_batches(columns=columns, batch_size=_ROWS)
         data = ray.data.from_arrow_refs([ray.put(pa.Table.from_batches([batch])) for batch in batches])
@@ -247,56 +236,19 @@ def _outcomes(
     else:
         actors = min(cluster, math.ceil(len(rows) / _BATCH))
         data = ray.data.from_items(rows, override_num_blocks=min(len(rows), max(4 * actors, len(rows) // 256)))
-    with warnings.catch_warnings():
-        # Ray 2.60 deprecates `max_task_retries` here and names no other way to set it.
-        warnings.simplefilter("ignore", RayDeprecationWarning)
-        data = data.map_batches(
-            _Actor,
-            batch_size=_BATCH,
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
-            num_cpus=cores,
-            max_task_retries=_RETRIES,
-            fn_constructor_kwargs={"work": work, "styles": styles, "threads": cores, "settings": settings},
-        )
+    data = data.map_batches(
+        _Actor,
+        batch_size=_BATCH,
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
+        num_cpus=cores,
+        fn_constructor_kwargs={"work": work, "styles": styles, "threads": cores, "settings": settings},
+    )
     try:
         yield from data.iter_rows()
     except ray.exceptions.RayError as error:
         raise BatchError(f"Ray ended the job: {_line(_cause(error))}") from error
     finally:
-        context.enable_progress_bars, context.execution_options.preserve_order, context.max_errored_blocks = before
-
-
-def _lost(
-    rows: list[dict[str, str]] | None,
-    source: str,
-    target: str,
-    options: Options,
-    report: Report,
-    failures: Sequence[tuple[str, str]],
-) -> list[tuple[str, str]]:
-    """Return the pictures that have neither a result nor a failure, because Ray gave up on their block."""
-    total = _dataset(source).count_rows() if rows is None else len(rows)
-    if report.pictures + len(failures) + (report.skipped if rows is None else 0) >= total:
-        return []
-    made, failed = existing(target), {path for path, _ in failures}
-    if rows is not None:
-        wanted: Iterable[tuple[str, str]] = ((row["source"], row["name"]) for row in rows)
-    else:
-        wanted = ((path, name_of_row(path, options.encoding)) for path in _paths(source) if path not in failed)
-    error = f"the process that had to make it, or a picture beside it, was lost {_RETRIES + 1} times"
-    return [(path, error) for path, name in wanted if name not in made and path not in failed]
-
-
-def _paths(source: str) -> Iterator[str]:
-    """Yield the paths in a parquet data set."""
-    for batch in _dataset(source).to_batches(columns=["path"], batch_size=1024):
-        for value in batch.column(0):
-            yield str(value.as_py() or "")
-
-
-def _dataset(source: str) -> pyarrow.dataset.Dataset:
-    fs, path = url_to_fs(source)
-    return pyarrow.dataset.dataset(path, filesystem=fs, format="parquet")
+        context.enable_progress_bars, context.execution_options.preserve_order = before
 
 
 def _count(outcome: Mapping[str, Any], report: Report, failures: list[tuple[str, str]]) -> None:

@@ -49,27 +49,11 @@ def cluster() -> Iterator[Any]:
     """Two nodes of one core each."""
     from ray.cluster_utils import Cluster
 
-    def register() -> None:
-        """Register the protocol deadly://, which ends the process that opens it."""
-        import os
-        import signal
-
-        import fsspec
-
-        class Deadly(fsspec.AbstractFileSystem):
-            protocol = "deadly"
-
-            def _open(self, path: str, *args: object, **kwargs: object) -> None:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        fsspec.register_implementation("deadly", Deadly)
-
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     running = Cluster(initialize_head=False)
     for _ in range(2):
         add_node(running)
-    hook = {"worker_process_setup_hook": register}
-    ray.init(address=running.address, log_to_driver=False, logging_level="warning", runtime_env=hook)
+    ray.init(address=running.address, log_to_driver=False, logging_level="warning")
     yield running
     ray.shutdown()
     running.shutdown()
@@ -199,22 +183,6 @@ def test_a_lost_process_and_a_lost_node_lose_no_picture(
     assert (report.pictures, report.skipped, report.failed) == (count, 0, 0)
     # Nothing is left of what the lost processes had begun.
     assert {path.name for path in out.iterdir()} == {"0", "1", "manifest.json", "failures.parquet"}
-
-
-def test_a_picture_that_ends_every_process_does_not_hold_up_the_job(
-    cluster: Any, pictures: Callable[[int], Path], style_picture: Path, tmp_path: Path
-) -> None:
-    folder, out = pictures(20), tmp_path / "out"
-    paths = [str(path) for path in sorted(folder.rglob("*.jpg"))]
-    paths.insert(18, "deadly://picture.jpg")
-    pq.write_table(pa.table({"path": paths}), tmp_path / "in.parquet")
-    report = run_batch(str(tmp_path / "in.parquet"), str(out), [str(style_picture)], settings=LITE)
-    lost = failures(out)
-    # Pictures that share a block with it may be lost with it.
-    assert paths[18] in lost
-    assert set(lost) <= set(paths[16:])
-    assert all("was lost 6 times" in error for error in lost.values())
-    assert (report.failed, len(list(out.rglob("*.jpg")))) == (len(lost), 21 - len(lost))
 
 
 @pytest.mark.parametrize(
