@@ -191,7 +191,8 @@ def histogram_target(features: Any) -> Any:
     import tensorflow as tf
 
     rows = tf.sort(tf.transpose(tf.reshape(tf.cast(features, tf.float32), (-1, features.shape[3]))))
-    return _at(rows, (tf.range(QUANTILES, dtype=tf.float32) + 0.5) / QUANTILES)
+    share = (tf.range(QUANTILES, dtype=tf.float32) + 0.5) / QUANTILES
+    return _at(rows, tf.broadcast_to(share, (features.shape[3], QUANTILES)))
 
 
 def histogram_cost(features: Any, target: Any, mask: Any = None) -> Any:
@@ -223,19 +224,16 @@ def histogram_cost(features: Any, target: Any, mask: Any = None) -> Any:
 
 
 def _at(rows: Any, share: Any) -> Any:
-    """Return the values of sorted rows [nC, N] at shares in 0..1, [K] or [nC, K], by linear interpolation."""
+    """Return the values of sorted rows [nC, N] at shares [nC, K] in 0..1, by linear interpolation."""
     import tensorflow as tf
 
     count = tf.shape(rows)[1]
     position = tf.clip_by_value(share * tf.cast(count, tf.float32) - 0.5, 0.0, tf.cast(count - 1, tf.float32))
     low = tf.minimum(tf.cast(position, tf.int32), tf.maximum(count - 2, 0))
     part = position - tf.cast(low, tf.float32)
-    high = tf.minimum(low + 1, count - 1)
-    if share.shape.rank == 1:
-        found = tf.gather(rows, low, axis=1), tf.gather(rows, high, axis=1)
-    else:
-        found = tf.gather(rows, low, batch_dims=1), tf.gather(rows, high, batch_dims=1)
-    return found[0] + part * (found[1] - found[0])
+    below = tf.gather(rows, low, batch_dims=1)
+    above = tf.gather(rows, tf.minimum(low + 1, count - 1), batch_dims=1)
+    return below + part * (above - below)
 
 
 def with_normalized_gradient(features: Any, weight: float) -> Any:

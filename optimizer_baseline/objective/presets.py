@@ -152,10 +152,13 @@ def _each(weight: float, *names: str) -> dict[str, float]:
 _FIRST_OF_EACH_BLOCK = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 _LAST_OF_FOUR_BLOCKS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 
-_STYLEWIRE = Preset(
-    name="stylewire",
-    source="this project's own, the default of `stylize`: gatys2016 with total variation against speckle "
-    "in flat areas, and replicate padding against noise along the borders",
+_GATYS2016 = Preset(
+    name="gatys2016",
+    source="Gatys, Ecker, Bethge: Image Style Transfer Using Convolutional Neural Networks, CVPR 2016, "
+    "equations 1 to 7 and section 3 (content conv4_2, style conv1_1 … conv5_1 at 1/5, alpha/beta = 1e-3). "
+    "Their responses are rectified (equation 2 is 0 for F < 0). Their network is the norm-rescaled VGG-19: "
+    "give rescaled weights, or --rescale. On plain weights the same numbers are larger costs, style's by "
+    "far more than content's: on rescaled ones a picture as far from its content needs more style_weight",
     network="vgg19",
     pooling="average",
     content_layers=_each(1.0, "relu4_2"),
@@ -165,8 +168,23 @@ _STYLEWIRE = Preset(
     style_normalizer="quarter-mean",
     content_weight=1e-3,
     style_weight=1.0,
+    published=Published(
+        optimizer="lbfgs",
+        iterations=500,
+        size=512,
+        init="noise",
+        note="the paper starts from white noise at about 512 px and gives no number of iterations; 500 is "
+        "that of the authors' later notebook",
+    ),
+)
+
+_STYLEWIRE = _GATYS2016.replace(
+    name="stylewire",
+    source="this project's own, the default of `stylize`: gatys2016 with total variation against speckle "
+    "in flat areas, and replicate padding against noise along the borders",
     variation_weight=1e7,
     padding="replicate",
+    published=None,
 )
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -188,31 +206,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 style_loss="histogram",
                 style_weight=1e4,
             ),
-            Preset(
-                name="gatys2016",
-                source="Gatys, Ecker, Bethge: Image Style Transfer Using Convolutional Neural Networks, CVPR 2016, "
-                "equations 1 to 7 and section 3 (content conv4_2, style conv1_1 … conv5_1 at 1/5, alpha/beta = 1e-3). "
-                "Their responses are rectified (equation 2 is 0 for F < 0). Their network is the norm-rescaled VGG-19: "
-                "give rescaled weights, or --rescale. On plain weights the same numbers are larger costs, style's by "
-                "far more than content's: on rescaled ones a picture as far from its content needs more style_weight",
-                network="vgg19",
-                pooling="average",
-                content_layers=_each(1.0, "relu4_2"),
-                style_layers=_each(0.2, *_FIRST_OF_EACH_BLOCK),
-                content_normalizer="half",
-                gram_normalizer="positions",
-                style_normalizer="quarter-mean",
-                content_weight=1e-3,
-                style_weight=1.0,
-                published=Published(
-                    optimizer="lbfgs",
-                    iterations=500,
-                    size=512,
-                    init="noise",
-                    note="the paper starts from white noise at about 512 px and gives no number of iterations; 500 is "
-                    "that of the authors' later notebook",
-                ),
-            ),
+            _GATYS2016,
             Preset(
                 name="coursera",
                 source="deeplearning.ai, Convolutional Neural Networks, week 4, Art Generation with Neural Style "
