@@ -26,6 +26,8 @@ SERVER_LAYERS = [
     {"rpc", "http"},
     {"admission"},
     {"stylizer"},
+    {"passes"},
+    {"options"},
     {"preparation"},
     {"scheduler", "settings"},
     {"engine_settings"},

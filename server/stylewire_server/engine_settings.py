@@ -70,7 +70,7 @@ class EngineSettings:
 
     @property
     def effective_streams(self) -> int:
-        """Return the number of streams; for 0 one for every core that computes, up to 4."""
+        """Return the number of streams; if `streams` is 0, one for each core that computes, up to 4."""
         return self.streams or min(self.threads or allowed_cores(), 4)
 
     @property

@@ -197,7 +197,7 @@ class ServeSettings(CacheSettings, EngineSettings):
 
     @property
     def effective_processes(self) -> int:
-        """Return the number of processes; for 0 one for every 8 cores that compute, at least 1."""
+        """Return the number of processes; if `processes` is 0, one for every 8 cores that compute, at least 1."""
         if self.processes or sys.platform != "linux" or self.host.startswith("unix:"):
             return self.processes or 1
         return max(1, (self.threads or allowed_cores()) // _CORES_PER_PROCESS)

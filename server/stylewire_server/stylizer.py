@@ -1,7 +1,7 @@
 """The domain: content, styles and options to a picture. This module does not use gRPC or HTTP."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,110 +11,22 @@ import numpy as np
 from .engine.base import Checkpoint, Engine
 from .errors import InvalidInput, StyleExists, StyleMismatch
 from .imaging import codec
+from .imaging.budgets import DecodeBudget, HeldMemory
 from .imaging.codec import Encoding, Picture
 from .imaging.color import preserve_color
-from .imaging.fit import MAX_SIZE, MIN_SIZE, Fit, resize_pixels, resize_to_square
+from .imaging.fit import Fit, resize_pixels, resize_to_square
 from .imaging.guided import enlarge
-from .imaging.limits import DecodeBudget, HeldMemory, ImageLimits
+from .imaging.limits import ImageLimits
+from .options import Options, Source, WeightedStyle
+from .passes import Pass, count_passes, crossfade, passes_of, shares_of
 from .styles import thumbnails, vectors
 from .styles.file import MAX_BYTES, DamagedFile, KeptStyle, dump, parse
 from .styles.store import StyleStore, check_new_name, damaged
 from .styles.vectors import Edition
 from .telemetry import stages
 
-Source = bytes | np.ndarray
-"""A picture: a JPEG, PNG or WebP file, or pixels [H,W,3], uint8 or float32 in 0..1."""
-
-QUALITY = 90
-"""Default quality of JPEG, WebP and AVIF results, 1..100."""
-
 _SURELY_SMALL = 2048
 """Side in pixels of a square content for which no memory is counted."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options of one picture.
-
-    Args:
-        strength: Strength of the style, 0..1; 0 is the content in its own style.
-        preserve_color: True to keep the chroma of the content.
-        fit: How the content reaches the network.
-        size: Side in pixels at which the network works, 64 to 4096; None for 256. Not with `Fit.NATIVE`.
-        encoding: Format of the result; None for the format of the content.
-        quality: Quality of a JPEG, WebP or AVIF result, 1..100.
-        full_size: True to compute at `size` and to return a result of the content's size with its contours.
-        keep_metadata: True to copy the content's ICC profile and EXIF data to the result.
-
-    Raises:
-        InvalidInput: A value is out of its range.
-    """
-
-    strength: float = 1.0
-    preserve_color: bool = False
-    fit: Fit = Fit.CROP_256
-    encoding: Encoding | None = None
-    quality: int = QUALITY
-    size: int | None = None
-    full_size: bool = False
-    keep_metadata: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.strength <= 1.0:
-            raise InvalidInput(
-                "options.strength",
-                f"strength is {self.strength:.9g}; it must be from 0 to 1",
-                value=self.strength,
-                limit=float(self.strength > 0),
-            )
-        if not 1 <= self.quality <= 100:
-            raise InvalidInput(
-                "options.quality",
-                f"quality is {self.quality}; it must be from 1 to 100",
-                value=self.quality,
-                limit=100 if self.quality > 100 else 1,
-            )
-        if self.size is not None:
-            if not MIN_SIZE <= self.size <= MAX_SIZE:
-                raise InvalidInput(
-                    "options.size",
-                    f"size is {self.size} px; it must be from {MIN_SIZE} to {MAX_SIZE} px",
-                    value=self.size,
-                    limit=MAX_SIZE if self.size > MAX_SIZE else MIN_SIZE,
-                    unit="px",
-                )
-            if self.fit is Fit.NATIVE:
-                raise InvalidInput(
-                    "options.size",
-                    f"size is {self.size} px and fit is native, which keeps the content's own size; leave size out, "
-                    "or use fit keep",
-                )
-
-
-@dataclass(frozen=True)
-class WeightedStyle:
-    """One style of a blend.
-
-    Args:
-        source: The style picture, or the name of a kept style.
-        weight: Weight of the style in the blend, above 0.
-        field: Name of the style's field in the request, for error messages.
-        mask: Region of the style: a gray picture of any size that is resized to the content; None for everywhere.
-
-    Raises:
-        InvalidInput: The weight is not a finite number above 0.
-    """
-
-    source: Source | str
-    weight: float = 1.0
-    field: str = "style"
-    mask: Source | None = None
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite(self.weight) and self.weight > 0):
-            raise InvalidInput(
-                f"{self.field}.weight", f"{self.field}.weight is {self.weight:g}; it must be a finite number above 0"
-            )
 
 
 @dataclass
@@ -157,29 +69,6 @@ class _Found:
     vector: np.ndarray
     origin: str
     cached: bool
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One pass of the content through the network.
-
-    Args:
-        vector: The style, [D] or [D+P].
-        weight: Weight of the pass where several masks overlap.
-        mask: Region of the pass; None for everywhere.
-        field: Name of the mask in the request.
-    """
-
-    vector: np.ndarray
-    weight: float = 1.0
-    mask: Source | None = None
-    field: str = "mask"
-
-
-def count_passes(blend: Sequence[WeightedStyle]) -> int:
-    """Return how many passes a blend takes: one for each masked style, and one for all others together."""
-    masked = sum(style.mask is not None for style in blend)
-    return masked + (masked < len(blend))
 
 
 class Stylizer:
@@ -226,7 +115,7 @@ class Stylizer:
         with self._hold(content, options, checkpoint):
             picture = self._load(content, options, count_passes(blend), timings, budget)
             checkpoint()
-            passes = self._passes(blend, self._find(blend, timings, checkpoint, budget))
+            passes = self._passes(blend, timings, checkpoint, budget)
             return self._render(picture, passes, options, timings, checkpoint, budget)
 
     def find_passes(
@@ -234,7 +123,7 @@ class Stylizer:
     ) -> list[Pass]:
         """Return the passes of a blend, for `stylize_in`; raise errors as `stylize` does."""
         self._check_number(blend)
-        return self._passes(blend, self._find(blend, timings, checkpoint, DecodeBudget(self._limits)))
+        return self._passes(blend, timings, checkpoint, DecodeBudget(self._limits))
 
     def stylize_in(
         self,
@@ -326,7 +215,7 @@ class Stylizer:
         try:
             thumbnails.load(style.thumbnail)
         except Exception as error:
-            # As Pillow raises many kinds of errors.
+            # Pillow raises many kinds of errors for damaged files.
             raise InvalidInput("data", f"data holds a thumbnail that cannot be read: {error}") from None
         return style
 
@@ -429,8 +318,8 @@ class Stylizer:
             result = transform(passes[0])
         else:
             with timings.measure("decode"):
-                shares = self._shares(passes, picture, budget)
-            result = _crossfade(content, map(transform, passes), shares)
+                shares = shares_of(passes, picture.plan, self._limits, budget)
+            result = crossfade(content, map(transform, passes), shares)
         checkpoint()
         with timings.measure("encode"):
             if options.full_size:
@@ -443,20 +332,10 @@ class Stylizer:
         height, width = result.shape[:2]
         return Stylized(data, encoding, width, height, timings)
 
-    def _shares(self, passes: Sequence[Pass], picture: Picture, budget: DecodeBudget) -> list[np.ndarray]:
-        """Return the share of each pass in every pixel, float32 [H,W] or, without a mask, a number.
-
-        The shares are in proportion to weight times mask. Where the masks sum to less than 1, the shares do too.
-        """
-        masks = [
-            np.ones((1, 1), np.float32)
-            if each.mask is None
-            else codec.load_mask(each.mask, picture.plan, self._limits, each.field, budget)
-            for each in passes
-        ]
-        weighted = [np.float32(each.weight) * mask for each, mask in zip(passes, masks, strict=True)]
-        scale = np.minimum(sum(masks), 1) / np.maximum(sum(weighted), np.float32(1e-6))
-        return [share * scale for share in weighted]
+    def _passes(
+        self, blend: Sequence[WeightedStyle], timings: Timings, checkpoint: Checkpoint, budget: DecodeBudget
+    ) -> list[Pass]:
+        return passes_of(blend, [part.vector for part in self._find(blend, timings, checkpoint, budget)])
 
     def _find(
         self, blend: Sequence[WeightedStyle], timings: Timings, checkpoint: Checkpoint, budget: DecodeBudget
@@ -468,20 +347,6 @@ class Stylizer:
         checkpoint()
         timings.style_cached = all(part.cached for part in found)
         return found
-
-    @staticmethod
-    def _passes(blend: Sequence[WeightedStyle], found: Sequence[_Found]) -> list[Pass]:
-        pairs = list(zip(blend, found, strict=True))
-        passes = [
-            Pass(part.vector, style.weight, style.mask, f"{style.field}.mask")
-            for style, part in pairs
-            if style.mask is not None
-        ]
-        everywhere = [(part.vector, style.weight) for style, part in pairs if style.mask is None]
-        if everywhere:
-            parts, weights = zip(*everywhere, strict=True)
-            passes.append(Pass(vectors.blend(parts, weights), sum(weights)))
-        return passes
 
     def _find_one(self, style: WeightedStyle, timings: Timings, budget: DecodeBudget) -> _Found:
         source = style.source
@@ -521,31 +386,11 @@ class Stylizer:
         try:
             return thumbnails.load(self.store.get(style.source).thumbnail)
         except Exception as error:
-            # As Pillow raises many kinds of errors.
+            # Pillow raises many kinds of errors for damaged files.
             raise damaged(style.source, f"its thumbnail cannot be read: {error}") from None
 
     def _predict(self, style: np.ndarray) -> np.ndarray:
         return self._engine.predict(style[np.newaxis])[0]
-
-
-def _crossfade(content: np.ndarray, pictures: Iterable[np.ndarray], shares: Iterable[np.ndarray]) -> np.ndarray:
-    """Return the sum of pictures [H,W,3], each times its share [H,W].
-
-    Where the shares of a pixel sum to less than 1, the content fills the rest.
-    """
-    rest = np.ones((1, 1), np.float32)
-    total = np.zeros(content.shape, np.float32)
-
-    def add(picture: np.ndarray, share: np.ndarray) -> None:
-        # Row by row, because the product takes four times the memory of the picture.
-        for index, part in enumerate(np.broadcast_to(share, picture.shape[:2])):
-            total[index] += picture[index] * part[:, np.newaxis]
-
-    for picture, share in zip(pictures, shares, strict=True):
-        add(picture, share)
-        rest = rest - share
-    add(content, np.maximum(rest, 0))
-    return np.rint(total, out=total).astype(np.uint8) if content.dtype == np.uint8 else total
 
 
 def _describe(edition: Edition) -> str:

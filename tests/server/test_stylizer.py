@@ -14,10 +14,11 @@ from stylewire_server.imaging.codec import Encoding
 from stylewire_server.imaging.fit import Fit
 from stylewire_server.imaging.limits import ImageLimits
 from stylewire_server.models.lite import lite
+from stylewire_server.options import Options, WeightedStyle
 from stylewire_server.styles.storage import open_blobs
 from stylewire_server.styles.store import StyleStore
 from stylewire_server.styles.vectors import Edition
-from stylewire_server.stylizer import Options, Stylized, Stylizer, WeightedStyle
+from stylewire_server.stylizer import Stylized, Stylizer
 
 RAW = Options(encoding=Encoding.RAW_PIXELS)
 
@@ -45,12 +46,12 @@ def reference(path: Path) -> np.ndarray:
 
 def edges(picture: np.ndarray) -> np.ndarray:
     """Gradient magnitude of the gray picture, smoothed over 8x8 px."""
-    grey = picture.astype(np.float64).mean(-1)
-    dy, dx = np.gradient(grey)
+    gray = picture.astype(np.float64).mean(-1)
+    dy, dx = np.gradient(gray)
     return np.hypot(dx, dy)[:256, :256].reshape(32, 8, 32, 8).mean((1, 3))
 
 
-def colour_histogram(picture: np.ndarray) -> np.ndarray:
+def color_histogram(picture: np.ndarray) -> np.ndarray:
     """Shares of 4x4x4 cells of RGB."""
     cells, _ = np.histogramdd(picture.reshape(-1, 3), bins=(4, 4, 4), range=[(0, 256)] * 3)
     return cells / cells.sum()
@@ -63,12 +64,12 @@ def test_the_picture_keeps_the_contents_edges(stylizer: Stylizer, photo: Path, s
     assert correlation >= 0.5, f"{correlation:.2f}"
 
 
-def test_the_picture_takes_the_styles_colours(stylizer: Stylizer, photo: Path, style_picture: Path) -> None:
+def test_the_picture_takes_the_styles_colors(stylizer: Stylizer, photo: Path, style_picture: Path) -> None:
     """Total variation distance of color histograms: the style is nearer than the content is to it, by 0.2."""
     result = pixels(stylizer.stylize(photo.read_bytes(), [WeightedStyle(style_picture.read_bytes())], RAW))
-    style = colour_histogram(reference(style_picture))
-    before = np.abs(colour_histogram(reference(photo)) - style).sum() / 2
-    after = np.abs(colour_histogram(result) - style).sum() / 2
+    style = color_histogram(reference(style_picture))
+    before = np.abs(color_histogram(reference(photo)) - style).sum() / 2
+    after = np.abs(color_histogram(result) - style).sum() / 2
     assert after <= before - 0.2, f"{before:.2f} before, {after:.2f} after"
 
 

@@ -70,7 +70,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from ..errors import InvalidInput
     from ..imaging.codec import Encoding
     from ..imaging.fit import Fit
-    from ..stylizer import Options
+    from ..options import Options
 
     if arguments.cores < 1:
         raise UsageError(f"--cores {arguments.cores}: it must be at least 1")

@@ -25,12 +25,14 @@ from starlette.types import Receive, Scope, Send
 from ..admission.guard import Guard
 from ..admission.memory import CallMemory
 from ..errors import InvalidInput, shortened
+from ..options import WeightedStyle
+from ..passes import count_passes
 from ..rpc import messages
 from ..rpc.loaded import Loaded
 from ..scheduler import Scheduler, Ticket
 from ..settings import ServeSettings
 from ..styles.file import KeptStyle
-from ..stylizer import Stylized, WeightedStyle, count_passes
+from ..stylizer import Stylized
 from ..telemetry.calls import Call
 from . import forms
 from .guard import Admission, Perimeter, unless_gone, unserved

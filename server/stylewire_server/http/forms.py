@@ -12,9 +12,9 @@ from starlette.requests import Request
 from ..errors import InvalidInput, shortened
 from ..imaging.codec import Encoding
 from ..imaging.fit import Fit
+from ..options import Options, WeightedStyle
 from ..settings import ServeSettings
 from ..styles.store import check_name
-from ..stylizer import Options, WeightedStyle
 from .guard import body_deadline
 from .problems import Refusal
 

@@ -9,12 +9,13 @@ from PIL import Image, ImageFilter
 
 from ..errors import InvalidInput
 from . import png
+from .budgets import HELD_BYTES, WHOLE_COST, DecodeBudget
 from .color import from_srgb
 from .decode import check_size, decode, open_file, usable
 from .exif import EXIF_PREFIX, orientation, upright
 from .file import Encoding, PictureFile
 from .fit import Fit, Plan, Size, flip, plan_for, resize, resize_floats
-from .limits import HELD_BYTES, WHOLE_COST, DecodeBudget, ImageLimits, format_over_limit
+from .limits import ImageLimits, format_over_limit
 
 __all__ = [
     "SUFFIXES",

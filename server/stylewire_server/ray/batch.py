@@ -22,8 +22,8 @@ from fsspec.core import url_to_fs
 
 from ..errors import ServiceError
 from ..models.select import open_network
+from ..options import Options
 from ..settings import ServeSettings
-from ..stylizer import Options
 from .places import (
     ENCODINGS,
     existing,
@@ -114,7 +114,7 @@ def run_batch(
         given = read_styles(styles, serve.model_copy(update={"model": model}))
         done = existing(target)
         planned = is_parquet(source) or list_pictures(source, target, options.encoding)
-        # Before the work: a place that cannot be written to is noticed here.
+        # A place that cannot be written to ends the job here, before the work.
         _write_manifest(target, report)
     if isinstance(planned, dict):
         rows = [{"source": url, "name": name} for name, url in planned.items() if name not in done]
@@ -274,7 +274,7 @@ def _running_ray(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    # By default Ray reports its use to its makers and listens on every interface.
+    # By default Ray sends reports on its use to its makers, and listens on every interface.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     local = {} if address else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:

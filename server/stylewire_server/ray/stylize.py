@@ -11,6 +11,8 @@ import numpy as np
 from ..engine_settings import NO_MESSAGE_BYTES
 from ..errors import InvalidInput, ServiceError, StyleMismatch
 from ..models.select import open_network
+from ..options import Options, WeightedStyle
+from ..passes import Pass
 from ..runtime.loading import make_stylizer, open_watched_engine
 from ..settings import ServeSettings
 from ..styles import vectors
@@ -18,7 +20,7 @@ from ..styles.file import KeptStyle
 from ..styles.gallery import load_gallery
 from ..styles.storage import below, open_blobs
 from ..styles.store import GALLERY, StyleStore
-from ..stylizer import Options, Pass, Stylized, Stylizer, Timings, WeightedStyle
+from ..stylizer import Stylized, Stylizer, Timings
 
 _NAME = re.compile(rf"(?:{GALLERY})?[a-z0-9][a-z0-9-]{{0,62}}")
 

@@ -8,9 +8,10 @@ from stylewire.v1 import stylizer_pb2 as pb
 from ..errors import InvalidInput
 from ..imaging.codec import Encoding
 from ..imaging.fit import Fit
+from ..options import QUALITY, Options, Source, WeightedStyle
 from ..styles.file import KeptStyle
 from ..styles.store import check_name
-from ..stylizer import QUALITY, Options, Source, Stylized, WeightedStyle
+from ..stylizer import Stylized
 
 STYLES = "styles"
 """Kind of a job that only computes style vectors, for the scheduler. `kind` gives the kind of all other jobs."""

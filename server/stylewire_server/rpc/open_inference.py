@@ -24,8 +24,9 @@ from ..errors import (
     shortened,
 )
 from ..imaging.fit import MAX_SIZE, MIN_SIZE, Fit
+from ..options import Options, Source, WeightedStyle
 from ..scheduler import Scheduler, Ticket
-from ..stylizer import Options, Source, Stylizer, WeightedStyle
+from ..stylizer import Stylizer
 from ..telemetry.calls import current
 from . import tensors
 from .interceptor import queued, stream

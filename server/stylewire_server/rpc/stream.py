@@ -7,8 +7,10 @@ from typing import Generic, TypeVar
 from stylewire.v1 import stylizer_pb2 as pb
 
 from ..errors import InvalidInput, QueueFull, ServiceError
+from ..options import Options
+from ..passes import Pass
 from ..scheduler import Scheduler, Ticket
-from ..stylizer import Options, Pass, Stylized, Stylizer, Timings
+from ..stylizer import Stylized, Stylizer, Timings
 from . import messages
 
 T = TypeVar("T")

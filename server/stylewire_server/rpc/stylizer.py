@@ -8,9 +8,10 @@ from google.protobuf import empty_pb2
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
 
+from ..passes import count_passes
 from ..scheduler import Scheduler, Ticket
 from ..styles.file import KeptStyle
-from ..stylizer import Stylized, count_passes
+from ..stylizer import Stylized
 from ..telemetry.calls import current
 from . import messages
 from .interceptor import queued, stream

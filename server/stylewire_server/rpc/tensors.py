@@ -8,7 +8,7 @@ import numpy as np
 from stylewire.oip import open_inference_pb2 as oip
 
 from ..errors import InvalidInput, shortened
-from ..stylizer import Source
+from ..options import Source
 
 FP32 = "FP32"
 BYTES = "BYTES"

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from ..errors import ServiceError, StyleDamaged, StyleNotFound
 from ..imaging.codec import SUFFIXES
+from ..options import WeightedStyle
 from ..styles.file import dump
 from ..styles.store import NAME, RESERVED, SUFFIX
 from ..styles.vectors import fingerprint
-from ..stylizer import Stylizer, WeightedStyle
+from ..stylizer import Stylizer
 
 log = logging.getLogger(__name__)
 

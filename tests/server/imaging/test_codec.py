@@ -10,9 +10,10 @@ import pytest
 from PIL import Image, ImageCms, ImageFile
 from stylewire_server.errors import InvalidInput
 from stylewire_server.imaging import color
+from stylewire_server.imaging.budgets import WHOLE_COST
 from stylewire_server.imaging.codec import Encoding, encode, load, sizes
 from stylewire_server.imaging.fit import Fit, resize_to_square
-from stylewire_server.imaging.limits import WHOLE_COST, ImageLimits
+from stylewire_server.imaging.limits import ImageLimits
 
 LIMITS = ImageLimits()
 
@@ -95,7 +96,7 @@ def test_palette_with_transparency() -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA"])
-def test_grey_becomes_rgb(mode: str) -> None:
+def test_gray_becomes_rgb(mode: str) -> None:
     image = Image.fromarray(gradient(32, 32)).convert("L").convert(mode)
     decoded = pixels(file(image))
     assert decoded.shape == (32, 32, 3)
@@ -103,7 +104,7 @@ def test_grey_becomes_rgb(mode: str) -> None:
     np.testing.assert_array_equal(decoded[..., 0], np.asarray(image.convert("L")))
 
 
-def grey_png(levels: np.ndarray, bits: int, clear: int) -> bytes:
+def gray_png(levels: np.ndarray, bits: int, clear: int) -> bytes:
     """Levels [H,W] of that many bits each as a gray PNG with a tRNS chunk for one of them; Pillow writes 8 or 16."""
     if bits == 16:
         rows = levels.astype(">u2").view(np.uint8).reshape(len(levels), -1)
@@ -124,18 +125,18 @@ def grey_png(levels: np.ndarray, bits: int, clear: int) -> bytes:
 @pytest.mark.parametrize(
     ("bits", "clear"), [(1, 0), (1, 1), (2, 0), (2, 1), (4, 0), (4, 5), (8, 0), (8, 85), (16, 0), (16, 0x1234)]
 )
-def test_the_transparent_level_of_grey_is_white_and_the_others_are_what_they_are(bits: int, clear: int) -> None:
+def test_the_transparent_level_of_gray_is_white_and_the_others_are_what_they_are(bits: int, clear: int) -> None:
     most = 2**bits - 1
     levels = np.linspace(0, most, 256).round().astype(int).reshape(16, 16)
     levels[3, :3] = clear, min(clear + 1, most), max(clear - 1, 0)
     expected = np.rint(levels * 255 / most).astype(np.uint8)
     expected[levels == clear] = 255
-    decoded = pixels(grey_png(levels, bits, clear))
+    decoded = pixels(gray_png(levels, bits, clear))
     for channel in range(3):
         np.testing.assert_array_equal(decoded[..., channel], expected)
 
 
-def test_sixteen_bit_grey_is_rounded_not_cut() -> None:
+def test_sixteen_bit_gray_is_rounded_not_cut() -> None:
     levels = np.linspace(0, 65535, 400).astype(np.uint16).reshape(20, 20)
     decoded = pixels(file(Image.fromarray(levels)))
     np.testing.assert_array_equal(decoded[..., 1], np.rint(levels / 257).astype(np.uint8))
@@ -147,7 +148,7 @@ def test_cmyk_jpeg() -> None:
     np.testing.assert_allclose(decoded[16, 16], [200, 40, 60], atol=6)
 
 
-def test_colour_profile_is_converted_to_srgb() -> None:
+def test_color_profile_is_converted_to_srgb() -> None:
     """The same bytes with a wide profile built from Lab mean other colors in sRGB."""
     picture = np.full((32, 32, 3), (120, 180, 90), np.uint8)
     linear = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
@@ -285,7 +286,7 @@ def test_the_first_of_several_pictures_in_a_file_of_a_camera() -> None:
 
 
 def test_first_frame_of_an_animation() -> None:
-    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
     data = file(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
     assert pixels(data)[0, 0].tolist() == [255, 0, 0]
 
@@ -306,7 +307,7 @@ def test_fits(fit: Fit, size: tuple[int, int], expected: tuple[int, int], form: 
     assert decoded.shape == (expected[1], expected[0], 3)
 
 
-def test_crop_takes_the_centre() -> None:
+def test_crop_takes_the_center() -> None:
     picture = np.zeros((256, 768, 3), np.uint8)
     picture[:, 256:512] = 255
     assert pixels(file(Image.fromarray(picture)), Fit.CROP_256).min() == 255

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 from stylewire_server.errors import InvalidInput
 from stylewire_server.imaging import codec, jpeg, png, webp
+from stylewire_server.imaging.budgets import DecodeBudget
 from stylewire_server.imaging.fit import Fit
-from stylewire_server.imaging.limits import DecodeBudget, ImageLimits
+from stylewire_server.imaging.limits import ImageLimits
 from stylewire_server.imaging.profiles import MAX_PROFILE_BYTES
 
 LIMITS = ImageLimits()

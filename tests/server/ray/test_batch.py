@@ -24,8 +24,8 @@ pytest.importorskip("ray.data")
 import pyarrow as pa  # noqa: E402 - ray brings it
 import pyarrow.parquet as pq  # noqa: E402
 from stylewire_server.imaging.codec import Encoding  # noqa: E402
+from stylewire_server.options import Options  # noqa: E402
 from stylewire_server.ray import BatchError, Stylize, run_batch  # noqa: E402
-from stylewire_server.stylizer import Options  # noqa: E402
 
 # A cluster takes a minute to start on a busy machine, and so does each set of actors.
 pytestmark = pytest.mark.timeout(900)

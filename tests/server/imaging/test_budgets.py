@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from stylewire_server.imaging.limits import HELD_BYTES, LARGE_BYTES, HeldMemory
+from stylewire_server.imaging.budgets import HELD_BYTES, LARGE_BYTES, HeldMemory
 
 LARGE = LARGE_BYTES // HELD_BYTES + 1
 
