@@ -14,7 +14,7 @@ def run() -> NoReturn:
     """Run the command line and end the process with its exit code."""
     code = main()
     if "stylewire_server.local" in sys.modules:
-        # To take the engine apart takes a tenth of the time of a local picture. All files are closed by now.
+        # Freeing the engine would take a tenth of the time of a local picture. All files are closed by now.
         with suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()

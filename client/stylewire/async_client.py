@@ -13,8 +13,8 @@ import grpc.aio
 from PIL import Image
 
 from . import messages
-from .channel import TIMEOUT, Connection, TargetLike, Tls, usable_timeout
-from .client import AHEAD, PROBE_METHOD, PROBE_SECONDS
+from .channel import PROBE_METHOD, PROBE_SECONDS, TIMEOUT, Connection, TargetLike, Tls, usable_timeout
+from .client import AHEAD
 from .errors import (
     OWN_DEADLINE,
     ServerError,
@@ -343,9 +343,10 @@ class AsyncClient:
             try:
                 await self._channel.unary_unary(PROBE_METHOD)(b"", timeout=PROBE_SECONDS)
             except grpc.RpcError as probe:
-                if told := waited_in_vain(self.target, probe, timeout):
+                telling = await _in_thread(self._connection.telling_error, probe)
+                if told := waited_in_vain(self.target, telling, timeout):
                     return told
-        return from_rpc_error(error, self.target, timeout)
+        return from_rpc_error(await _in_thread(self._connection.telling_error, error), self.target, timeout)
 
     def _connected(self) -> stylizer_pb2_grpc.StylizerStub:
         """Return the generated stub. The channel is opened at the first call, in the event loop that runs then."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import grpc
     import grpc.aio
 
+    from .v1 import stylizer_pb2_grpc
+
 DEFAULT_TARGET = "localhost:50051"
 
 MAX_MESSAGE_BYTES = 64 * 2**20
@@ -27,13 +29,25 @@ client also works with servers that have a larger limit."""
 TIMEOUT = 30.0
 """Default timeout of a call in seconds."""
 
+PROBE_METHOD = "/grpc.health.v1.Health/Check"
+"""Method without retries. After a call has waited in vain, it shows whether anything listens."""
+
+PROBE_SECONDS = 0.2
+"""Time limit for a call of `PROBE_METHOD`."""
+
+_HANDSHAKE_SECONDS = 2.0
+"""Time limit for a connection that shows why TLS fails."""
+
 TargetLike: TypeAlias = str | Sequence[str]
 """One server, or several that share the calls: `HOST:PORT`; `dns:///NAME:PORT` for all addresses of a name;
 `ipv4:A:PORT,B:PORT` or `ipv6:[A]:PORT,[B]:PORT` for several addresses; `unix:PATH`; a list of `HOST:PORT`."""
 
 
 class ChannelLike(Protocol):
-    """A channel of gRPC, or another one that makes calls in the same way."""
+    """A channel of gRPC, or another one that makes calls in the same way.
+
+    Another one may have a method `stub()`. Its result then replaces the generated stub, so that gRPC is not loaded.
+    """
 
     def unary_unary(self, method: str) -> Callable[..., Any]:
         """Return the function that makes one call."""
@@ -63,8 +77,8 @@ _SERVICE_CONFIG = {
             },
         }
     ],
-    # A failed attempt takes one token, a call that succeeds gives half a token back. At half of them, here after 32
-    # failures in a row, retries stop, so that many callers do not multiply the load of a server that is in trouble.
+    # A failed attempt takes one token; a call that succeeds gives half a token back. Retries stop when half of the
+    # tokens are used: here after 32 failures in a row. So retries do not multiply the load of a server in trouble.
     "retryThrottling": {"maxTokens": 64, "tokenRatio": 0.5},
 }
 """Load balancing, health checks and the retry policy of every channel (gRPC's service config)."""
@@ -157,6 +171,30 @@ class Connection:
         """Return the keyword arguments of a stub's method."""
         return {"timeout": timeout, "metadata": self._metadata, "wait_for_ready": self.wait_for_ready}
 
+    def telling_error(self, error: "grpc.RpcError") -> "grpc.RpcError":
+        """Return the error of a failed TLS handshake, if a refusal by another address of the same name hides it.
+
+        gRPC reports the address that it tried last. For localhost this may be ::1, where the server does not listen.
+        """
+        import grpc
+
+        if self._credentials is None or "Connection refused" not in (error.details() or ""):
+            return error
+        try:
+            addresses = _addresses(self._uri)
+        except (ValueError, OSError):
+            # The target is of another kind.
+            return error
+        options = [*self._options, ("grpc.default_authority", self._uri)]
+        for scheme, address in addresses:
+            with grpc.secure_channel(f"{scheme}:{address}", self._credentials, options) as channel:
+                try:
+                    channel.unary_unary(PROBE_METHOD)(b"", timeout=_HANDSHAKE_SECONDS)
+                except grpc.RpcError as own:
+                    if own.code() is grpc.StatusCode.UNAVAILABLE and "Connection refused" not in own.details():
+                        return own
+        return error
+
     def open(self) -> ChannelLike:
         """Open a channel for `Client`."""
         import grpc
@@ -172,6 +210,16 @@ class Connection:
         if self._credentials is None:
             return grpc.aio.insecure_channel(self._uri, self._options)
         return grpc.aio.secure_channel(self._uri, self._credentials, self._options)
+
+
+def make_stub(channel: ChannelLike) -> "stylizer_pb2_grpc.StylizerStub":
+    """Return the stub of a channel: its own, if it has one, else the generated stub, which loads gRPC."""
+    own: Callable[[], stylizer_pb2_grpc.StylizerStub] | None = getattr(channel, "stub", None)
+    if own is not None:
+        return own()
+    from .v1.stylizer_pb2_grpc import StylizerStub
+
+    return StylizerStub(channel)
 
 
 def default_target() -> str:
@@ -231,23 +279,36 @@ def _address_list(hosts: Sequence[str]) -> str:
     """
     found: dict[str, list[str]] = {}
     for host in hosts:
-        name, separator, port = host.rpartition(":")
-        if not separator or not port.isdecimal() or "/" in name:
-            raise InvalidRequest(f"{host!r} in the list of targets is not HOST:PORT", "target")
         try:
-            known = socket.getaddrinfo(name.strip("[]"), int(port), type=socket.SOCK_STREAM)
+            # Take one address of each name, because each entry of a list is one server.
+            scheme, address = _addresses(host)[0]
+        except ValueError:
+            raise InvalidRequest(f"{host!r} in the list of targets is not HOST:PORT", "target") from None
         except OSError as error:
             raise InvalidRequest(f"{host!r} in the list of targets has no address: {error}", "target") from None
-        # Take one address of each name, IPv4 first, because each entry of a list is one server.
-        family, *_, address = min(known, key=lambda info: info[0] != socket.AF_INET)
-        if family == socket.AF_INET6:
-            found.setdefault("ipv6", []).append(f"[{address[0]!s}]:{port}")
-        else:
-            found.setdefault("ipv4", []).append(f"{address[0]!s}:{port}")
+        found.setdefault(scheme, []).append(address)
     if len(found) > 1:
         raise InvalidRequest("the list of targets mixes IPv4 and IPv6 addresses; give one kind", "target")
     ((scheme, addresses),) = found.items()
     return f"{scheme}:{','.join(addresses)}"
+
+
+def _addresses(target: str) -> list[tuple[str, str]]:
+    """Return the addresses of HOST:PORT, IPv4 first, each as a scheme of gRPC and ADDRESS:PORT.
+
+    Raises:
+        ValueError: The target is not HOST:PORT.
+        OSError: The name has no address.
+    """
+    name, separator, port = target.rpartition(":")
+    if not separator or not port.isdecimal() or "/" in name:
+        raise ValueError("not HOST:PORT")
+    known = socket.getaddrinfo(name.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    found = [
+        ("ipv6", f"[{address[0]!s}]:{port}") if family == socket.AF_INET6 else ("ipv4", f"{address[0]!s}:{port}")
+        for family, *_, address in known
+    ]
+    return sorted(found, key=lambda each: each[0])
 
 
 def _is_local(target: str) -> bool:

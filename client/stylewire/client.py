@@ -12,8 +12,19 @@ from typing import TYPE_CHECKING, Any, Unpack
 from PIL import Image
 
 from . import messages
-from .channel import TIMEOUT, ChannelLike, Connection, TargetLike, Tls, default_target, usable_timeout
-from .errors import ServerError, StylewireError, from_rpc_error, is_own_deadline, is_rpc_error, waited_in_vain
+from .channel import (
+    PROBE_METHOD,
+    PROBE_SECONDS,
+    TIMEOUT,
+    ChannelLike,
+    Connection,
+    TargetLike,
+    Tls,
+    default_target,
+    make_stub,
+    usable_timeout,
+)
+from .errors import ServerError, StylewireError, from_rpc_error, is_own_deadline, rpc_error, waited_in_vain
 from .messages import Asked, Style, StyleLike, Stylized
 from .options import Options
 from .pictures import ImageLike
@@ -27,12 +38,6 @@ if TYPE_CHECKING:
 
 AHEAD = 8
 """Frames that are sent ahead of the results: enough to keep a server busy, few enough to hold in memory."""
-
-PROBE_METHOD = "/grpc.health.v1.Health/Check"
-"""Method without retries. After a call has waited in vain, it shows whether anything listens."""
-
-PROBE_SECONDS = 0.2
-"""Time limit for a call of `PROBE_METHOD`."""
 
 
 class Styles:
@@ -282,9 +287,7 @@ class Client:
         call = getattr(self._connected(), method)
         try:
             return call(request, **self._connection.call_options(timeout))
-        except Exception as error:
-            if not is_rpc_error(error):
-                raise
+        except rpc_error() as error:
             raise self._error(error, timeout) from error
 
     def _connected(self) -> "stylizer_pb2_grpc.StylizerStub":
@@ -292,10 +295,8 @@ class Client:
         self._connection.check_usable()
         with self._lock:
             if self._stub is None:
-                from .v1 import stylizer_pb2_grpc
-
                 self._channel = self._channel or self._connection.open()
-                self._stub = stylizer_pb2_grpc.StylizerStub(self._channel)
+                self._stub = make_stub(self._channel)
             return self._stub
 
     def _error(self, error: "grpc.RpcError", timeout: float | None) -> StylewireError:
@@ -303,12 +304,10 @@ class Client:
         if is_own_deadline(error) and self._channel is not None:
             try:
                 self._channel.unary_unary(PROBE_METHOD)(b"", timeout=PROBE_SECONDS)
-            except Exception as probe:
-                if not is_rpc_error(probe):
-                    raise
-                if told := waited_in_vain(self.target, probe, timeout):
+            except rpc_error() as probe:
+                if told := waited_in_vain(self.target, self._connection.telling_error(probe), timeout):
                     return told
-        return from_rpc_error(error, self.target, timeout)
+        return from_rpc_error(self._connection.telling_error(error), self.target, timeout)
 
     def _check_answers(self) -> None:
         """Raise Unavailable at once if nothing listens, for callers that should not wait for a server."""
@@ -316,20 +315,16 @@ class Client:
         assert self._channel is not None
         try:
             self._channel.unary_unary(PROBE_METHOD)(b"", timeout=self._connection.timeout)
-        except Exception as error:
-            if not is_rpc_error(error):
-                raise
+        except rpc_error() as error:
             if error.code().name == "UNAVAILABLE":
-                raise from_rpc_error(error, self.target) from error
+                raise self._error(error, None) from error
 
     def _receive(self, requests: "_FrameFeeder", timeout: float | None) -> Generator[Image.Image, None, None]:
         call = self._connected().StylizeStream(iter(requests), **self._connection.call_options(timeout))
         try:
             for response in call:
                 yield messages.stylized(response, requests.received()).image
-        except Exception as error:
-            if not is_rpc_error(error):
-                raise
+        except rpc_error() as error:
             raise self._error(error, timeout) from error
         finally:
             requests.close()

@@ -16,7 +16,7 @@ A file that cannot be read raises OSError, as everywhere in Python.
 """
 
 import re
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     # Loading it takes long, and errors are rare.
@@ -142,11 +142,11 @@ def _too_large(message: str) -> str | None:
     return None
 
 
-def is_rpc_error(error: Exception) -> "TypeGuard[grpc.RpcError]":
-    """Return True for the failure of a call. gRPC is loaded here and not before the first failure."""
+def rpc_error() -> "type[grpc.RpcError]":
+    """Return the type of a call's failure, for `except rpc_error()`. gRPC is not loaded before the first failure."""
     import grpc
 
-    return isinstance(error, grpc.RpcError)
+    return grpc.RpcError
 
 
 def is_own_deadline(error: "grpc.RpcError") -> bool:

@@ -70,11 +70,13 @@ def test_a_server_that_an_unknown_authority_certifies_is_not_believed(
     certificate, key = authority.issue("server")
     running = start_server("--tls-cert", certificate, "--tls-key", key)
     try:
-        with (
-            Client(f"127.0.0.1:{running.port}", timeout=10, tls=Tls(ca=another_authority.certificate)) as client,
-            pytest.raises(Unavailable, match="unable to get local issuer certificate"),
-        ):
-            client.model()
+        # The server does not listen at ::1, the other address of localhost.
+        for host in ("127.0.0.1", "localhost"):
+            with (
+                Client(f"{host}:{running.port}", timeout=10, tls=Tls(ca=another_authority.certificate)) as client,
+                pytest.raises(Unavailable, match="unable to get local issuer certificate"),
+            ):
+                client.model()
     finally:
         running.stop()
 

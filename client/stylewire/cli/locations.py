@@ -13,7 +13,7 @@ from .shared import UsageError, is_remote, write_file
 
 
 def location(text: str) -> Path:
-    """Return a path, or what stands for a URL.
+    """Return the path, or the object that reads and writes at the URL.
 
     Raises:
         UsageError: A package for the URL is missing, or nothing reads URLs of its kind.

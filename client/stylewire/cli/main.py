@@ -118,10 +118,7 @@ def _local_client(timeout: float) -> Client:
         channel = local.LocalChannel()
     except Exception as error:  # The errors of the server's package have no common type here.
         raise CommandFailed(f"--local: {error}") from error
-    client = Client(channel=channel, timeout=timeout)
-    # The generated stub would load gRPC.
-    client._stub = channel.stub()
-    return client
+    return Client(channel=channel, timeout=timeout)
 
 
 def _listens(target: str) -> bool:
