@@ -11,14 +11,14 @@ With --check, one and two real servers are put under calls at even intervals, an
 beside the measured ones. That needs a machine with nothing else on it.
 """
 
-import argparse
 import heapq
 import math
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 
-from .common import table, write
+from .common import load, parser, serving, table, write
 
 QUEUE = 64
 """The default of `--queue-size`."""
@@ -112,10 +112,10 @@ def needed(rate: float, cores: int, job: Job, load: float = 0.7) -> int:
 
 def main() -> None:
     """Print the table of docs/guides/scaling.md and write results/capacity.json."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="measure one and two real servers too")
-    parser.add_argument("--cores", type=int, default=8, help="of one server (default: %(default)s)")
-    arguments = parser.parse_args()
+    flags = parser(__doc__)
+    flags.add_argument("--check", action="store_true", help="measure one and two real servers too")
+    flags.add_argument("--cores", type=int, default=8, help="cores of one server (default: %(default)s)")
+    arguments = flags.parse_args()
     rows = []
     for job in JOBS:
         for rate in (10, 1_000, 100_000):
@@ -145,10 +145,6 @@ def main() -> None:
 
 def check() -> list[dict[str, object]]:
     """Measure one server of one core, and two, by open-loop load, beside the simulation."""
-    from contextlib import ExitStack
-
-    from .common import load, serving
-
     flags = ("--model", "lite", "--threads", "1", "--streams", "1")
     rows = []
     with ExitStack() as stack:
@@ -173,7 +169,3 @@ def check() -> list[dict[str, object]]:
                 )
     table(rows)
     return rows
-
-
-if __name__ == "__main__":
-    main()

@@ -137,7 +137,3 @@ def main() -> None:
         axes.set_axisbelow(True)
     figure.savefig(TARGET, dpi=110)
     print(f"wrote {TARGET.relative_to(ROOT)}")
-
-
-if __name__ == "__main__":
-    main()

@@ -47,12 +47,11 @@ from stylewire_server.telemetry.metrics import Metrics
 from stylewire_server.testing import ServerProcess, running_server
 
 from .common import cpu_seconds, load, parser, percentile, server_flags, serving, style_jpeg, table, write
+from .load import METHOD, OPTIONS
 
 SHARES = (0.5, 0.9, 2.0, 5.0)
 CALLERS = 8
 NAME = "waves"
-METHOD = "/stylewire.v1.Stylizer/Stylize"
-OPTIONS = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
 
 REFUSAL_RATES = (50, 200, 800)
 REFUSAL_CONNECTIONS = 16
