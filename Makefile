@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: help demo play test soak lint docs dist proto bench clean
 
 help:
-	@echo "make demo   serve, stylise one picture, write out/demo.png"
+	@echo "make demo   serve, stylize one picture, write out/demo.png"
 	@echo "make play   serve the page and open it in the browser"
 	@echo "make test   the whole suite"
 	@echo "make soak   the robustness suite in its long form, about half an hour"

@@ -177,7 +177,7 @@ def int8_engines(network: Network, calibration: "list[Pair]", scratch: Path) -> 
     made = {precision: OpenVinoEngine(network, precision) for precision in ("f32", "bf16")}
     inputs = [[pair.content, made["f32"].predict(pair.style)] for pair in calibration]
     for blocks in quantize.FLOAT_BLOCKS:
-        model = quantize.quantised(nncf, network.transformer(ov.Core()), inputs, blocks)
+        model = quantize.quantized(nncf, network.transformer(ov.Core()), inputs, blocks)
         path = scratch / f"int8_{blocks}.xml"
         ov.save_model(model, path, compress_to_fp16=False)
         network = replace(network, int8=lambda core, path=path: core.read_model(path))

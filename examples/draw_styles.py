@@ -15,7 +15,7 @@ SIDE = 512
 SUPERSAMPLING = 2
 CANVAS = SIDE * SUPERSAMPLING
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Flow = Callable[[np.ndarray], np.ndarray]
 
 
@@ -23,7 +23,7 @@ def strokes(
     canvas: Image.Image,
     rng: np.random.Generator,
     flow: Flow,
-    colour_at: Callable[[np.ndarray], Colour],
+    color_at: Callable[[np.ndarray], Color],
     count: int,
     length: float,
     width: float,
@@ -37,19 +37,19 @@ def strokes(
             angle = flow(point)
             point = point + length / 12 * np.array([np.cos(angle), np.sin(angle)])
             path.append(point)
-        colour = np.clip(np.array(colour_at(path[0])) + rng.normal(0, 14, 3), 0, 255).astype(int)
+        color = np.clip(np.array(color_at(path[0])) + rng.normal(0, 14, 3), 0, 255).astype(int)
         stroke_width = max(2, int(width * CANVAS * rng.uniform(0.6, 1.4)))
         xy = [tuple(p * CANVAS) for p in path]
-        pen.line(xy, fill=tuple(int(c) for c in colour * 0.72), width=stroke_width + 3, joint="curve")
-        pen.line(xy, fill=tuple(int(c) for c in colour), width=stroke_width, joint="curve")
+        pen.line(xy, fill=tuple(int(c) for c in color * 0.72), width=stroke_width + 3, joint="curve")
+        pen.line(xy, fill=tuple(int(c) for c in color), width=stroke_width, joint="curve")
 
 
-def varied(rng: np.random.Generator, colour: Colour, spread: float) -> Colour:
+def varied(rng: np.random.Generator, color: Color, spread: float) -> Color:
     """Return the color with noise of that standard deviation in each channel."""
-    return tuple(int(c) for c in np.clip(np.array(colour) + rng.normal(0, spread, 3), 0, 255))  # type: ignore[return-value]
+    return tuple(int(c) for c in np.clip(np.array(color) + rng.normal(0, spread, 3), 0, 255))  # type: ignore[return-value]
 
 
-def pick(palette: Sequence[Colour], value: float) -> Colour:
+def pick(palette: Sequence[Color], value: float) -> Color:
     """The palette's color at value, which wraps around at 1."""
     return palette[int(value * len(palette)) % len(palette)]
 
@@ -57,25 +57,25 @@ def pick(palette: Sequence[Colour], value: float) -> Colour:
 def waves(rng: np.random.Generator) -> Image.Image:
     """Swirls in blues with foam and a low sun."""
     palette = [(12, 34, 84), (24, 72, 140), (52, 120, 178), (128, 186, 208), (238, 234, 214), (36, 92, 160)]
-    centres = rng.random((5, 2))
+    centers = rng.random((5, 2))
 
     def flow(p: np.ndarray) -> np.ndarray:
-        offsets = p - centres
+        offsets = p - centers
         weight = np.exp(-np.sum(offsets**2, axis=1) / 0.05)
         angles = np.arctan2(offsets[:, 1], offsets[:, 0]) + np.pi / 2
         turn = np.sum(weight[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1), axis=0)
         base = np.array([1.0, 0.35 * np.sin(7 * p[0])])
         return np.arctan2(*(turn * 3 + base)[::-1])
 
-    def colour(p: np.ndarray) -> Colour:
-        nearest = np.sqrt(np.sum((p - centres) ** 2, axis=1)).min()
+    def color(p: np.ndarray) -> Color:
+        nearest = np.sqrt(np.sum((p - centers) ** 2, axis=1)).min()
         if nearest < 0.05:
             return (244, 190, 62)
         return pick(palette, nearest * 5 + 0.18 * np.sin(9 * p[0]))
 
     canvas = Image.new("RGB", (CANVAS, CANVAS), palette[0])
-    strokes(canvas, rng, flow, colour, 5000, 0.16, 0.013)
-    strokes(canvas, rng, flow, colour, 4000, 0.09, 0.007)
+    strokes(canvas, rng, flow, color, 5000, 0.16, 0.013)
+    strokes(canvas, rng, flow, color, 4000, 0.09, 0.007)
     return canvas
 
 
@@ -114,9 +114,9 @@ def shards(rng: np.random.Generator) -> Image.Image:
         second = np.where(closer, first, np.minimum(second, distance))
         owner[closer] = index
         first = np.minimum(first, distance)
-    colours = palette[rng.integers(0, len(palette), len(seeds))]
+    colors = palette[rng.integers(0, len(palette), len(seeds))]
     shade = rng.normal(1.0, 0.07, (len(skewed), 1)) * (0.82 + 0.3 * (x + y).reshape(-1, 1) / (2 * CANVAS))
-    pixels = colours[owner] * shade
+    pixels = colors[owner] * shade
     pixels[second - first < 16] = (16, 14, 18)
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8).reshape(CANVAS, CANVAS, 3))
 
@@ -127,31 +127,31 @@ def meadow(rng: np.random.Generator) -> Image.Image:
     flowers = [(222, 96, 140), (246, 176, 196), (250, 220, 110), (150, 90, 170)]
     sky = [(166, 206, 226), (208, 226, 230), (236, 230, 214), (136, 184, 216)]
 
-    def colour(p: np.ndarray) -> Colour:
+    def color(p: np.ndarray) -> Color:
         horizon = 0.38 + 0.06 * np.sin(6 * p[0])
         if p[1] < horizon:
             return pick(sky, rng.random())
         return pick(flowers if rng.random() < 0.3 else greens, rng.random())
 
     canvas = Image.new("RGB", (CANVAS, CANVAS), (120, 150, 110))
-    strokes(canvas, rng, lambda p: np.arctan2(0.4 * np.sin(8 * p[0]), 1.0), colour, 16000, 0.018, 0.013)
+    strokes(canvas, rng, lambda p: np.arctan2(0.4 * np.sin(8 * p[0]), 1.0), color, 16000, 0.018, 0.013)
     return canvas
 
 
 def mosaic(rng: np.random.Generator) -> Image.Image:
-    """Roman mosaic: small tiles in rings around three centres, with pale grout between them."""
+    """Roman mosaic: small tiles in rings around three centers, with pale grout between them."""
     palette = [(178, 74, 46), (222, 168, 92), (238, 226, 196), (34, 94, 112), (22, 44, 66), (118, 140, 96)]
     canvas = Image.new("RGB", (CANVAS, CANVAS), (206, 198, 182))
     pen = ImageDraw.Draw(canvas)
     side = 26
-    centres = np.array([[0.2, 0.25], [0.85, 0.4], [0.4, 0.95]]) * CANVAS
-    for index, centre in enumerate(centres):
+    centers = np.array([[0.2, 0.25], [0.85, 0.4], [0.4, 0.95]]) * CANVAS
+    for index, center in enumerate(centers):
         for ring in range(1, 46):
             radius = ring * side
             count = max(6, int(2 * np.pi * radius / side))
             for angle in np.linspace(0, 2 * np.pi, count, endpoint=False) + rng.uniform(0, 1):
-                middle = centre + radius * np.array([np.cos(angle), np.sin(angle)])
-                if np.argmin(np.linalg.norm(centres - middle, axis=1)) != index:
+                middle = center + radius * np.array([np.cos(angle), np.sin(angle)])
+                if np.argmin(np.linalg.norm(centers - middle, axis=1)) != index:
                     continue
                 half = side * rng.uniform(0.38, 0.44)
                 turn = angle + rng.normal(0, 0.05)
@@ -245,7 +245,7 @@ def watercolour(rng: np.random.Generator) -> Image.Image:
 
 
 def carved(
-    rng: np.random.Generator, block: Colour, paper: Colour, pitch: float, width: float, bends: Sequence[float]
+    rng: np.random.Generator, block: Color, paper: Color, pitch: float, width: float, bends: Sequence[float]
 ) -> Image.Image:
     """Return a relief print: paper shows where tapered cuts follow a flow, thick or thin by the tone of the place."""
     canvas = Image.new("RGB", (CANVAS, CANVAS), block)
@@ -297,10 +297,10 @@ def pointillism(rng: np.random.Generator) -> Image.Image:
         x, y = rng.random(2)
         shore = 0.58 + 0.1 * np.sin(5 * x) + 0.04 * np.sin(14 * x)
         near_sun = np.hypot(x - 0.7, y - 0.25) < 0.15 + rng.normal(0, 0.02)
-        colour = (250, 206, 90) if near_sun and rng.random() < 0.8 else pick(warm if y > shore else cool, rng.random())
+        color = (250, 206, 90) if near_sun and rng.random() < 0.8 else pick(warm if y > shore else cool, rng.random())
         r = rng.uniform(4, 8)
         x, y = x * CANVAS, y * CANVAS
-        pen.ellipse((x - r, y - r, x + r, y + r), fill=varied(rng, colour, 10))
+        pen.ellipse((x - r, y - r, x + r, y + r), fill=varied(rng, color, 10))
     return canvas
 
 
@@ -327,7 +327,7 @@ def neon(rng: np.random.Generator) -> Image.Image:
     """Neon: glowing curves in pink, cyan and violet on a night blue ground."""
     palette = [(255, 40, 150), (40, 230, 255), (150, 70, 255), (255, 190, 60)]
     light = np.zeros((CANVAS, CANVAS, 3))
-    for index, colour in enumerate(palette):
+    for index, color in enumerate(palette):
         lines = Image.new("L", (CANVAS, CANVAS), 0)
         pen = ImageDraw.Draw(lines)
         for _ in range(12 if index < 3 else 5):
@@ -339,7 +339,7 @@ def neon(rng: np.random.Generator) -> Image.Image:
             pen.line([tuple(p) for p in path], fill=255, width=9, joint="curve")
         for blur, share in ((1, 1.0), (9, 0.9), (34, 1.3)):
             glow = np.asarray(lines.filter(ImageFilter.GaussianBlur(blur)), float) / 255
-            light += share * glow[..., None] * np.array(colour)
+            light += share * glow[..., None] * np.array(color)
         core = np.asarray(lines.filter(ImageFilter.MinFilter(5)), float) / 255
         light += core[..., None] * 120
     return Image.fromarray((np.array([12, 10, 34]) + light).clip(0, 255).astype(np.uint8))

@@ -113,7 +113,7 @@ BAD = {
         "options.encoding",
         r"encoding is 'raw'; it must be one of png, jpeg, webp, avif",
     ),
-    "colour": ([("preserve_color", "maybe")], "options.preserve_color", r"'maybe'; it must be true or false"),
+    "color": ([("preserve_color", "maybe")], "options.preserve_color", r"'maybe'; it must be true or false"),
     "weight": ([("weight", "-1")], "styles[0].weight", r"weight is -1; it must be a finite number above 0"),
     "weights": ([("weight", "1"), ("weight", "1")], "weight", r"2 weights are given for 1 styles"),
     "masks": ([("mask", b"x"), ("mask", b"x")], "mask", r"2 masks are given for 1 styles"),

@@ -235,13 +235,13 @@ def test_two_styles_are_blended(reader: Reader) -> None:
     assert reader.sent[-1]["style"] == ["waves"]
 
 
-def test_strength_colours_and_size(reader: Reader) -> None:
+def test_strength_colors_and_size(reader: Reader) -> None:
     full = reader.result()
     move(reader, "#strength", 0)
     reader.shows_a_result()
     assert reader.sent[-1]["strength"] == ["0"]
     assert np.abs(reader.result() - full).mean() > 5
-    reader.page.get_by_text("Keep the photo’s colours").click()
+    reader.page.get_by_text("Keep the photo’s colors").click()
     reader.shows_a_result()
     assert reader.sent[-1]["preserve_color"] == ["true"]
     reader.get("#size").select_option("256")

@@ -25,9 +25,9 @@ def preserve_color(picture: np.ndarray, content: np.ndarray) -> np.ndarray:
 
     Both are [...,3] of one shape and type, uint8 or float32 in 0..1.
 
-    Cb and Cr are multiples of B - Y and R - Y, so a picture keeps them when R, G and B all move by the change of Y.
-    Adding that change in float32 avoids the banding of an 8-bit YCbCr round trip. Where the sum leaves the gamut it
-    is clipped. Gatys et al. 2016 (Preserving Color in Neural Artistic Style Transfer), section 4, does the same in YIQ.
+    Cb and Cr are multiples of B - Y and R - Y. A picture keeps them when R, G and B all change by the change of Y.
+    Adding it in float32 avoids the banding of an 8-bit YCbCr round trip. A sum outside of the gamut is clipped. Gatys
+    et al. 2016 (Preserving Color in Neural Artistic Style Transfer), section 4, does the same in YIQ.
     """
     result = np.empty_like(picture)
     flat = [each.reshape(-1, 3) for each in (picture, content, result)]

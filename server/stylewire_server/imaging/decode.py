@@ -147,7 +147,7 @@ def decode(file: PictureFile, plan: Plan, length: int, field: str, background: s
         plan = plan.turned()
     try:
         image = _decoded_without_end(file, plan) if file.unended else _decoded(file, plan)
-        image = to_rgb(image, plan, colors_of(file), file.grey, background)
+        image = to_rgb(image, plan, colors_of(file), file.gray, background)
         return turn_upright(image, turn)
     except MemoryError:
         raise
@@ -162,7 +162,7 @@ def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def to_rgb(
-    image: Image.Image, plan: Plan, colors: Profile | HdrColors | None, grey: bool = False, background: str = "white"
+    image: Image.Image, plan: Plan, colors: Profile | HdrColors | None, gray: bool = False, background: str = "white"
 ) -> Image.Image:
     """Return the plan's part of a decoded picture of any mode, in mode RGB and sRGB.
 
@@ -170,15 +170,15 @@ def to_rgb(
         image: The picture.
         plan: The used part of the picture, and its size.
         colors: The color space of the picture; None for sRGB.
-        grey: True if the three color channels are equal.
+        gray: True if the three color channels are equal.
         background: Color behind transparent parts.
     """
     # Resize first: each color conversion copies the whole picture.
     image = resize(_plain(image), plan)
     if image.mode != "RGBA":
         return to_srgb(image, colors)
-    of_grey = grey and isinstance(colors, Profile) and colors.mode == "L"
-    color = image.getchannel("R") if of_grey else image.convert("RGB")
+    of_gray = gray and isinstance(colors, Profile) and colors.mode == "L"
+    color = image.getchannel("R") if of_gray else image.convert("RGB")
     flat = Image.new("RGB", image.size, background)
     flat.paste(to_srgb(color, colors), mask=image.getchannel("A"))
     return flat
@@ -263,11 +263,11 @@ def _plain_of_16_bits(image: Image.Image) -> Image.Image:
     # Row by row, because the intermediate numbers take eight times the memory of the result.
     for source, row in zip(levels, plain, strict=True):
         np.clip(np.rint(source * np.float32(255.0 / 65535.0)), 0, 255, out=row, casting="unsafe")
-    grey = Image.fromarray(plain)
+    gray = Image.fromarray(plain)
     if not isinstance(clear, int):
-        return grey
+        return gray
     alpha = Image.fromarray(np.where(levels == clear, np.uint8(0), np.uint8(255)))
-    return Image.merge("RGBA", [grey, grey, grey, alpha])
+    return Image.merge("RGBA", [gray, gray, gray, alpha])
 
 
 def _damaged(encoding: Encoding, length: int, field: str, error: Exception) -> InvalidInput:

@@ -42,7 +42,7 @@ class PictureFile:
         profile: The ICC profile in the file, unchanged.
         exif: The EXIF data in the file, unchanged.
         declared: The colors that the file declares without an ICC profile.
-        grey: True if pixels have one color channel, even if Pillow returns three.
+        gray: True if pixels have one color channel, even if Pillow returns three.
         key: The transparent color of a 16-bit RGB PNG file, 16 bits a channel.
         unended: True if the file has no end marker, so that pixels may be missing.
     """
@@ -55,6 +55,6 @@ class PictureFile:
     profile: bytes | None = None
     exif: bytes | None = None
     declared: Profile | HdrColors | None = None
-    grey: bool = False
+    gray: bool = False
     key: tuple[int, ...] | None = None
     unended: bool = False

@@ -25,8 +25,8 @@ def enlarge(
 ) -> np.ndarray:
     """Return a picture at the size of its content.
 
-    Fast guided filter (He and Sun 2015) with a color guide (He, Sun and Tang 2013, Guided Image Filtering, equations
-    19 to 21), in bands of rows.
+    This is the fast guided filter of He and Sun 2015, in bands of rows. The guide has colors: equations 19 to 21 of He,
+    Sun and Tang 2013 (Guided Image Filtering).
 
     Args:
         picture: [h,w,3], uint8 or float32 in 0..1.

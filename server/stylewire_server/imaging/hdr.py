@@ -69,8 +69,8 @@ def _hlg(levels: np.ndarray) -> np.ndarray:
 def _mapped(light: np.ndarray) -> np.ndarray:
     """Return light in 0..1, tone-mapped from light where 1 is SDR white. The hue stays.
 
-    The largest channel decides the factor: a half up to white, then a quadratic Bezier curve to the peak (the reference
-    white tone mapping of SMPTE ST 2094-50, checked against what Chromium 156 shows).
+    The largest channel decides the factor: a half up to white, then a quadratic Bezier curve to the peak. This is the
+    reference white tone mapping of SMPTE ST 2094-50, checked against Chromium 156.
     """
     largest = np.maximum(np.maximum(light[..., 0], light[..., 1]), light[..., 2])
     factor = np.full(largest.shape, 0.5, np.float32)

@@ -90,7 +90,7 @@ def read(data: bytes) -> PictureFile:
         bytes_per_pixel=8,
         profile=_profile(found.profile),
         exif=b"".join(found.exif) or None,
-        grey=components == 1,
+        gray=components == 1,
         unended=unended,
     )
 
@@ -154,8 +154,8 @@ def _profile(parts: list[bytes]) -> bytes | None:
 def _check_scans(data: bytes, start: int, pixels: int) -> None:
     """Raise UnsupportedFile for too many scans, those of further pictures in the file included.
 
-    Scans are counted anywhere in the file. A damaged file can hide a scan from a reader that follows the lengths of
-    segments, but a decoder that looks for the next marker finds it.
+    Scans are counted anywhere in the file. A reader that follows the lengths of segments may miss a scan in a damaged
+    file. A decoder looks for the next marker, and finds it.
     """
     limit = max(1, min(MAX_SCANS, MAX_SCANNED_PIXELS // pixels))
     if any(number > limit for number, _ in enumerate(_SCAN.finditer(data, start), 1)):

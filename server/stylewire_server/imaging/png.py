@@ -85,7 +85,7 @@ def read(data: bytes) -> PictureFile:
         profile=profile,
         exif=_exif(kept),
         declared=colors,
-        grey=kind in {0, 4},
+        gray=kind in {0, 4},
         key=key,
     )
 

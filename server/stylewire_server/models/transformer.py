@@ -1,10 +1,14 @@
 """The transformer of both editions as an OpenVINO graph in floating point.
 
-Dumoulin, Shlens and Kudlur 2017 (A Learned Representation for Artistic Style), table 1: contract (9x9, 3x3 stride 2,
-3x3 stride 2, batch norm folded into kernel and bias), residual blocks, expand (nearest x2 and 3x3, nearest x2 and 3x3,
-9x9 to three channels, sigmoid). Reflection padding everywhere. Each norm outside the contraction is a conditional
-instance norm: its scale and offset are affine in the style vector. The full edition has 32, 64 and 128 channels and
-twenty blocks, the lite one a quarter of each.
+The layers are those of Dumoulin, Shlens and Kudlur 2017 (A Learned Representation for Artistic Style), table 1, with
+reflection padding:
+
+- contract: 9x9, 3x3 stride 2, 3x3 stride 2, with batch norm folded into kernel and bias;
+- residual blocks;
+- expand: nearest x2 and 3x3, nearest x2 and 3x3, 9x9 to three channels, sigmoid.
+
+Each norm outside the contraction is a conditional instance norm: its scale and offset are affine in the style vector.
+The full edition has 32, 64 and 128 channels and twenty blocks, the lite one a quarter of each.
 
 The first convolution has three input channels, and the last one has three outputs. So few channels fill only a part of
 a vector register, and in the lite edition these two would take most of the time. So the graph treats four neighboring
@@ -39,9 +43,9 @@ WIDE = 32
 def build(weights: Mapping[str, np.ndarray]) -> ov.Model:
     """Return the graph (content [N,H,W,3] in 0..1, style [N,D+P]) -> picture [N,H,W,3] in 0..1; H, W multiples of 4.
 
-    A style sets the P scales and offsets of all norms. It is a style vector of D numbers, from which the network's
-    affine maps compute the P numbers, and a tuning of P numbers, which is added to the result. With a tuning of zeros,
-    the picture is that of the vector, bit for bit.
+    A style sets the P scales and offsets of all norms. The network's affine maps compute them from a style vector of D
+    numbers. Then a tuning of P numbers is added. With a tuning of zeros, the picture is that of the vector, bit for
+    bit.
 
     Args:
         weights: Arrays by their TensorFlow names: kernels [out,in,kh,kw] as `…/weights` and biases [out] as

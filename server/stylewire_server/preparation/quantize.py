@@ -1,8 +1,8 @@
 """The full model's transformer in int8: quantized after training, compared with f32, and kept only if it is close.
 
 NNCF measures the ranges of activations over calibration pairs and rounds weights and activations to 8 bits. Only the
-convolutions of the residual blocks are quantized; they are 85 % of the arithmetic. The sums of the blocks, the instance
-norms, the contraction and the expansion would lose accuracy in int8, and they take little time in floating point.
+convolutions of the residual blocks are quantized; they are 85 % of the arithmetic. The other parts would lose accuracy
+in int8, and take little time in floating point: sums of blocks, instance norms, contraction and expansion.
 """
 
 import statistics
@@ -101,7 +101,7 @@ def quantize(
             folder is then as it was.
     """
     calibration, held_out = read_pairs(pictures)
-    with require_extra("quantising", "int8"):
+    with require_extra("quantizing", "int8"):
         # Imported here, because serving does not need it.
         import nncf
     # Checked first, before a folder is made beside it.
@@ -115,8 +115,8 @@ def quantize(
         expected = [reference.transform(pair.content, reference.predict(pair.style)) for pair in held_out]
         path = scratch / TRANSFORMER_INT8
         for float_blocks in FLOAT_BLOCKS:
-            progress("quantising", 0.0)
-            model = quantised(nncf, network.transformer(ov.Core()), inputs, float_blocks)
+            progress("quantizing", 0.0)
+            model = quantized(nncf, network.transformer(ov.Core()), inputs, float_blocks)
             ov.save_model(model, path, compress_to_fp16=False)
             progress("checking", 0.0)
             engine = OpenVinoEngine(replace(network, int8=lambda core: core.read_model(path)), "int8")
@@ -171,7 +171,7 @@ def _read(path: Path, fit: Fit) -> np.ndarray:
     return pixels.astype(np.float32)[np.newaxis] / np.float32(255)
 
 
-def quantised(nncf: Any, model: ov.Model, inputs: list[list[np.ndarray]], float_blocks: int) -> ov.Model:
+def quantized(nncf: Any, model: ov.Model, inputs: list[list[np.ndarray]], float_blocks: int) -> ov.Model:
     """Return the transformer with the convolutions of its residual blocks in int8, except the first `float_blocks`."""
     chosen = set(residual_convolutions(model)[_BLOCK_CONVOLUTIONS * float_blocks :])
     length = model.inputs[1].get_partial_shape()[1].get_length()

@@ -1,8 +1,8 @@
 """Styles as arrays: blends, strength, and the cache of predicted style vectors.
 
-A style sets the P scales and offsets of the transformer's norms. It is kept as a style vector [D], from which the
-network computes these numbers by an affine map, or as a vector with a tuning [D+P]. The P numbers of the tuning are
-added to the result of the map. So a weighted mean of styles gives the same weighted mean of scales and offsets.
+A style sets the P scales and offsets of the transformer's norms. The network computes them from a style vector [D] by
+an affine map. A tuned style [D+P] has a tuning too: P numbers that are added to the result of the map. So a weighted
+mean of styles gives the same weighted mean of scales and offsets.
 """
 
 import hashlib

@@ -18,7 +18,7 @@ SHOWN = {
     (1, 16): [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 51, 8), (76,) * 3, (193,) * 3, (255,) * 3, (114, 4, 4)],
 }
 
-GREY = {
+GRAY = {
     16: [0, 1, 4, 13, 26, 42, 61, 85, 114, 150, 193, 221, 242, 255, 255, 255, 255, 255],
     18: [0, 2, 13, 26, 39, 52, 66, 79, 92, 106, 122, 142, 166, 194, 214, 229, 243, 255],
 }
@@ -45,8 +45,8 @@ def test_colors_are_those_of_chromium(codes: tuple[int, int]) -> None:
     assert np.abs(shown(np.array(COLORS), *codes) - SHOWN[codes]).max() <= 1
 
 
-@pytest.mark.parametrize("transfer", GREY)
+@pytest.mark.parametrize("transfer", GRAY)
 @pytest.mark.parametrize("primaries", [1, 9, 12])
-def test_grey_is_that_of_chromium(primaries: int, transfer: int) -> None:
+def test_gray_is_that_of_chromium(primaries: int, transfer: int) -> None:
     ramp = np.repeat(np.arange(0, 256, 15)[:, np.newaxis], 3, 1)
-    assert np.abs(shown(ramp, primaries, transfer) - np.array(GREY[transfer])[:, np.newaxis]).max() <= 1
+    assert np.abs(shown(ramp, primaries, transfer) - np.array(GRAY[transfer])[:, np.newaxis]).max() <= 1

@@ -70,8 +70,8 @@ def test_a_profile_is_kept_and_the_colors_look_the_same(encoding: Encoding) -> N
 
 
 def test_a_profile_of_other_pixels_is_left_out() -> None:
-    grey = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes().replace(b"RGB ", b"GRAY", 1)
-    for profile in (grey, b"nonsense", DISPLAY_P3[:200]):
+    gray = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes().replace(b"RGB ", b"GRAY", 1)
+    for profile in (gray, b"nonsense", DISPLAY_P3[:200]):
         with Image.open(io.BytesIO(encode(smooth_result(), Encoding.PNG, metadata=Metadata(profile)))) as image:
             assert "icc_profile" not in image.info
 

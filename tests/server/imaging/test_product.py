@@ -29,7 +29,7 @@ TOLERANCE = 2
 
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-NAMES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey+alpha", 6: "RGBA"}
+NAMES = {0: "gray", 2: "RGB", 3: "palette", 4: "gray+alpha", 6: "RGBA"}
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
@@ -104,7 +104,7 @@ COLORS: dict[str, tuple[bytes, Callable[[np.ndarray], np.ndarray]]] = {
     ),
     "ICC RGB 1.8": (chunk(b"iCCP", b"x\0\0" + zlib.compress(icc(b"RGB ", 1.8, SRGB_COLORANTS))), by_gamma(1.8)),
     "ICC P3 2.2": (chunk(b"iCCP", b"x\0\0" + zlib.compress(icc(b"RGB ", 2.2, P3_COLORANTS))), by_gamma(2.2, P3)),
-    "ICC grey 1.0": (chunk(b"iCCP", b"x\0\0" + zlib.compress(icc(b"GRAY", 1.0))), by_gamma(1.0)),
+    "ICC gray 1.0": (chunk(b"iCCP", b"x\0\0" + zlib.compress(icc(b"GRAY", 1.0))), by_gamma(1.0)),
 }
 
 PALETTE = np.stack([np.arange(256) * 7 % 251, np.arange(256) * 3 % 249, 255 - np.arange(256) * 5 % 253], -1)
@@ -197,7 +197,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 def drawings() -> Iterator[Drawing]:
     for kind, bits in ((kind, bits) for kind, depths in DEPTHS.items() for bits in depths):
         for colors in COLORS:
-            if colors == "ICC grey 1.0" and kind not in {0, 4}:
+            if colors == "ICC gray 1.0" and kind not in {0, 4}:
                 continue
             for clear, interlaced, turned in itertools.product((False, True), repeat=3):
                 if not (clear and kind in {4, 6}):

@@ -39,12 +39,12 @@ def copy_of(converted: Path, parent: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def quantised(
+def quantized(
     converted: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Closeness, list[str]]:
     """The converted model with an int8 transformer, how close that is, and the stages on the way."""
     pytest.importorskip("nncf", reason="nncf is not installed: pip install 'stylewire[int8]'")
-    folder = copy_of(converted, tmp_path_factory.mktemp("quantised"))
+    folder = copy_of(converted, tmp_path_factory.mktemp("quantized"))
     stages: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         # Random weights need no more, and each pair takes a second.
@@ -53,20 +53,20 @@ def quantised(
     return folder, found, stages
 
 
-def test_the_manifest_says_how_close_it_is(quantised: tuple, converted: Path) -> None:
-    folder, found, stages = quantised
+def test_the_manifest_says_how_close_it_is(quantized: tuple, converted: Path) -> None:
+    folder, found, stages = quantized
     manifest = read_manifest(folder)
     assert manifest.int8_db == found.minimum_db >= BOUND_DB
     assert found.median_db >= found.minimum_db
     assert {"transformer_int8.xml", "transformer_int8.bin"} <= set(manifest.sizes)
-    assert stages[:2] == ["quantising", "checking"]
+    assert stages[:2] == ["quantizing", "checking"]
     assert stages[-1] == "done"
     assert full(folder).sha256 == full(converted).sha256
     assert not [path for path in folder.parent.iterdir() if path.name.startswith(".fetch-")]
 
 
-def test_the_figure_is_that_of_pictures_it_never_saw(quantised: tuple, pictures: Path, psnr: Callable) -> None:
-    folder, found, _ = quantised
+def test_the_figure_is_that_of_pictures_it_never_saw(quantized: tuple, pictures: Path, psnr: Callable) -> None:
+    folder, found, _ = quantized
     calibration, held_out = read_pairs(pictures)
     seen = {picture.tobytes() for pair in calibration for picture in (pair.content, pair.style)}
     assert len(held_out) == found.pairs >= 2
@@ -81,8 +81,8 @@ def test_the_figure_is_that_of_pictures_it_never_saw(quantised: tuple, pictures:
     assert max(levels) < 60
 
 
-def test_residual_blocks_alone_are_in_int8(quantised: tuple) -> None:
-    folder, found, _ = quantised
+def test_residual_blocks_alone_are_in_int8(quantized: tuple) -> None:
+    folder, found, _ = quantized
     core = ov.Core()
     model = full(folder).int8(core)
     convolutions = residual_convolutions(full(folder).transformer(core))
@@ -94,17 +94,17 @@ def test_residual_blocks_alone_are_in_int8(quantised: tuple) -> None:
     assert bytes_of == {"i8": 2 * (20 - found.float_blocks) * 128 * 128 * 9, "u8": 0}
 
 
-def test_auto_never_picks_int8(quantised: tuple) -> None:
-    folder, _, _ = quantised
+def test_auto_never_picks_int8(quantized: tuple) -> None:
+    folder, _, _ = quantized
     assert full(folder).int8 is not None
     assert start(full(folder), "openvino", "auto", threads=0, streams=1).precision in {"f32", "bf16"}
     assert start(full(folder), "openvino", "int8", threads=0, streams=1).precision == "int8"
 
 
 def test_int8_behind_a_server(
-    start_server: Callable, quantised: tuple, photo: Path, style_picture: Path, psnr: Callable
+    start_server: Callable, quantized: tuple, photo: Path, style_picture: Path, psnr: Callable
 ) -> None:
-    folder, _, _ = quantised
+    folder, _, _ = quantized
     pictures = {}
     for precision in ("int8", "f32"):
         running = start_server("--cache", folder.parent, "--precision", precision)
@@ -135,8 +135,8 @@ def test_a_missed_bound_writes_nothing(
         start(full(folder), "openvino", "int8", threads=0, streams=1)
 
 
-def test_half_an_int8_transformer_is_refused_by_name(quantised: tuple, tmp_path: Path) -> None:
-    folder = copy_of(quantised[0], tmp_path)
+def test_half_an_int8_transformer_is_refused_by_name(quantized: tuple, tmp_path: Path) -> None:
+    folder = copy_of(quantized[0], tmp_path)
     path = folder / "transformer_int8.bin"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(WeightsError, match=r"transformer_int8\.bin has 1,000 bytes, expected [\d,]+"):
@@ -188,5 +188,5 @@ def test_a_model_that_is_not_there_leaves_nothing(pictures: Path, tmp_path: Path
 
 def test_without_nncf_it_says_what_to_install(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)
-    with pytest.raises(WeightsError, match=r"quantising needs nncf: pip install 'stylewire\[int8\]'"):
+    with pytest.raises(WeightsError, match=r"quantizing needs nncf: pip install 'stylewire\[int8\]'"):
         quantize(tmp_path / "full", pictures)
