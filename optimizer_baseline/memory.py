@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .objective.style_losses import STYLE_LOSSES
+
 BASE_GIGABYTES = 1.1
 """Memory of TensorFlow, the kernels of VGG-19 and the compiled program in GB (10^9 bytes); 0.95 GB at 256 px."""
 
@@ -12,13 +14,9 @@ BYTES_PER_PIXEL = {"f32": 1900, "bf16": 1600}
 1024 px on a CPU with bfloat16), the rest for the history of L-BFGS."""
 
 
-STYLE_LOSS_FACTOR = {"gram": 1.0, "w2": 1.3, "histogram": 2.3}
-"""Bytes per pixel of each style loss, relative to "gram": from peaks at 256 and 768 px ("histogram" at 256 px)."""
-
-
 def needed_gigabytes(pixels: int, bfloat16: bool, style_loss: str = "gram") -> float:
     """Return an estimate of the memory of a run for a picture of `pixels` pixels, in GB (10^9 bytes)."""
-    per_pixel = BYTES_PER_PIXEL["bf16" if bfloat16 else "f32"] * STYLE_LOSS_FACTOR[style_loss]
+    per_pixel = BYTES_PER_PIXEL["bf16" if bfloat16 else "f32"] * STYLE_LOSSES[style_loss].memory_factor
     return BASE_GIGABYTES + pixels * per_pixel / 1e9
 
 

@@ -14,7 +14,6 @@ from ..errors import InvalidOption
 CONTENT_NORMALIZERS = ("half", "mean", "quarter-mean")
 GRAM_NORMALIZERS = ("positions", "elements")
 STYLE_NORMALIZERS = ("quarter-mean", "mean")
-STYLE_LOSSES = ("gram", "w2", "histogram")
 TOTAL_VARIATIONS = ("absolute", "squared-mean", "squared-255")
 
 
@@ -272,15 +271,15 @@ def total_variation(pixels: Any, form: str = "squared-mean") -> Any:
     import tensorflow as tf
 
     # Use rows of numbers, because operations over long rows are faster than over three colors at a time.
-    colours = pixels.shape[3]
+    colors = pixels.shape[3]
     rows = tf.reshape(pixels, (tf.shape(pixels)[0], tf.shape(pixels)[1], -1))
     down = rows[:, 1:] - rows[:, :-1]
-    across = rows[:, :, colours:] - rows[:, :, :-colours]
+    across = rows[:, :, colors:] - rows[:, :, :-colors]
     if form == "absolute":
         return tf.reduce_sum(tf.abs(down)) + tf.reduce_sum(tf.abs(across))
     if form == "squared-mean":
         return (tf.reduce_mean(tf.square(down)) + tf.reduce_mean(tf.square(across))) / 2.0
     if form == "squared-255":
-        inner = tf.reduce_sum(tf.square(down[:, :, :-colours])) + tf.reduce_sum(tf.square(across[:, :-1]))
+        inner = tf.reduce_sum(tf.square(down[:, :, :-colors])) + tf.reduce_sum(tf.square(across[:, :-1]))
         return inner * (255.0**2 / 2.0)
     raise InvalidOption(f"unknown total variation {form!r}; known: {', '.join(TOTAL_VARIATIONS)}")

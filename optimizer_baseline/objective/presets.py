@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import InvalidOption
 from ..vgg import architecture as vgg
 from . import costs
+from .style_losses import STYLE_LOSSES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,7 @@ class Preset:
             ("content_normalizer", costs.CONTENT_NORMALIZERS),
             ("gram_normalizer", costs.GRAM_NORMALIZERS),
             ("style_normalizer", costs.STYLE_NORMALIZERS),
-            ("style_loss", costs.STYLE_LOSSES),
+            ("style_loss", STYLE_LOSSES),
             ("variation", costs.TOTAL_VARIATIONS),
         ):
             if getattr(self, field) not in known:

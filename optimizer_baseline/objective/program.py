@@ -19,6 +19,7 @@ from ..vgg.network import Network
 from ..vgg.weights import Weights
 from . import costs
 from .presets import Preset
+from .style_losses import STYLE_LOSSES
 
 PROGRAMS_KEPT = 4
 """Number of cached programs. A comparison uses three: two presets in float32 and one in bfloat16."""
@@ -80,7 +81,8 @@ class Program:
     ) -> None:
         import tensorflow as tf
 
-        self.preset = preset
+        loss = STYLE_LOSSES[preset.style_loss]
+        self.preset, self._loss = preset, loss
         self._masked = masked
         self._custom = custom
         self.network = Network(
@@ -100,7 +102,7 @@ class Program:
         pictures = tf.TensorSpec((1, None, None, 3), tf.float32)
         targets = Targets(
             {name: tf.TensorSpec((1, None, None, channels(name)), tf.float32) for name in preset.content_layers},
-            [{n: tf.TensorSpec(_shape(preset, n), tf.float32) for n in preset.style_layers} for _ in masked],
+            [{n: tf.TensorSpec(loss.shape(channels(n)), tf.float32) for n in preset.style_layers} for _ in masked],
             [tf.TensorSpec((), tf.float32) for _ in masked],
             [tf.TensorSpec((1, None, None, 1), tf.float32) for _ in masked],
         )
@@ -143,16 +145,7 @@ class Program:
 
     def _style(self, pixels: Any) -> dict[str, Any]:
         features = self.network(pixels)
-        preset = self.preset
-
-        def statistics(x: Any) -> Any:
-            if preset.style_loss == "w2":
-                return costs.gaussian_target(x)
-            if preset.style_loss == "histogram":
-                return costs.histogram_target(x)
-            return costs.gram_matrix(x, preset.gram_normalizer)
-
-        return {layer: statistics(features[layer]) for layer in preset.style_layers}
+        return {layer: self._loss.target(features[layer], self.preset) for layer in self.preset.style_layers}
 
     def _value(self, pixels: Any, targets: Targets) -> Any:
         import tensorflow as tf
@@ -205,26 +198,15 @@ class Program:
     def _style_cost(self, layer: str, features: Any, targets: Targets) -> Any:
         import tensorflow as tf
 
-        preset = self.preset
-        other = {"w2": costs.wasserstein_cost, "histogram": costs.histogram_cost}.get(preset.style_loss)
+        loss, preset = self._loss, self.preset
         whole = None
         total: Any = 0.0
         for masked, share, mask, style in zip(self._masked, targets.shares, targets.masks, targets.styles, strict=True):
-            # Average the mask over the positions of the layer.
-            small = tf.image.resize(mask, tf.shape(features)[1:3], method="area") if masked else None
-            if other is not None:
-                total += share * other(features, style[layer], small)
-                continue
             if masked:
-                gram = costs.gram_matrix(features, preset.gram_normalizer, small)
+                # Average the mask over the positions of the layer.
+                small = tf.image.resize(mask, tf.shape(features)[1:3], method="area")
+                statistics = loss.statistics(features, small, preset)
             else:
-                whole = costs.gram_matrix(features, preset.gram_normalizer) if whole is None else whole
-                gram = whole
-            total += share * costs.style_cost(gram, style[layer], preset.style_normalizer)
+                statistics = whole = loss.statistics(features, None, preset) if whole is None else whole
+            total += share * loss.cost(statistics, style[layer], preset)
         return total
-
-
-def _shape(preset: Preset, layer: str) -> tuple[int, int]:
-    """Return the shape of a style layer's statistics, which have a row for each channel."""
-    rows = channels(layer)
-    return rows, {"gram": rows, "w2": rows + 1, "histogram": costs.QUANTILES}[preset.style_loss]
