@@ -89,12 +89,12 @@ def _from_pil(image: Image.Image, what: str, background: str) -> Image.Image:
         decode.check_size(image.size, _LIMITS, what)
         image.load()
         profile = image.info.get("icc_profile")
-        grey = image.mode in {"1", "L", "LA", "La", "I", "F", "I;16"}
+        gray = image.mode in {"1", "L", "LA", "La", "I", "F", "I;16"}
         if image.mode in {"I", "F"}:
             image = _eight_bit(image, what)
         plan = Plan(image.size, (0, 0), image.size)
         colors = decode.usable(profile) if profile else None
-        rgb = decode.to_rgb(image, plan, colors, grey, background)
+        rgb = decode.to_rgb(image, plan, colors, gray, background)
         return decode.turn_upright(rgb, exif.orientation(image.info.get("exif")))
     except InvalidInput as error:
         raise InvalidImage(str(error)) from None
@@ -264,8 +264,8 @@ def load_mask(mask: Picture, width: int, height: int) -> Pixels:
     """
     if isinstance(mask, np.ndarray) and (mask.ndim == 2 or mask.shape[2:] == (1,)):
         mask = np.repeat(mask.reshape(*mask.shape[:2], 1), 3, axis=2)
-    grey = load(mask, "mask", background="black").convert("L").resize((width, height), Image.Resampling.BOX)
-    values: Pixels = np.asarray(grey, np.float32)[None, :, :, None] / np.float32(255.0)
+    gray = load(mask, "mask", background="black").convert("L").resize((width, height), Image.Resampling.BOX)
+    values: Pixels = np.asarray(gray, np.float32)[None, :, :, None] / np.float32(255.0)
     if values.max() == 0.0:
         raise InvalidImage("mask is black everywhere: its style would go nowhere")
     return values
@@ -273,8 +273,8 @@ def load_mask(mask: Picture, width: int, height: int) -> Pixels:
 
 def luminance(pixels: Pixels) -> Pixels:
     """Return the Y of YIQ in all three channels, [1, H, W, 3]."""
-    grey: Pixels = pixels @ RGB_TO_YIQ[0].astype(np.float32)
-    return np.repeat(grey[..., None], 3, axis=3)
+    gray: Pixels = pixels @ RGB_TO_YIQ[0].astype(np.float32)
+    return np.repeat(gray[..., None], 3, axis=3)
 
 
 def match_luminance(style: Pixels, content: Pixels) -> Pixels:

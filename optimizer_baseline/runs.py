@@ -140,7 +140,7 @@ def curves(records: Sequence[Mapping[str, Any]], path: Path) -> None:
             axes.plot(x, values, label=label, linewidth=2.2 if key == "total_cost" else 1.2)
     for before, after in pairwise(records):
         if before["scale"] != after["scale"]:
-            axes.axvline(after["evaluations"], color="grey", linestyle=":", linewidth=1)
+            axes.axvline(after["evaluations"], color="gray", linestyle=":", linewidth=1)
     axes.set(xlabel="evaluations of cost and gradient", ylabel="weighted cost", yscale="log")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

@@ -21,7 +21,7 @@ from .reconstruct import reconstruct_content, reconstruct_style, rectified, styl
 from .units import Peak, peaks, strongest_channels
 
 MAP_SIDE, PATCH_SIDE, PER_ROW = 150, 50, 3
-GREY = (128, 128, 128)
+GRAY = (128, 128, 128)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,7 @@ def _mosaic(patches: Sequence[Image.Image], count: int, field: int) -> Image.Ima
     """Return patches at one scale, three in a row. A patch that the picture's border cuts off is smaller."""
     columns = min(3, count)
     rows = -(-count // columns)
-    mosaic = Image.new("RGB", (columns * (PATCH_SIDE + 1), rows * (PATCH_SIDE + 1)), GREY)
+    mosaic = Image.new("RGB", (columns * (PATCH_SIDE + 1), rows * (PATCH_SIDE + 1)), GRAY)
     for number, patch in enumerate(patches):
         scale = PATCH_SIDE / field
         size = (max(1, round(patch.width * scale)), max(1, round(patch.height * scale)))

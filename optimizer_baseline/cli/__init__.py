@@ -46,7 +46,7 @@ def _fail(error: Exception | str, code: int) -> int:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line. Each command sets `run_command`."""
     top = argparse.ArgumentParser(
-        prog="stylewire-baseline", description="Neural style transfer by optimising pixels (Gatys et al.)."
+        prog="stylewire-baseline", description="Neural style transfer by optimizing pixels (Gatys et al.)."
     )
     top.add_argument("--version", action="version", version=f"stylewire {version('stylewire')}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")

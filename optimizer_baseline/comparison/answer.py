@@ -63,7 +63,7 @@ class Answer:
                 f"{seconds(self.seconds)}: {number(self.speedup)} times faster"
             )
         lower = self.final_lower_percent
-        return f"{head}; the optimiser's final cost is {abs(lower):.3g} % {'lower' if lower >= 0 else 'higher'}."
+        return f"{head}; the optimizer's final cost is {abs(lower):.3g} % {'lower' if lower >= 0 else 'higher'}."
 
     def as_dict(self) -> dict[str, Any]:
         """Return all fields and the sentence, ready for JSON."""

@@ -212,13 +212,13 @@ class _Pairs:
 
         pixels, style_pixels = images.to_pixels(content), images.to_pixels(images.fit(style, plan.size))
         machine.reset_peak()
-        optimised, curve, pass_cost = self._optimize(pixels, style_pixels, images.to_pixels(one.picture), report)
+        optimized, curve, pass_cost = self._optimize(pixels, style_pixels, images.to_pixels(one.picture), report)
         peak = machine.peak_megabytes()
 
         # Score the picture rounded to 8 bits, like the feed-forward picture.
-        picture = images.to_image(optimised)
+        picture = images.to_image(optimized)
         rounded, passed = images.to_pixels(picture), images.to_pixels(one.picture)
-        scores = self._scores(pixels, style_pixels, {"feedforward": passed, "optimised": rounded, "content": pixels})
+        scores = self._scores(pixels, style_pixels, {"feedforward": passed, "optimized": rounded, "content": pixels})
         return {
             "name": name,
             "width": content.width,
@@ -232,13 +232,13 @@ class _Pairs:
                 "scores": scores["feedforward"],
                 **self._likeness(passed, pixels),
             },
-            "optimised": {
-                "picture": self._save(picture, f"{name}-optimised"),
+            "optimized": {
+                "picture": self._save(picture, f"{name}-optimized"),
                 "iterations": len(curve) - 1,
                 "evaluations": curve[-1].evaluations,
                 "seconds": curve[-1].seconds,
                 "peak_memory_mb": peak,
-                "scores": scores["optimised"],
+                "scores": scores["optimized"],
                 **self._likeness(rounded, pixels),
             },
             "unchanged_content": {"scores": scores["content"]},
@@ -323,7 +323,7 @@ def _finished(path: Path, fingerprint: str, out: Path) -> dict[str, Any] | None:
         kept = json.loads(path.read_text())
         pair: dict[str, Any] = kept["pair"]
         pictures = [
-            pair["content_picture"], pair["style_picture"], pair["feedforward"]["picture"], pair["optimised"]["picture"]
+            pair["content_picture"], pair["style_picture"], pair["feedforward"]["picture"], pair["optimized"]["picture"]
         ]  # fmt: skip
         return pair if kept["fingerprint"] == fingerprint and all((out / p).exists() for p in pictures) else None
     except (OSError, ValueError, KeyError, TypeError):

@@ -53,7 +53,7 @@ def page(results: Mapping[str, Any], folder: Path, title: str) -> str:
         content_uris={name: data_uri(folder / path) for name, path in contents.items()},
         style_uris={name: data_uri(folder / path) for name, path in styles.items()},
         pass_uris=[data_uri(folder / p["feedforward"]["picture"]) for p in results["pairs"]],
-        optimised_uris=[data_uri(folder / p["optimised"]["picture"]) for p in results["pairs"]],
+        optimized_uris=[data_uri(folder / p["optimized"]["picture"]) for p in results["pairs"]],
         falling=[p["name"] for p in results["pairs"] if still_falling(p["curve"])],
         flat_share=FLAT_SHARE,
         overview=cost_curve([_trace(p) for p in results["pairs"]]),
@@ -80,9 +80,9 @@ def sheet(results: Mapping[str, Any], folder: Path, title: str) -> Image.Image:
         content, style = Path(pair["content"]).stem, Path(pair["style"]).stem
         tiles = rows.setdefault(content, [Tile(_thumbnail(folder / pair["content_picture"]), content)])
         tiles.append(Tile(_thumbnail(folder / pair["style_picture"], SHEET_SIDE // 2), style))
-        ms, total = pair["feedforward"]["ms"], pair["optimised"]["seconds"]
+        ms, total = pair["feedforward"]["ms"], pair["optimized"]["seconds"]
         tiles.append(Tile(_thumbnail(folder / pair["feedforward"]["picture"]), f"one pass, {ms:.3g} ms"))
-        tiles.append(Tile(_thumbnail(folder / pair["optimised"]["picture"]), f"optimised, {seconds(total)}"))
+        tiles.append(Tile(_thumbnail(folder / pair["optimized"]["picture"]), f"optimized, {seconds(total)}"))
     for tiles in rows.values():
         result.row(tiles)
     return result.render()

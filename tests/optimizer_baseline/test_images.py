@@ -57,7 +57,7 @@ def test_other_modes_become_rgb(mode, content):
     assert images.load(content.convert(mode)).mode == "RGB"
 
 
-def test_sixteen_bit_grey_keeps_its_range():
+def test_sixteen_bit_gray_keeps_its_range():
     ramp = np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)
     loaded = np.asarray(images.load(encoded(Image.fromarray(ramp))))
     assert loaded.min() == 0
@@ -74,7 +74,7 @@ def test_deep_pictures_are_read_by_their_type_and_not_by_their_values():
         images.load(Image.fromarray(np.linspace(0, 255, 64, dtype=np.float32).reshape(8, 8)), "style")
 
 
-def test_colour_profiles_are_applied():
+def test_color_profiles_are_applied():
     picture = Image.new("RGB", (8, 8), (200, 120, 40))
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -125,7 +125,7 @@ def test_fit_keeps_the_shape(content):
     assert images.crop_to_shape(Image.new("RGB", (600, 400)), 256, 256).size == (400, 400)
 
 
-def test_colours_come_back():
+def test_colors_come_back():
     generator = np.random.default_rng(0)
     a, b = generator.uniform(0.3, 0.7, (2, 1, 8, 8, 3)).astype(np.float32)
     np.testing.assert_allclose(images.with_color_of(a, a), a, atol=2e-3)
@@ -172,7 +172,7 @@ def test_files_are_read_as_the_server_reads_them(shared):
     assert seen >= 12
 
 
-def test_a_transparent_level_of_sixteen_bit_grey_is_filled():
+def test_a_transparent_level_of_sixteen_bit_gray_is_filled():
     levels = np.full((20, 20), 40_000, np.uint16)
     levels[:, 10:] = 0x1234
     loaded = np.asarray(images.load(encoded(Image.fromarray(levels), transparency=0x1234)))
@@ -181,9 +181,9 @@ def test_a_transparent_level_of_sixteen_bit_grey_is_filled():
 
 
 def test_masks():
-    grey = np.zeros((4, 8), np.uint8)
-    grey[:, :4] = 255
-    mask = images.load_mask(grey, 4, 2)
+    gray = np.zeros((4, 8), np.uint8)
+    gray[:, :4] = 255
+    mask = images.load_mask(gray, 4, 2)
     np.testing.assert_array_equal(mask[0, :, :, 0], [[1, 1, 0, 0]] * 2)
     with pytest.raises(InvalidImage, match="black everywhere"):
         images.load_mask(np.zeros((4, 4), np.uint8), 4, 4)

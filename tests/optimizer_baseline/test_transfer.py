@@ -29,7 +29,7 @@ REAL = {"preset": preset("gatys2016").replace(network="vgg16"), "weights": "offl
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "gradient-descent"])
-def test_every_optimiser_goes_down_and_stays_inside(optimizer, content, style):
+def test_every_optimizer_goes_down_and_stays_inside(optimizer, content, style):
     seen = []
 
     def look(progress):
@@ -347,12 +347,12 @@ def test_preserve_color_keeps_chroma(content, style):
 
 
 def test_masks_send_each_style_to_its_side(style):
-    grey = np.full((64, 64, 3), 128, np.uint8)
-    red, blue = (np.full((64, 64, 3), colour, np.uint8) for colour in ((230, 30, 30), (30, 30, 230)))
+    gray = np.full((64, 64, 3), 128, np.uint8)
+    red, blue = (np.full((64, 64, 3), color, np.uint8) for color in ((230, 30, 30), (30, 30, 230)))
     left = np.zeros((64, 64), np.uint8)
     left[:, :32] = 255
     options = QUICK | {"size": 64, "preset": QUICK["preset"].replace(content_weight=0.0)}
-    result = stylize(grey, [red, blue], masks=[left, 255 - left], iterations=60, **options)
+    result = stylize(gray, [red, blue], masks=[left, 255 - left], iterations=60, **options)
     a, b = result.pixels[0, :, 4:24].mean((0, 1)), result.pixels[0, :, 40:60].mean((0, 1))
     assert a[0] > a[2] + 0.2
     assert b[2] > b[0] + 0.2
@@ -374,7 +374,7 @@ def test_style_size_is_used(content, style):
         ({"noise": 1.5}, r"noise is 1\.5"),
         ({"learning_rate": 0.1}, "lbfgs finds its own step"),
         ({"learning_rate": float("inf"), "optimizer": "adam"}, "learning rate is inf"),
-        ({"colour": True}, "colour"),
+        ({"color": True}, "color"),
     ],
 )
 def test_bad_options(options, message, content, style):

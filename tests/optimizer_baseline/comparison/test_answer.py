@@ -15,14 +15,14 @@ def test_reached_after_some_evaluations():
     assert found.final_lower_percent == pytest.approx(50.0)
     assert found.sentence == (
         "One pass of 20 ms reaches the cost that L-BFGS reaches after 4 evaluations and 400 ms: 20 times faster; "
-        "the optimiser's final cost is 50 % lower."
+        "the optimizer's final cost is 50 % lower."
     )
 
 
 def test_never_reached():
     found = answer(CURVE, pass_cost=20.0, pass_ms=20.0)
     assert (found.reached, found.evaluations, found.seconds, found.speedup) == ("never", None, None, None)
-    assert "does not reach in 5 evaluations and 500 ms; the optimiser's final cost is 25 % higher" in found.sentence
+    assert "does not reach in 5 evaluations and 500 ms; the optimizer's final cost is 25 % higher" in found.sentence
 
 
 def test_reached_at_once():

@@ -49,17 +49,17 @@ def test_a_pair_that_fails_does_not_lose_the_rest(report):
 def test_both_pictures_are_scored_alike(report):
     folder, _, results = report
     for pair in results["pairs"]:
-        pictures = [Image.open(folder / pair[side]["picture"]) for side in ("feedforward", "optimised")]
+        pictures = [Image.open(folder / pair[side]["picture"]) for side in ("feedforward", "optimized")]
         assert {p.size for p in pictures} == {(pair["width"], pair["height"])} == {(64, 43)}
         assert np.abs(np.asarray(pictures[0], int) - np.asarray(pictures[1], int)).max() > 20
-        for side in ("feedforward", "optimised", "unchanged_content"):
+        for side in ("feedforward", "optimized", "unchanged_content"):
             for preset in ("magenta", "gatys2016"):
                 costs = pair[side]["scores"][preset]
                 parts = costs["content_cost"] + costs["style_cost"] + costs["total_variation"]
                 assert costs["total_cost"] == pytest.approx(parts)
         content = pair["unchanged_content"]["scores"]["magenta"]
         assert content["content_cost"] == 0
-        assert pair["optimised"]["scores"]["magenta"]["total_cost"] < content["total_cost"]
+        assert pair["optimized"]["scores"]["magenta"]["total_cost"] < content["total_cost"]
         assert -1 < pair["feedforward"]["ssim_to_content"] < 1
         # The score that anybody can take of the picture in the folder is the score in the file.
         again = optimizer_baseline.score(
@@ -111,14 +111,14 @@ def test_a_finished_pair_is_not_done_again(report, server, tmp_path):
     shutil.copytree(report[0], folder)
     results = report[2]
     before = (folder / "pairs" / "coffee--shards.json").stat().st_mtime_ns
-    (folder / "pairs" / "coffee--meadow-optimised.png").unlink()
+    (folder / "pairs" / "coffee--meadow-optimized.png").unlink()
     assert run(folder, *STYLES, target=server.target) == 0
     again = json.loads((folder / "results.json").read_text())
     assert (folder / "pairs" / "coffee--shards.json").stat().st_mtime_ns == before
     # The sources are named as seen from the report, which now lies elsewhere.
     kept, first = ({k: v for k, v in r["pairs"][0].items() if k not in ("content", "style")} for r in (again, results))
     assert kept == first
-    assert again["pairs"][1]["optimised"]["seconds"] != results["pairs"][1]["optimised"]["seconds"]
+    assert again["pairs"][1]["optimized"]["seconds"] != results["pairs"][1]["optimized"]["seconds"]
     assert run(folder, STYLES[0], target=server.target, iterations=2) == 0
     assert len(json.loads((folder / "results.json").read_text())["pairs"][0]["curve"]) == 3
 
@@ -167,7 +167,7 @@ def test_the_page_in_a_browser(browser, report, tmp_path):
     assert page.evaluate("getComputedStyle(document.querySelector('.hint')).display") == "block"
     page.evaluate("document.querySelector('.cell .by').textContent = 'The_Great_Wave_off_Kanagawa'.repeat(3)")
     fits = "[...document.querySelectorAll('.cell figcaption')].every(c => c.scrollWidth <= c.clientWidth)"
-    assert page.evaluate(fits), "a long name runs over its neighbour"
+    assert page.evaluate(fits), "a long name runs over its neighbor"
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert complaints == []
     assert requests == [url]
