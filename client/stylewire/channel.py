@@ -174,18 +174,20 @@ class Connection:
     def telling_error(self, error: "grpc.RpcError") -> "grpc.RpcError":
         """Return the error of a failed TLS handshake, if a refusal by another address of the same name hides it.
 
-        gRPC reports the address that it tried last. For localhost this may be ::1, where the server does not listen.
+        gRPC reports the address that it tried last. It adds ::1 for localhost, even where the system's resolver does
+        not, and a server may listen at 127.0.0.1 alone.
         """
         import grpc
 
         if self._credentials is None or "Connection refused" not in (error.details() or ""):
             return error
+        target = self._uri.removeprefix("dns:///")
         try:
-            addresses = _addresses(self._uri)
+            addresses = _addresses(target)
         except (ValueError, OSError):
             # The target is of another kind.
             return error
-        options = [*self._options, ("grpc.default_authority", self._uri)]
+        options = [*self._options, ("grpc.default_authority", target)]
         for scheme, address in addresses:
             with grpc.secure_channel(f"{scheme}:{address}", self._credentials, options) as channel:
                 try:

@@ -172,6 +172,8 @@ def waited_in_vain(target: str, probe: "grpc.RpcError", timeout: float | None) -
 
 
 def _no_server(target: str, reason: str) -> str:
+    if "handshake failed" in reason:
+        return f"TLS with {target} fails ({reason})"
     return f"no server answers at {target} ({reason}); to start one: stylewire-server serve"
 
 

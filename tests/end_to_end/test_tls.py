@@ -10,6 +10,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from stylewire import Client, Tls, Unavailable
+from stylewire.channel import PROBE_METHOD, Connection
 from stylewire_server.testing import until
 
 
@@ -70,15 +71,34 @@ def test_a_server_that_an_unknown_authority_certifies_is_not_believed(
     certificate, key = authority.issue("server")
     running = start_server("--tls-cert", certificate, "--tls-key", key)
     try:
-        # The server does not listen at ::1, the other address of localhost.
-        for host in ("127.0.0.1", "localhost"):
-            with (
-                Client(f"{host}:{running.port}", timeout=10, tls=Tls(ca=another_authority.certificate)) as client,
-                pytest.raises(Unavailable, match="unable to get local issuer certificate"),
-            ):
-                client.model()
+        with (
+            Client(f"127.0.0.1:{running.port}", timeout=10, tls=Tls(ca=another_authority.certificate)) as client,
+            pytest.raises(Unavailable, match=r"^TLS with 127.* fails .*unable to get local issuer certificate"),
+        ):
+            client.model()
     finally:
         running.stop()
+
+
+def test_a_refusal_by_another_address_does_not_hide_why_tls_fails(start_server, authority, another_authority) -> None:
+    """The server does not listen at ::1, an address of localhost. gRPC reports the address that it tried last."""
+    certificate, key = authority.issue("server")
+    running = start_server("--tls-cert", certificate, "--tls-key", key)
+    try:
+        with grpc.insecure_channel("127.0.0.1:1") as closed, pytest.raises(grpc.RpcError) as caught:
+            closed.unary_unary(PROBE_METHOD)(b"", timeout=10)
+        refused = caught.value
+        assert "Connection refused" in refused.details()
+
+        def telling(target: str, ca: Path) -> grpc.RpcError:
+            return Connection(target, 10, Tls(ca=ca), None, True, own_channel=False).telling_error(refused)
+
+        for target in (f"localhost:{running.port}", f"dns:///localhost:{running.port}"):
+            assert "unable to get local issuer" in telling(target, another_authority.certificate).details()
+            assert telling(target, authority.certificate) is refused
+        assert telling("unix:/nowhere.sock", another_authority.certificate) is refused
+    finally:
+        assert running.stop() == 0
 
 
 def test_an_expired_server_certificate_is_not_believed(start_server, authority) -> None:
