@@ -72,9 +72,9 @@ class OpenVinoEngine:
     ) -> None:
         self.style_dimension = network.style_dimension
         core = ov.Core()
-        transformer, quantised = network.transformer, False
+        transformer, quantized = network.transformer, False
         if precision == "int8" and network.int8 is not None:
-            transformer, quantised, precision = network.int8, True, "auto"
+            transformer, quantized, precision = network.int8, True, "auto"
         if precision == "auto":
             precision = "bf16" if "transformer" in network.bf16 and computes_bf16(core) else "f32"
         config = {
@@ -90,12 +90,12 @@ class OpenVinoEngine:
         make = partial(_Half, core, cache)
         predictor = _Graph(f"{network.identity} predictor", network.predictor, _pixels_in)
         self._predict = make(predictor, config | _NO_INT8, predictor_precision, 1, ready=False)
-        graph = _Graph(f"{network.identity} transformer {'int8' if quantised else ''}", transformer, _pixels_in_and_out)
+        graph = _Graph(f"{network.identity} transformer {'int8' if quantized else ''}", transformer, _pixels_in_and_out)
         beside = make(graph, config, precision, streams)
         self._transform: _Half | _Adaptive = beside
         if adaptive and streams > 1:
             self._transform = _Adaptive(make(graph, config, precision, 1), beside, streams)
-        self.precision = "int8" if quantised else beside.precision
+        self.precision = "int8" if quantized else beside.precision
         self.norm_parameters = beside.style_length - network.style_dimension
         # There is a graph for each type of pixels, and one more for a picture that is alone.
         graphs = 2 * (streams + isinstance(self._transform, _Adaptive))
