@@ -145,7 +145,9 @@ class Program:
 
     def _style(self, pixels: Any) -> dict[str, Any]:
         features = self.network(pixels)
-        return {layer: self._loss.target(features[layer], self.preset) for layer in self.preset.style_layers}
+        return {
+            layer: self._loss.target(features[layer], self.preset.gram_normalizer) for layer in self.preset.style_layers
+        }
 
     def _value(self, pixels: Any, targets: Targets) -> Any:
         import tensorflow as tf
@@ -205,8 +207,8 @@ class Program:
             if masked:
                 # Average the mask over the positions of the layer.
                 small = tf.image.resize(mask, tf.shape(features)[1:3], method="area")
-                statistics = loss.statistics(features, small, preset)
+                statistics = loss.statistics(features, small, preset.gram_normalizer)
             else:
-                statistics = whole = loss.statistics(features, None, preset) if whole is None else whole
-            total += share * loss.cost(statistics, style[layer], preset)
+                statistics = whole = loss.statistics(features, None, preset.gram_normalizer) if whole is None else whole
+            total += share * loss.cost(statistics, style[layer], preset.style_normalizer)
         return total

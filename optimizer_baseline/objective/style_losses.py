@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import costs
-
-if TYPE_CHECKING:
-    from .presets import Preset
 
 
 @dataclass(frozen=True)
@@ -18,26 +15,26 @@ class StyleLoss:
 
     Args:
         shape: Takes the layer's channels. Returns the shape of a target.
-        target: Takes the features [1, H, W, C] of a style and the preset. Returns the target, float32.
-        statistics: Takes the features of G, their mask [1, H, W, 1] or None, and the preset. Returns what `cost` takes.
-            It is called once for all styles without a mask.
-        cost: Takes these statistics, a target and the preset. Returns a scalar.
+        target: Takes the features [1, H, W, C] of a style and the preset's `gram_normalizer`. Returns a target.
+        statistics: Takes the features of G, their mask [1, H, W, 1] or None, and the `gram_normalizer`. Returns what
+            `cost` takes. It is called once for all styles without a mask.
+        cost: Takes these statistics, a target and the preset's `style_normalizer`. Returns a scalar.
         memory_factor: Bytes per pixel, relative to "gram": from peaks at 256 and 768 px ("histogram" at 256 px).
     """
 
     shape: Callable[[int], tuple[int, int]]
-    target: Callable[[Any, Preset], Any]
-    statistics: Callable[[Any, Any, Preset], Any]
-    cost: Callable[[Any, Any, Preset], Any]
+    target: Callable[[Any, str], Any]
+    statistics: Callable[[Any, Any, str], Any]
+    cost: Callable[[Any, Any, str], Any]
     memory_factor: float
 
 
 STYLE_LOSSES = {
     "gram": StyleLoss(
         shape=lambda channels: (channels, channels),
-        target=lambda features, preset: costs.gram_matrix(features, preset.gram_normalizer),
-        statistics=lambda features, mask, preset: costs.gram_matrix(features, preset.gram_normalizer, mask),
-        cost=lambda gram, target, preset: costs.style_cost(gram, target, preset.style_normalizer),
+        target=costs.gram_matrix,
+        statistics=lambda features, mask, normalizer: costs.gram_matrix(features, normalizer, mask),
+        cost=costs.style_cost,
         memory_factor=1.0,
     ),
     "w2": StyleLoss(
