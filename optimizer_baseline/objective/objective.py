@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import memory
 from ..errors import InvalidOption
 from ..images import Pixels
 from ..vgg.weights import Weights
@@ -108,6 +109,7 @@ class Objective:
             [tf.constant(style.weight / whole, tf.float32) for style in styles],
             [tf.constant(nowhere if style.mask is None else style.mask) for style in styles],
         )
+        memory.release()
 
     def costs(self, pixels: Pixels) -> Costs:
         """Return all costs of `pixels` [1, H, W, 3], without a gradient."""

@@ -44,8 +44,8 @@ LEAST_LIKENESS = 0.6
 """Minimum likeness of a content and its picture by default. Chosen by eye: faces are gone from 0.38 to 0.5, hard to see
 from 0.5 to 0.58, and easy to see above 0.63."""
 
-AMOUNTS = tuple(round(1.0 - 0.1 * step, 1) for step in range(10))
-"""Points on the line from predicted (0) to tuned (1) that are tried in turn."""
+PARTS = tuple(round(1.0 - 0.1 * step, 1) for step in range(10))
+"""Parts of the way from one tuning to another that are tried in turn."""
 
 EVALUATION_STEPS = 15
 """Steps between two looks at the photographs that are kept apart."""
@@ -287,13 +287,14 @@ class _Run:
             stopped = str(reason) or "stopped"
         if settings.amount is not None:
             return kept, settings.amount, step, stopped
-        # A part of the way to a point that loses too much of the content can be better than all of the way to one that
-        # keeps it.
+        # Between a point that keeps the content and one that gains more but loses too much of it, there can be a better
+        # one. J is nearly convex there.
         best = kept, 1.0
         for point in (last,) if boldest is last else (last, boldest):
-            amount, found = self._furthest(point)
+            part, found = self._furthest(kept, point)
             if found.cost < kept_cost:
-                best, kept_cost = (point, amount), found.cost
+                best = (kept + np.float32(part) * (point - kept), 1.0) if kept.any() else (point, part)
+                kept_cost = found.cost
         return *best, step, stopped
 
     def _slope(self, crop: _Crop, tuning: NDArray[np.float32], share: float) -> NDArray[np.float32]:
@@ -305,14 +306,15 @@ class _Run:
         _, slope = self._program.step(picture, crop.targets._replace(shares=[tf.constant(share)]))
         return self._gradient(crop.contracted, parameters, slope).numpy()
 
-    def _furthest(self, tuning: NDArray[np.float32]) -> tuple[float, Quality]:
-        """Return the largest amount that leaves the content recognisable; the smallest where none does."""
-        for amount in AMOUNTS:
-            found = self.quality(np.float32(amount) * tuning)
-            rise, is_alike = self._content_of(np.float32(amount) * tuning, found)
+    def _furthest(self, start: NDArray[np.float32], end: NDArray[np.float32]) -> tuple[float, Quality]:
+        """Return the largest part of the way that leaves the content recognizable; the smallest where none does."""
+        for part in PARTS:
+            tuning = start + np.float32(part) * (end - start)
+            found = self.quality(tuning)
+            rise, is_alike = self._content_of(tuning, found)
             if rise <= CONTENT_LIMIT and is_alike:
                 break
-        return amount, found
+        return part, found
 
     def _content_of(self, tuning: NDArray[np.float32], found: Quality) -> tuple[float, bool]:
         """Return the content cost as a multiple of the untuned style's, and whether the likeness is large enough."""
