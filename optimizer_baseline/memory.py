@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 from pathlib import Path
 
 from .objective.style_losses import STYLE_LOSSES
@@ -15,10 +13,27 @@ BYTES_PER_PIXEL = {"f32": 2200, "bf16": 1600}
 """Bytes that each pixel adds: about 1770 in float32 and 1240 in bfloat16 for features and gradients of a step of VGG-19
 (from peaks at 256 and 1024 px), the rest for the history of L-BFGS."""
 
-def needed_gigabytes(pixels: int, bfloat16: bool, style_loss: str = "gram") -> float:
-    """Return an estimate of the memory of a run for a picture of `pixels` pixels, in GB (10^9 bytes)."""
+WHOLE_BYTES_PER_PIXEL = 600
+"""Bytes that each pixel of the whole picture adds beside its tiles: 430 for the history of L-BFGS, the rest for the
+features of the content and the total variation."""
+
+HALO = 96
+"""Maximum width in pixels of a tile's halo."""
+
+
+def needed_gigabytes(pixels: int, bfloat16: bool, style_loss: str = "gram", tile: int | None = None) -> float:
+    """Return an estimate of the memory of a run in GB (10^9 bytes).
+
+    Args:
+        pixels: Number of pixels of the picture.
+        bfloat16: Precision of the convolutions.
+        style_loss: The preset's.
+        tile: Side of the tiles in pixels; None for the whole picture at once.
+    """
     per_pixel = BYTES_PER_PIXEL["bf16" if bfloat16 else "f32"] * STYLE_LOSSES[style_loss].memory_factor
-    return BASE_GIGABYTES + pixels * per_pixel / 1e9
+    at_once = pixels if tile is None else min(pixels, (tile + 2 * HALO) ** 2)
+    whole = 0 if at_once == pixels else pixels * WHOLE_BYTES_PER_PIXEL
+    return BASE_GIGABYTES + (at_once * per_pixel + whole) / 1e9
 
 
 def available_gigabytes() -> float | None:
@@ -29,9 +44,3 @@ def available_gigabytes() -> float | None:
         return None
     kilobytes = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
     return None if kilobytes is None else int(kilobytes) * 1024 / 1e9
-
-
-def release() -> None:
-    """Give freed memory back to the operating system, where the C library is glibc."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .errors import Diverged, InvalidOption, StopRun
 from .images import Pixels
 from .objective.objective import Costs, Objective
+from .objective.tiles import TiledObjective
 
 OPTIMIZERS = ("lbfgs", "adam", "gradient-descent")
 
@@ -71,7 +72,7 @@ class Descent:
 
     def __init__(
         self,
-        objective: Objective,
+        objective: Objective | TiledObjective,
         report: Callable[[Step], None],
         evaluations: int | None = None,
         best: Pixels | None = None,

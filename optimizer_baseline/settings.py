@@ -14,6 +14,7 @@ from .color import TRANSFERS as COLOR_TRANSFERS
 from .errors import InvalidOption
 from .objective import presets
 from .objective.presets import Preset
+from .objective.tiles import SMALLEST_TILE, check_tiles
 from .optimize import OPTIMIZERS
 from .vgg import precision
 from .vgg.weights import Weights
@@ -26,7 +27,7 @@ SCALE_STEP = math.sqrt(2.0)
 SMALLEST_SCALE = 64
 """Minimum shorter side in pixels of a coarse scale. Smaller scales are left out."""
 
-_MAY_BE_NONE = frozenset({"size", "style_size", "coarse_iterations", "evaluations"})
+_MAY_BE_NONE = frozenset({"size", "style_size", "coarse_iterations", "evaluations", "tile"})
 
 
 def published(preset: str | Preset) -> dict[str, Any]:
@@ -65,6 +66,8 @@ class Settings:
         preserve_color: Keep the content's colors (luminance-only transfer in YIQ, Gatys et al. 2017).
         color_transfer: Give the style pictures the content's colors before they are used: "mean-covariance" or
             "histogram" (Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer"); None leaves them.
+        tile: Side in pixels of the tiles in which larger pictures are computed; None computes every picture at once.
+            The result is the same, up to rounding. Tiles take less memory and more time.
         any_size: Start even if the run needs more memory than the machine has available.
     """
 
@@ -87,6 +90,7 @@ class Settings:
     scales: int = 3
     preserve_color: bool = False
     color_transfer: str | None = None
+    tile: int | None = None
     any_size: bool = False
     cost: Preset = field(init=False)
 
@@ -99,6 +103,8 @@ class Settings:
         object.__setattr__(self, "cost", cost)
         self._check_numbers()
         self._check_optimizer()
+        if self.tile is not None:
+            check_tiles(cost)
         if self.color_transfer not in (None, *COLOR_TRANSFERS):
             raise InvalidOption(f"unknown color transfer {self.color_transfer!r}; known: {', '.join(COLOR_TRANSFERS)}")
         if self.color_transfer and self.preserve_color:
@@ -132,6 +138,7 @@ class Settings:
             ("evaluations", 1, "evaluations"),
             ("scales", 1, "scales"),
             ("seed", 0, ""),
+            ("tile", SMALLEST_TILE, "px"),
         ):
             value = getattr(self, name)
             if value is None and name in _MAY_BE_NONE:

@@ -20,6 +20,7 @@ from .images import Picture, Pixels
 from .objective.objective import Costs, Objective, Style
 from .objective.presets import Preset
 from .objective.program import CustomCost
+from .objective.tiles import TiledObjective
 from .optimize import Descent, Step, minimize
 from .settings import INITS, Settings
 from .vgg import architecture, precision
@@ -180,13 +181,15 @@ class _Run:
         original = images.load(content, "content")
         self.precision = precision.resolve(settings.precision)
         size = images.fitted_size(original.size, settings.size)
-        _check_memory(size, self.precision == "bf16", settings.cost.style_loss, settings.any_size)
+        _check_memory(size, self.precision == "bf16", settings)
         self.content = images.fit(original, settings.size, limit=None)
         pictures = images.as_list(style)
         if not pictures:
             raise InvalidOption("no style picture; at least one is needed")
         self.shares = _one_each(style_weights, pictures, "style weights", 1.0)
         self.masks = _one_each(None if masks is None else images.as_list(masks), pictures, "masks", None)  # type: ignore[arg-type]
+        if settings.tile and (custom is not None or any(mask is not None for mask in self.masks)):
+            raise InvalidOption("masks and a custom cost need the whole picture at once; leave out the tiles")
         self.style_sources = [images.load(p, "style") for p in pictures]
         self.weights = load_rescaled(settings.cost.network, settings.weights, settings.rescale, settings.cost.pooling)
         self.sizes = settings.sizes(*self.content.size)
@@ -304,15 +307,21 @@ class _Run:
         descent = Descent(objective, report, budget, now.best)
         return descent, self._start(now, content, styles)
 
-    def _objective(self, scale: int) -> tuple[Objective, Pixels, list[Style]]:
+    def _objective(self, scale: int) -> tuple[Objective | TiledObjective, Pixels, list[Style]]:
         """Return the cost at `scale`, and the content and styles that it compares with."""
         width, height = self.sizes[scale - 1]
         content = images.to_pixels(images.resize(self.content, width, height))
         styles = self._styles(width, height, content)
         if self.settings.preserve_color:
             content = images.luminance(content)
-        bfloat16 = self.precision == "bf16"
-        objective = Objective(content, styles, self.settings.cost, self.weights, bfloat16=bfloat16, custom=self.custom)
+        bfloat16, tile = self.precision == "bf16", self.settings.tile
+        objective: Objective | TiledObjective
+        if tile and max(*content.shape[1:3], *(max(style.pixels.shape[1:3]) for style in styles)) > tile:
+            objective = TiledObjective(content, styles, self.settings.cost, self.weights, tile=tile, bfloat16=bfloat16)
+        else:
+            objective = Objective(
+                content, styles, self.settings.cost, self.weights, bfloat16=bfloat16, custom=self.custom
+            )
         return objective, content, styles
 
     def _start(self, now: State, content: Pixels, styles: Sequence[Style]) -> Pixels:
@@ -382,16 +391,18 @@ def _one_each(values: Sequence[Any] | None, pictures: Sequence[Any], what: str, 
     return list(values)
 
 
-def _check_memory(size: tuple[int, int], bfloat16: bool, style_loss: str, any_size: bool) -> None:
+def _check_memory(size: tuple[int, int], bfloat16: bool, settings: Settings) -> None:
     """Raise InvalidImage for a run that needs more memory than is available, unless `any_size` is set."""
     width, height = size
-    needed = memory.needed_gigabytes(width * height, bfloat16, style_loss)
+    needed = memory.needed_gigabytes(width * height, bfloat16, settings.cost.style_loss, settings.tile)
     free = memory.available_gigabytes()
     told = f"a run at {width}x{height} px = {width * height / 1e6:.1f} Mpx needs about {needed:.1f} GB of memory"
     if free is not None and needed > free:
         told += f"; {free:.1f} GB are available"
-        if not any_size:
-            raise InvalidImage(f"{told}. Choose a smaller size, or accept it with any_size (--any-size)")
+        if not settings.any_size:
+            raise InvalidImage(
+                f"{told}. Choose a smaller size, compute it in tiles (--tile 512), or accept it (--any-size)"
+            )
         log.warning("%s", told)
     elif width * height > images.MAX_PIXELS:
         log.warning("%s", told)

@@ -60,6 +60,7 @@ def register(commands: Any) -> None:
     group.add_argument("--preserve-color", action="store_true", help="keep the content's colors (luminance only, YIQ)")
     group.add_argument("--color-transfer", choices=tuple(TRANSFERS), help="give the styles the content's colors first")
     group.add_argument("--bits", type=int, choices=(8, 16), help="depth of the result; 16 for .png (8)")
+    group.add_argument("--tile", type=int, metavar="PX", help="compute larger pictures in tiles, with less memory")
     group.add_argument("--any-size", action="store_true", help="start without the memory that the run needs")
     group = one.add_argument_group("optimization")
     group.add_argument("--as-published", action="store_true", help="the source's start, optimizer, iterations and size")

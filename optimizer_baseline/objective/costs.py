@@ -23,7 +23,7 @@ def _choose(what: str, name: str, table: dict[str, Any]) -> Any:
     return table[name]
 
 
-def _squared_distance(a: Any, b: Any) -> Any:
+def squared_distance(a: Any, b: Any) -> Any:
     """Return sum (a - b)^2 in float32."""
     import tensorflow as tf
 
@@ -47,9 +47,12 @@ def content_cost(features: Any, target: Any, normalizer: str = "half") -> Any:
     """
     import tensorflow as tf
 
-    elements = tf.cast(tf.size(target), tf.float32)
-    factor = _choose("content", normalizer, {"half": 0.5, "mean": 1.0 / elements, "quarter-mean": 0.25 / elements})
-    return factor * _squared_distance(features, target)
+    return content_factor(normalizer, tf.cast(tf.size(target), tf.float32)) * squared_distance(features, target)
+
+
+def content_factor(normalizer: str, elements: Any) -> Any:
+    """Return k of `content_cost` for a layer of `elements` = nH nW nC values."""
+    return _choose("content", normalizer, {"half": 0.5, "mean": 1.0 / elements, "quarter-mean": 0.25 / elements})
 
 
 def gram_matrix(features: Any, normalizer: str = "positions", mask: Any = None) -> Any:
@@ -75,9 +78,18 @@ def gram_matrix(features: Any, normalizer: str = "positions", mask: Any = None) 
     channels = features.shape[3]
     if mask is not None:
         features = tf.cast(features, tf.float32) * mask
-    rows = tf.reshape(features, (-1, channels))
-    positions = tf.cast(tf.shape(rows)[0], tf.float32) if mask is None else tf.reduce_sum(tf.square(mask))
-    per_position = _choose("Gram", normalizer, {"positions": 1.0, "elements": float(channels)})
+    positions = tf.size(features) // channels if mask is None else tf.reduce_sum(tf.square(mask))
+    return products(features) / gram_divisor(normalizer, tf.cast(positions, tf.float32), channels)
+
+
+def gram_divisor(normalizer: str, positions: Any, channels: int) -> Any:
+    """Return d of `gram_matrix` for a layer of `positions` = nH nW."""
+    return positions * _choose("Gram", normalizer, {"positions": 1.0, "elements": float(channels)})
+
+
+def products(features: Any) -> Any:
+    """Return sum_p F_pi F_pj over the positions of `features` [1, nH, nW, nC], float32 [nC, nC]."""
+    import tensorflow as tf
 
     def correlate(rows: Any) -> Any:
         def gradient(upstream: Any) -> Any:
@@ -87,7 +99,7 @@ def gram_matrix(features: Any, normalizer: str = "positions", mask: Any = None) 
         exact = tf.cast(rows, tf.float32)
         return tf.matmul(exact, exact, transpose_a=True), gradient
 
-    return tf.custom_gradient(correlate)(rows) / (positions * per_position)
+    return tf.custom_gradient(correlate)(tf.reshape(features, (-1, features.shape[3])))
 
 
 def style_cost(gram: Any, target: Any, normalizer: str = "quarter-mean") -> Any:
@@ -107,9 +119,13 @@ def style_cost(gram: Any, target: Any, normalizer: str = "quarter-mean") -> Any:
     Returns:
         A scalar; 0 for G = S.
     """
-    channels = float(target.shape[0])
-    factor = _choose("style", normalizer, {"quarter-mean": 0.25 / channels**2, "mean": 1.0 / channels**2})
-    return factor * _squared_distance(gram, target)
+    return style_factor(normalizer, target.shape[0]) * squared_distance(gram, target)
+
+
+def style_factor(normalizer: str, channels: int) -> float:
+    """Return k of `style_cost` for a layer of nC channels."""
+    squared = float(channels) ** 2
+    return float(_choose("style", normalizer, {"quarter-mean": 0.25 / squared, "mean": 1.0 / squared}))
 
 
 _RIDGE = 1e-4

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from stylewire_server.engine.memory import trim
 
-from .. import memory
 from ..errors import InvalidOption
 from ..images import Pixels
 from ..vgg.weights import Weights
@@ -88,10 +88,7 @@ class Objective:
     ) -> None:
         import tensorflow as tf
 
-        if not styles:
-            raise InvalidOption("no style picture; at least one is needed")
-        if weights.network != preset.network:
-            raise InvalidOption(f"weights are of {weights.network}; preset {preset.name} wants {preset.network}")
+        check_given(styles, preset, weights)
         for style in styles:
             if style.mask is not None and style.mask.shape[1:3] != content.shape[1:3]:
                 raise InvalidOption(f"mask is {style.mask.shape[1:3]}, content {content.shape[1:3]} (height, width)")
@@ -101,15 +98,14 @@ class Objective:
         for what, pixels in (("content", content), *(("style", style.pixels) for style in styles)):
             height, width = pixels.shape[1:3]
             self._program.network.check_size(height, width, what)
-        whole = sum(style.weight for style in styles)
         nowhere = np.empty((1, 0, 0, 1), np.float32)
         self._targets = Targets(
             self._program.content(content) if preset.content_layers else {},
             [self._program.style(style.pixels) if preset.style_layers else {} for style in styles],
-            [tf.constant(style.weight / whole, tf.float32) for style in styles],
+            [tf.constant(share, tf.float32) for share in shares(styles)],
             [tf.constant(nowhere if style.mask is None else style.mask) for style in styles],
         )
-        memory.release()
+        trim()
 
     def costs(self, pixels: Pixels) -> Costs:
         """Return all costs of `pixels` [1, H, W, 3], without a gradient."""
@@ -121,23 +117,41 @@ class Objective:
         return self._named(terms.numpy()), gradient.numpy()
 
     def _named(self, terms: NDArray[np.float32]) -> Costs:
-        preset = self.preset
-        raw = [float(v) for v in terms]
-        weighted = [f * v if f else 0.0 for f, v in zip(self._program.factors, raw, strict=True)]
-        contents = len(preset.content_layers)
-        styles = slice(contents, contents + len(preset.style_layers))
-        return Costs(
-            content_cost=_weigh(preset.content_layers, raw[:contents]),
-            style_cost=_weigh(preset.style_layers, raw[styles]),
-            style_cost_by_layer=dict(zip(preset.style_layers, raw[styles], strict=True)),
-            total_variation=raw[-2],
-            custom_cost=raw[-1],
-            weighted_content_cost=sum(weighted[:contents]),
-            weighted_style_cost=sum(weighted[styles]),
-            weighted_style_cost_by_layer=dict(zip(preset.style_layers, weighted[styles], strict=True)),
-            weighted_total_variation=weighted[-2],
-            weighted_custom_cost=weighted[-1],
-        )
+        return named_costs(self.preset, self._program.factors, terms)
+
+
+def check_given(styles: Sequence[Style], preset: Preset, weights: Weights) -> None:
+    """Raise InvalidOption if there is no style, or the weights are of another network."""
+    if not styles:
+        raise InvalidOption("no style picture; at least one is needed")
+    if weights.network != preset.network:
+        raise InvalidOption(f"weights are of {weights.network}; preset {preset.name} wants {preset.network}")
+
+
+def shares(styles: Sequence[Style]) -> list[float]:
+    """Return the weights of the styles, normalized to a sum of 1."""
+    whole = sum(style.weight for style in styles)
+    return [style.weight / whole for style in styles]
+
+
+def named_costs(preset: Preset, factors: Sequence[float], terms: Iterable[float]) -> Costs:
+    """Return the terms of J by name. They are in the order of `program.factors`, which are their weights."""
+    raw = [float(v) for v in terms]
+    weighted = [f * v if f else 0.0 for f, v in zip(factors, raw, strict=True)]
+    contents = len(preset.content_layers)
+    styles = slice(contents, contents + len(preset.style_layers))
+    return Costs(
+        content_cost=_weigh(preset.content_layers, raw[:contents]),
+        style_cost=_weigh(preset.style_layers, raw[styles]),
+        style_cost_by_layer=dict(zip(preset.style_layers, raw[styles], strict=True)),
+        total_variation=raw[-2],
+        custom_cost=raw[-1],
+        weighted_content_cost=sum(weighted[:contents]),
+        weighted_style_cost=sum(weighted[styles]),
+        weighted_style_cost_by_layer=dict(zip(preset.style_layers, weighted[styles], strict=True)),
+        weighted_total_variation=weighted[-2],
+        weighted_custom_cost=weighted[-1],
+    )
 
 
 def _weigh(layers: Mapping[str, float], values: Sequence[float]) -> float:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from .. import memory
+from stylewire_server.engine.memory import trim
+
 from ..errors import InvalidOption
 from ..vgg.architecture import channels
 from ..vgg.network import Network
@@ -94,14 +95,8 @@ class Program:
             bfloat16=bfloat16,
         )
         # The copies of the kernels that are freed by now would add to the peak: 60 MB for VGG-19.
-        memory.release()
-        # Weight of each term in J, in the order of `_terms`.
-        self.factors = (
-            *(preset.content_weight * w for w in preset.content_layers.values()),
-            *(preset.style_weight * w for w in preset.style_layers.values()),
-            preset.variation_weight,
-            custom.weight if custom else 0.0,
-        )
+        trim()
+        self.factors = factors(preset, custom)
         pictures = tf.TensorSpec((1, None, None, 3), tf.float32)
         targets = Targets(
             {name: tf.TensorSpec((1, None, None, channels(name)), tf.float32) for name in preset.content_layers},
@@ -215,3 +210,13 @@ class Program:
                 statistics = whole = loss.statistics(features, None, preset.gram_normalizer) if whole is None else whole
             total += share * loss.cost(statistics, style[layer], preset.style_normalizer)
         return total
+
+
+def factors(preset: Preset, custom: CustomCost | None = None) -> tuple[float, ...]:
+    """Return the weight of each term in J: content layers, style layers, total variation, custom cost."""
+    return (
+        *(preset.content_weight * w for w in preset.content_layers.values()),
+        *(preset.style_weight * w for w in preset.style_layers.values()),
+        preset.variation_weight,
+        custom.weight if custom else 0.0,
+    )

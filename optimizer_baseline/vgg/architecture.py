@@ -60,4 +60,16 @@ def check_layers(network: str, names: Iterable[str]) -> tuple[str, ...]:
 
 def smallest_side(names: Iterable[str]) -> int:
     """Return the shortest side in pixels at which every layer in `names` has a position. A pool halves the side."""
-    return max(1 << (int(name[4]) - (not name.startswith("pool"))) for name in names)
+    return max(stride(name) for name in names)
+
+
+def stride(layer: str) -> int:
+    """Return the distance in pixels between neighboring positions of a layer: 1 in block 1 to 16 in block 5."""
+    return 1 << (int(layer[4]) - (not layer.startswith("pool")))
+
+
+def reach(path: Iterable[str]) -> int:
+    """Return how many pixels the last position of a layer sees to each side. `path` are the layers up to it."""
+    # A 3x3 convolution sees one position more to each side, and a 2x2 pool one more to the right.
+    pools_and_convolutions = (name for name in path if not name.startswith("relu"))
+    return sum(stride(name) >> name.startswith("pool") for name in pools_and_convolutions)

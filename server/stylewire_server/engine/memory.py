@@ -88,11 +88,11 @@ class MemoryBudget:
             except Exception:
                 log.exception("the memory of finished pictures cannot be released")
             self._kept = []
-        _trim()
+        trim()
 
 
-def _trim() -> None:
-    """Return the free memory of the C library to the system, where glibc is the C library.
+def trim() -> None:
+    """Return the free memory of the C library to the system, if the C library is glibc.
 
     Otherwise a server keeps 160 MB after a picture of 12 Mpx on each of two streams, in place of 90 MB.
     """

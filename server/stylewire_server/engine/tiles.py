@@ -14,8 +14,7 @@ Every tile has a halo as wide as the field of its convolutions, so no value depe
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 import openvino as ov
@@ -23,6 +22,7 @@ from openvino import opset13 as op
 
 from ..models.transformer import EPSILON
 from .base import MULTIPLE
+from .spans import spans
 
 TILE_BYTES = 150_000_000
 """Maximum bytes of memory for one tile. For the lite edition in f32 its side is then 1044 px.
@@ -40,35 +40,6 @@ NORMS = 3
 """Number of norms in the expanding layers. They are the last norms of the transformer."""
 
 U8 = np.dtype(np.uint8)
-
-
-@dataclass(frozen=True)
-class Span:
-    """A part of one axis, with its halo.
-
-    Args:
-        start: First position of the part.
-        stop: Position after the last one of the part.
-        first: First position of the part with its halo. The halo ends at the picture's edge.
-        last: Position after the last one of the part with its halo.
-    """
-
-    start: int
-    stop: int
-    first: int
-    last: int
-
-    @property
-    def inner(self) -> tuple[int, int]:
-        """Start and stop of the part, counted from the first position of the halo."""
-        return self.start - self.first, self.stop - self.first
-
-
-def spans(length: int, tile: int, halo: int, unit: int = 1) -> list[Span]:
-    """Divide an axis into about equal parts of at most `tile` positions, with borders at multiples of `unit`."""
-    count = -(-length // tile)
-    borders = [index * (length // unit) // count * unit for index in range(count)] + [length]
-    return [Span(one, two, max(one - halo, 0), min(two + halo, length)) for one, two in pairwise(borders)]
 
 
 class Pool:

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from stylewire_server.engine.base import pad_to_multiple
 from stylewire_server.engine.openvino import OpenVinoEngine
-from stylewire_server.engine.tiles import CONTENT_HALO, TILE_BYTES, spans
+from stylewire_server.engine.spans import spans
+from stylewire_server.engine.tiles import CONTENT_HALO, TILE_BYTES
 from stylewire_server.models.full import full
 from stylewire_server.models.lite import PIXEL_BYTES, lite
 from stylewire_server.models.network import Network

@@ -1,0 +1,76 @@
+"""The cost in tiles is the cost of the whole picture."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from optimizer_baseline import InvalidOption, stylize
+from optimizer_baseline.objective.objective import Objective, Style
+from optimizer_baseline.objective.presets import preset
+from optimizer_baseline.objective.tiles import TiledObjective
+from optimizer_baseline.vgg import weights
+from optimizer_baseline.vgg.architecture import layers, reach
+
+pytest.importorskip("tensorflow")
+
+
+def pictures(*sizes: tuple[int, int]) -> list[np.ndarray]:
+    generator = np.random.default_rng(5)
+    return [generator.random((1, height, width, 3), np.float32) for height, width in sizes]
+
+
+@pytest.mark.parametrize(
+    ("name", "tile", "size"),
+    [
+        ("stylewire", 128, (300, 210)),  # odd numbers of positions at the deep layers
+        ("magenta", 144, (160, 333)),
+        ("johnson2016", 400, (130, 140)),  # one tile
+    ],
+)
+def test_costs_and_gradient_are_those_of_the_whole_picture(name: str, tile: int, size: tuple[int, int]) -> None:
+    loaded = weights.load("vgg16", "random:3")
+    cost = preset(name).replace(network="vgg16")
+    content, picture, one, two = pictures(size, size, (190, 150), (97, 301))
+    styles = [Style(one, 3.0), Style(two)]
+    whole = Objective(content, styles, cost, loaded)
+    tiled = TiledObjective(content, styles, cost, loaded, tile=tile)
+    wanted, slope = whole.value_and_gradient(picture)
+    found, gradient = tiled.value_and_gradient(picture)
+    assert found.total_cost == pytest.approx(wanted.total_cost, rel=2e-6)
+    assert found.weighted_content_cost == pytest.approx(wanted.weighted_content_cost, rel=2e-6)
+    assert dict(found.style_cost_by_layer) == pytest.approx(dict(wanted.style_cost_by_layer), rel=1e-4)
+    assert found.total_variation == pytest.approx(wanted.total_variation, rel=1e-5)
+    assert np.abs(gradient - slope).max() <= 1e-4 * np.abs(slope).max()
+    assert tiled.costs(picture).total_cost == found.total_cost
+
+
+def test_the_halo_covers_what_a_position_sees() -> None:
+    path = layers("vgg19")
+    assert reach(path[: path.index("relu1_2") + 1]) == 2
+    assert reach(path[: path.index("relu2_1") + 1]) == 5
+    assert reach(path[: path.index("relu5_1") + 1]) == 85
+
+
+def test_a_run_in_tiles_is_the_run_without(photo: Path, style_picture: Path) -> None:
+    options = {"weights": "random:1", "preset": preset("gatys2016").replace(network="vgg16"), "size": 200}
+    options |= {"iterations": 3, "scales": 2}
+    whole = stylize(photo, style_picture, **options)
+    tiled = stylize(photo, style_picture, tile=128, **options)
+    assert tiled.costs.total_cost == pytest.approx(whole.costs.total_cost, rel=1e-3)
+    assert np.sqrt(np.mean(np.square(tiled.pixels - whole.pixels))) < 2 / 255
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tile": 64}, "tile is 64; the minimum is 128 px"),
+        ({"tile": 256, "preset": "w2"}, "preset w2 compares styles by w2; tiles need Gram matrices"),
+        ({"tile": 256, "masks": "mask"}, "masks and a custom cost need the whole picture at once"),
+    ],
+)
+def test_what_tiles_cannot_do_is_refused(options: dict, message: str, photo: Path, style_picture: Path) -> None:
+    if "masks" in options:
+        options = options | {"masks": [photo]}
+    with pytest.raises(InvalidOption, match=message):
+        stylize(photo, style_picture, weights="random:1", **options)
