@@ -23,15 +23,14 @@ def pictures(*sizes: tuple[int, int]) -> list[np.ndarray]:
 @pytest.mark.parametrize(
     ("name", "tile", "size"),
     [
-        ("stylewire", 128, (300, 210)),  # odd numbers of positions at the deep layers
-        ("magenta", 144, (160, 333)),
-        ("johnson2016", 400, (130, 140)),  # one tile
+        ("stylewire", 128, (270, 150)),  # odd numbers of positions at the deep layers
+        ("johnson2016", 160, (130, 190)),
     ],
 )
 def test_costs_and_gradient_are_those_of_the_whole_picture(name: str, tile: int, size: tuple[int, int]) -> None:
     loaded = weights.load("vgg16", "random:3")
     cost = preset(name).replace(network="vgg16")
-    content, picture, one, two = pictures(size, size, (190, 150), (97, 301))
+    content, picture, one, two = pictures(size, size, (97, 201), (64, 80))
     styles = [Style(one, 3.0), Style(two)]
     whole = Objective(content, styles, cost, loaded)
     tiled = TiledObjective(content, styles, cost, loaded, tile=tile)
@@ -53,8 +52,8 @@ def test_the_halo_covers_what_a_position_sees() -> None:
 
 
 def test_a_run_in_tiles_is_the_run_without(photo: Path, style_picture: Path) -> None:
-    options = {"weights": "random:1", "preset": preset("gatys2016").replace(network="vgg16"), "size": 200}
-    options |= {"iterations": 3, "scales": 2}
+    options = {"weights": "random:1", "preset": preset("gatys2016").replace(network="vgg16"), "size": 160}
+    options |= {"iterations": 2, "scales": 2}
     whole = stylize(photo, style_picture, **options)
     tiled = stylize(photo, style_picture, tile=128, **options)
     assert tiled.costs.total_cost == pytest.approx(whole.costs.total_cost, rel=1e-3)
