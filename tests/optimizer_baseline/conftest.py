@@ -1,4 +1,6 @@
+import functools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -26,6 +28,15 @@ def draw_style(width: int, height: int) -> Image.Image:
     y, x = np.mgrid[:height, :width]
     stripes = ((x + y) // 5 % 2)[..., None]
     return Image.fromarray(np.where(stripes, (250, 210, 40), (20, 40, 90)).astype(np.uint8))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def networks_once() -> Iterator[None]:
+    """Draw or read each VGG once: it has millions of numbers, and most tests use the same ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        for source in ("_random", "_from_offline"):
+            patch.setattr(weights, source, functools.lru_cache(4)(getattr(weights, source)))
+        yield
 
 
 @pytest.fixture

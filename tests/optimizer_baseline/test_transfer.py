@@ -25,7 +25,7 @@ QUICK = {
     "precision": "f32",
     "size": 48,
 }
-REAL = {"preset": preset("gatys2016").replace(network="vgg16"), "weights": "offline", "size": 64}
+REAL = {"preset": preset("gatys2016").replace(network="vgg16"), "weights": "offline", "size": 48}
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "gradient-descent"])
@@ -86,7 +86,7 @@ def test_sixteen_bits_hold_what_eight_cannot(content, style, tmp_path):
 def test_normalized_gradients_weigh_layers_alike(content, style):
     """With a content cost a million times as large, style is still transferred."""
     cost = QUICK["preset"].replace(content_weight=1.0, style_weight=1e4, variation_weight=0.0, normalize_gradients=True)
-    options = QUICK | {"optimizer": "adam", "iterations": 30}
+    options = QUICK | {"optimizer": "adam", "iterations": 20}
     result = stylize(content, style, **options | {"preset": cost})
     assert result.costs.style_cost < 0.7 * result.history[0].costs.style_cost
     # The latest picture, and not the one of the lowest sum, which these gradients do not lead to.
@@ -255,7 +255,10 @@ def test_a_line_search_may_try_what_it_likes(real_pair):
 
 
 def test_lbfgs_stops_where_no_step_moves_a_pixel(real_pair):
-    options = {"preset": "johnson2016", "weights": "offline", "size": 20}
+    shallow = preset("johnson2016").replace(
+        content_layers={"relu2_2": 1.0}, style_layers={"relu1_2": 1.0, "relu2_2": 1.0}
+    )
+    options = {"preset": shallow, "weights": "offline", "size": 20}
     result = stylize(*real_pair, precision="bf16", iterations=3000, **options)
     assert result.stopped == "no step lowers the cost any more"
     assert len(result.history) < 3000
@@ -352,7 +355,7 @@ def test_masks_send_each_style_to_its_side(style):
     left = np.zeros((64, 64), np.uint8)
     left[:, :32] = 255
     options = QUICK | {"size": 64, "preset": QUICK["preset"].replace(content_weight=0.0)}
-    result = stylize(gray, [red, blue], masks=[left, 255 - left], iterations=60, **options)
+    result = stylize(gray, [red, blue], masks=[left, 255 - left], iterations=30, **options)
     a, b = result.pixels[0, :, 4:24].mean((0, 1)), result.pixels[0, :, 40:60].mean((0, 1))
     assert a[0] > a[2] + 0.2
     assert b[2] > b[0] + 0.2
@@ -391,12 +394,12 @@ def test_lists_that_do_not_match(content, style):
 
 @pytest.fixture(scope="module")
 def real_lbfgs(real_pair):
-    return stylize(*real_pair, iterations=60, precision="f32", **REAL)
+    return stylize(*real_pair, iterations=40, precision="f32", **REAL)
 
 
 def test_real_run_arrives(real_lbfgs):
-    """On ImageNet features 40 iterations of L-BFGS leave under 1 % of the first cost, and 60 go on from there."""
-    start, later = (real_lbfgs.history[index].costs.total_cost for index in (0, 40))
+    """On ImageNet features 30 iterations of L-BFGS leave under 1 % of the first cost, and 40 go on from there."""
+    start, later = (real_lbfgs.history[index].costs.total_cost for index in (0, 30))
     assert later < 0.01 * start
     assert real_lbfgs.costs.total_cost < later
     assert real_lbfgs.costs.content_cost > 0
@@ -404,18 +407,18 @@ def test_real_run_arrives(real_lbfgs):
 
 def test_the_usual_preset_arrives_on_its_own_network(real_pair, vgg19):
     """`stylewire` as it stands, on VGG-19."""
-    result = stylize(*real_pair, iterations=50, size=64, weights="offline", precision="f32")
+    result = stylize(*real_pair, iterations=50, size=48, weights="offline", precision="f32")
     assert result.costs.total_cost < 0.02 * result.history[0].costs.total_cost
 
 
 @pytest.fixture(scope="module")
 def real_adam(real_pair):
-    return stylize(*real_pair, optimizer="adam", iterations=100, precision="f32", **REAL)
+    return stylize(*real_pair, optimizer="adam", iterations=50, precision="f32", **REAL)
 
 
 def test_adam_agrees_on_the_order(real_lbfgs, real_adam):
-    """100 iterations of Adam are worth 20 of L-BFGS, give or take a factor of 3."""
-    assert 0.3 < real_adam.costs.total_cost / real_lbfgs.history[20].costs.total_cost < 3.0
+    """50 iterations of Adam are worth 10 of L-BFGS, give or take a factor of 3."""
+    assert 0.3 < real_adam.costs.total_cost / real_lbfgs.history[10].costs.total_cost < 3.0
 
 
 def test_bfloat16_ends_where_float32_does(real_adam, real_pair):
@@ -423,7 +426,7 @@ def test_bfloat16_ends_where_float32_does(real_adam, real_pair):
 
     The runs are Adam's: a small difference early in a run of L-BFGS changes each of its later steps.
     """
-    rounded = stylize(*real_pair, optimizer="adam", iterations=100, precision="bf16", **REAL)
+    rounded = stylize(*real_pair, optimizer="adam", iterations=50, precision="bf16", **REAL)
     assert rounded.precision == "bf16"
     a, b = score(*real_pair, [real_adam.picture, rounded.picture], **REAL)
     assert b.costs.total_cost == pytest.approx(a.costs.total_cost, rel=0.2)

@@ -22,7 +22,12 @@ def random16():
     return weights.load("vgg16", "random:2")
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.fixture(scope="module", params=PRESETS)
+def name(request):
+    """The name of a preset. The tests of one preset follow each other, so that its program is compiled once."""
+    return request.param
+
+
 def test_gradient_against_finite_differences(name, random16):
     c, s, g = random_pictures(3)
     objective = Objective(c, [Style(s)], preset(name).replace(network="vgg16"), random16)
@@ -37,7 +42,6 @@ def test_gradient_against_finite_differences(name, random16):
         assert (ahead - behind) / (2 * step) == pytest.approx(slope, rel=0.02)
 
 
-@pytest.mark.parametrize("name", PRESETS)
 def test_content_costs_nothing_for_itself_and_style_for_itself(name, random16):
     c, s = random_pictures(2)
     objective = Objective(c, [Style(s)], preset(name).replace(network="vgg16"), random16)
@@ -152,6 +156,9 @@ def test_targets_are_rounded_where_steps_are(vgg16, content, style):
 
 
 MEMORY = """
+import sys
+
+sys.modules["keras"] = None  # Nothing here needs it, and it takes as long to import as TensorFlow.
 import numpy as np
 import tensorflow as tf
 from optimizer_baseline.comparison.machine import peak_megabytes

@@ -1,5 +1,6 @@
 """Tuning a style: the differentiable transformer is the served one, and what is written is what was found."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from stylewire_server.styles.file import parse
 
 from optimizer_baseline import InvalidOption, NotBetter, StopRun, TunedStyle, TuneProgress, TuneSettings, tune
 from optimizer_baseline.cli import main
-from optimizer_baseline.tuning.tuner import likeness
+from optimizer_baseline.tuning import tuner
+from optimizer_baseline.tuning.tuner import _compiled, likeness
 
 tf = pytest.importorskip("tensorflow")
 
@@ -21,7 +23,23 @@ SHORT = {"weights": "random:1", "steps": 8, "size": 64, "learning_rate": 0.02}
 
 @pytest.fixture(scope="module")
 def engine() -> OpenVinoEngine:
-    return OpenVinoEngine(lite(), "f32")
+    return tuner._engine(lite())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(engine: OpenVinoEngine) -> Iterator[None]:
+    """Compile the network once: all tests tune the same one, and compiling takes longer than the steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        compiled: list = []
+
+        def compile_once(transformer: object) -> tuple:
+            if not compiled:
+                compiled.extend(_compiled(transformer))
+            return tuple(compiled)
+
+        patch.setattr(tuner, "_compiled", compile_once)
+        patch.setattr(tuner, "_engine", lambda network: engine)
+        yield
 
 
 def pixels(path: Path, size: tuple[int, int] = (256, 256)) -> np.ndarray:

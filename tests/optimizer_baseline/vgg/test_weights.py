@@ -20,6 +20,13 @@ from optimizer_baseline.vgg.network import Network
 from optimizer_baseline.vgg.rescale import rescale
 
 
+@pytest.fixture(autouse=True)
+def each_source_anew(monkeypatch):
+    """Leave out the cache of the other tests, which would return the same object."""
+    for source in ("_random", "_from_offline"):
+        monkeypatch.setattr(weights, source, getattr(weights, source).__wrapped__)
+
+
 @pytest.fixture
 def keras_home(tmp_path, monkeypatch):
     home = tmp_path / "keras"
