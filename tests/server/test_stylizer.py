@@ -27,7 +27,8 @@ RAW = Options(encoding=Encoding.RAW_PIXELS)
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Stylizer]:
     """Return a function that makes a stylizer with an empty cache."""
     store = StyleStore(open_blobs(str(tmp_path_factory.mktemp("styles"))))
-    return lambda: Stylizer(OpenVinoEngine(lite()), ImageLimits(), 4, 1 << 20, Edition("lite", ""), store)
+    engine = OpenVinoEngine(lite())
+    return lambda: Stylizer(engine, ImageLimits(), 4, 1 << 20, Edition("lite", ""), store)
 
 
 @pytest.fixture(scope="module")
