@@ -88,6 +88,11 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the number of processes for `-n auto`: three at least, because many tests wait for other processes."""
+    return max(3, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests of the longest files first; the order within a file stays."""
     places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
@@ -438,16 +443,16 @@ class Authority:
         return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    """A certificate authority for the tests."""
-    return Authority(tmp_path / "authority")
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority for the tests of a module. A certificate replaces one of the same file name."""
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
-@pytest.fixture
-def another_authority(tmp_path: Path) -> Authority:
+@pytest.fixture(scope="module")
+def another_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """A certificate authority that is not trusted."""
-    return Authority(tmp_path / "another")
+    return Authority(tmp_path_factory.mktemp("another"))
 
 
 class Wire:
