@@ -20,6 +20,7 @@ from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from stylewire import Client, Tls, Unauthenticated
 from stylewire.v1 import stylizer_pb2 as pb
 from stylewire.v1 import stylizer_pb2_grpc
+from stylewire_server.admission.tokens import new_token
 from stylewire_server.testing import until
 
 # A connection of its own for every channel, and the server's first answer as it is.
@@ -334,13 +335,6 @@ def test_sighup_reaches_all_and_ctrl_c_ends_all_quietly(
     assert running.end() == 0
     assert "Traceback" not in running.log
     assert running.log.count("draining") == 2
-
-
-def new_token(name: str) -> tuple[str, str]:
-    """Return a new token and its entry."""
-    command = [sys.executable, "-m", "stylewire_server", "token", name]
-    made = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
-    return made.stderr.split()[-1], made.stdout.strip()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from stylewire_server.testing import until
 FITS = ("crop", "squash", "keep", "native")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served(start_server: Callable) -> Iterator[tuple[psutil.Process, Client]]:
     """A server for these tests only."""
     server = start_server("--model", "lite")

@@ -27,6 +27,26 @@ def serving(start_server: Callable, data: Path) -> Iterator[tuple[Any, Client]]:
         server.stop(signal.SIGKILL)
 
 
+@pytest.fixture(scope="module")
+def shared_server(start_server: Callable, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Any]]:
+    """The data folder of a server that tests share, and the server."""
+    data = tmp_path_factory.mktemp("data")
+    server = start_server("--model", "lite", "--data-dir", str(data))
+    yield data / "styles", server
+    assert server.stop() == 0
+    assert "Traceback" not in "\n".join(server.log)
+
+
+@pytest.fixture
+def kept(shared_server: tuple[Path, Any]) -> Iterator[tuple[Path, Any, Client]]:
+    """The folder of the styles of a shared server, in which there are none, the server and a client."""
+    folder, server = shared_server
+    with Client(server.target, timeout=60) as client:
+        yield folder, server, client
+        for path in folder.iterdir():
+            path.unlink()
+
+
 def test_styles_survive_a_restart(start_server: Callable, tmp_path: Path, photo: Path, style_picture: Path) -> None:
     with serving(start_server, tmp_path) as (server, client):
         before = client.styles.create("wave", style_picture)
@@ -91,57 +111,53 @@ def test_a_second_server_sees_changes_without_a_restart(
 
 
 def test_a_style_of_another_edition_is_refused_and_can_be_made_again(
-    start_server: Callable, tmp_path: Path, photo: Path, style_picture: Path
+    kept: tuple[Path, Any, Client], photo: Path, style_picture: Path
 ) -> None:
-    from dataclasses import replace
-
-    with serving(start_server, tmp_path) as (_, client):
-        client.styles.create("wave", style_picture)
-        path = tmp_path / "styles" / "wave.style"
-        style = parse("wave", path.read_bytes())
-        for foreign in (replace(style.edition, name="full"), replace(style.edition, weights_sha256="ab" * 32)):
-            path.write_bytes(dump(replace(style, edition=foreign)))
-            for call in (lambda: client.stylize(photo, "wave"), lambda: client.styles.create("mix", "wave")):
-                with pytest.raises(StylewireError, match=r"FAILED_PRECONDITION.*was made by model") as caught:
-                    call()
-                assert foreign.name in str(caught.value)
-            assert client.styles.get("wave").model == foreign.name
-        client.styles.create("wave", style_picture, overwrite=True)
-        assert client.stylize(photo, "wave").size == (256, 256)
-
-
-def test_a_damaged_style_is_told(start_server: Callable, tmp_path: Path, photo: Path, style_picture: Path) -> None:
-    with serving(start_server, tmp_path) as (_, client):
-        client.styles.create("wave", style_picture)
-        path = tmp_path / "styles" / "wave.style"
-        path.write_bytes(path.read_bytes()[:2000])
-        for call in (lambda: client.stylize(photo, "wave"), lambda: client.styles.get("wave")):
-            with pytest.raises(StylewireError, match="DATA_LOSS: style 'wave' is damaged"):
+    folder, _, client = kept
+    client.styles.create("wave", style_picture)
+    path = folder / "wave.style"
+    style = parse("wave", path.read_bytes())
+    for foreign in (replace(style.edition, name="full"), replace(style.edition, weights_sha256="ab" * 32)):
+        path.write_bytes(dump(replace(style, edition=foreign)))
+        for call in (lambda: client.stylize(photo, "wave"), lambda: client.styles.create("mix", "wave")):
+            with pytest.raises(StylewireError, match=r"FAILED_PRECONDITION.*was made by model") as caught:
                 call()
-        assert client.styles.list() == []
-        client.styles.delete("wave")
+            assert foreign.name in str(caught.value)
+        assert client.styles.get("wave").model == foreign.name
+    client.styles.create("wave", style_picture, overwrite=True)
+    assert client.stylize(photo, "wave").size == (256, 256)
+
+
+def test_a_damaged_style_is_told(kept: tuple[Path, Any, Client], photo: Path, style_picture: Path) -> None:
+    folder, _, client = kept
+    client.styles.create("wave", style_picture)
+    path = folder / "wave.style"
+    path.write_bytes(path.read_bytes()[:2000])
+    for call in (lambda: client.stylize(photo, "wave"), lambda: client.styles.get("wave")):
+        with pytest.raises(StylewireError, match="DATA_LOSS: style 'wave' is damaged"):
+            call()
+    assert client.styles.list() == []
+    client.styles.delete("wave")
 
 
 def test_a_file_that_is_whole_and_no_style_is_damaged_too(
-    start_server: Callable, tmp_path: Path, photo: Path, style_picture: Path
+    kept: tuple[Path, Any, Client], photo: Path, style_picture: Path
 ) -> None:
     """The files have the right network, but a vector of a wrong length, or a damaged or far too large thumbnail."""
-    with serving(start_server, tmp_path) as (server, client):
-        client.styles.create("wave", style_picture)
-        path = tmp_path / "styles" / "wave.style"
-        whole = parse("wave", path.read_bytes())
-        path.write_bytes(dump(replace(whole, vector=whole.vector[:5])))
-        with pytest.raises(StylewireError, match="DATA_LOSS: style 'wave' is damaged"):
-            client.stylize(photo, "wave")
-        path.write_bytes(dump(replace(whole, thumbnail=b"none")))
-        with pytest.raises(StylewireError, match="DATA_LOSS: style 'wave' is damaged"):
-            client.styles.create("blend", {"wave": 1, style_picture: 1})
-        path.write_bytes(dump(replace(whole, thumbnail=bytes(1_000_000))))
-        with pytest.raises(StylewireError, match="DATA_LOSS: style 'wave' is damaged"):
-            client.styles.get("wave")
-        assert client.styles.list() == []
-        assert server.stop() == 0
-        assert "Traceback" not in "\n".join(server.log)
+    folder, _, client = kept
+    client.styles.create("wave", style_picture)
+    path = folder / "wave.style"
+    whole = parse("wave", path.read_bytes())
+    path.write_bytes(dump(replace(whole, vector=whole.vector[:5])))
+    with pytest.raises(StylewireError, match="DATA_LOSS: style 'wave' is damaged"):
+        client.stylize(photo, "wave")
+    path.write_bytes(dump(replace(whole, thumbnail=b"none")))
+    with pytest.raises(StylewireError, match="DATA_LOSS: style 'wave' is damaged"):
+        client.styles.create("blend", {"wave": 1, style_picture: 1})
+    path.write_bytes(dump(replace(whole, thumbnail=bytes(1_000_000))))
+    with pytest.raises(StylewireError, match="DATA_LOSS: style 'wave' is damaged"):
+        client.styles.get("wave")
+    assert client.styles.list() == []
 
 
 def test_a_storage_that_does_not_answer_holds_up_nobody(

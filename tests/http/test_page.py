@@ -351,7 +351,7 @@ def test_a_server_that_has_gone(browser: Any) -> None:
 
 def test_a_full_queue_is_told_and_tried_again(browser: Any, photo: Path, tmp_path: Path) -> None:
     flags = ("--model", "lite", "--http-port", "0", "--styles", EXAMPLES / "style", "--streams", "1", "--queue-size", 0)
-    large = large_photo(tmp_path / "large.jpg", 2500).read_bytes()
+    large = large_photo(tmp_path / "large.jpg", 1600).read_bytes()
     with running_server(*flags, "--threads", "1") as server:
         from stylewire import Client, ServerBusy
 
@@ -364,7 +364,7 @@ def test_a_full_queue_is_told_and_tried_again(browser: Any, photo: Path, tmp_pat
                     try:
                         client.stylize(large, "waves", fit="native")
                     except ServerBusy:
-                        time.sleep(0.02)
+                        time.sleep(0.01)
 
             threads = [threading.Thread(target=occupy) for _ in range(4)]
             for thread in threads:

@@ -91,14 +91,22 @@ def test_answers_that_are_not_read_are_bounded_and_give_way(
     still_serves(small.target)
 
 
-@pytest.mark.parametrize("method", [STYLIZE, STREAM])
-def test_an_account_that_opens_all_calls_locks_nobody_out(
-    start_server, tmp_path: Path, job: pb.StylizeRequest, method: str
-) -> None:
+@pytest.fixture(scope="module")
+def guarded(start_server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, str, str]]:
+    """A server with few places for calls and streams, and the tokens of two accounts."""
     (greedy, entry), (modest, other) = new_token("greedy"), new_token("modest")
-    tokens = tmp_path / "tokens"
+    tokens = tmp_path_factory.mktemp("tokens") / "tokens"
     tokens.write_text(f"{entry}\n{other}\n")
     running = start_server("--model", "lite", "--tokens", tokens, "--max-calls", 20, "--max-streams", 4)
+    yield running, greedy, modest
+    assert running.stop() == 0
+
+
+@pytest.mark.parametrize("method", [STYLIZE, STREAM])
+def test_an_account_that_opens_all_calls_locks_nobody_out(
+    guarded: tuple[Any, str, str], job: pb.StylizeRequest, method: str
+) -> None:
+    running, greedy, modest = guarded
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
     with grpc.insecure_channel(running.target, options) as bad, grpc.insecure_channel(running.target, options) as good:
         calls = silent(bad, method, 30, greedy)
@@ -117,7 +125,6 @@ def test_an_account_that_opens_all_calls_locks_nobody_out(
         assert {call.code() for call in calls if call.done()} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
         for call in calls:
             call.cancel()
-    assert running.stop() == 0
 
 
 def test_slow_uploads_hold_nobody_up(small, still_serves: Callable[[str], None], open_wire: Callable) -> None:
@@ -156,11 +163,8 @@ def test_an_answer_that_makes_no_progress_is_reset_and_its_connection_goes_on(
     assert running.stop() == 0
 
 
-def test_wrong_tokens_are_slowed_and_a_right_one_is_let_in(start_server, tmp_path: Path) -> None:
-    token, entry = new_token("alice")
-    tokens = tmp_path / "tokens"
-    tokens.write_text(f"{entry}\n")
-    running = start_server("--model", "lite", "--tokens", tokens)
+def test_wrong_tokens_are_slowed_and_a_right_one_is_let_in(guarded: tuple[Any, str, str]) -> None:
+    running, _, token = guarded
     with grpc.insecure_channel(running.target, [("grpc.enable_retries", 0)]) as channel:
         ask = stylizer_pb2_grpc.StylizerStub(channel).GetModel
         codes = []
@@ -171,7 +175,6 @@ def test_wrong_tokens_are_slowed_and_a_right_one_is_let_in(start_server, tmp_pat
         assert set(codes[:100]) == {grpc.StatusCode.UNAUTHENTICATED}
         assert codes[-1] is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert ask(pb.GetModelRequest(), timeout=20, metadata=(("authorization", f"Bearer {token}"),)).edition == "lite"
-    assert running.stop() == 0
 
 
 def test_long_headers_are_refused(small, meter_of: Callable) -> None:

@@ -5,7 +5,9 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -17,32 +19,35 @@ from stylewire_server.testing import until
 SOAK_SECONDS = 600.0
 
 
-def test_two_hundred_callers_each_get_a_picture_or_a_typed_error(start_server, still_serves, job, outcomes) -> None:
+@pytest.fixture(scope="module")
+def running(start_server) -> Iterator[Any]:
+    """A server for the tests that do not end it."""
     running = start_server("--model", "lite", "--log-level", "warning")
-    try:
-        channels = [
-            grpc.insecure_channel(running.target, [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)])
-            for _ in range(200)
-        ]
-        stubs = [stylizer_pb2_grpc.StylizerStub(channel) for channel in channels]
-        calls = [stub.Stylize.future(job, timeout=60) for _ in range(2) for stub in stubs]
-        for call in calls:
-            outcomes.add(call)
-        for channel in channels:
-            channel.close()
-        assert sum(outcomes.codes.values()) == 400
-        # The queue's 64 and those at work, at least, were promised a picture.
-        assert outcomes.pictures >= 64
-        still_serves(running.target)
-    finally:
-        assert running.stop() == 0
+    yield running
+    assert running.stop() == 0
     assert "Traceback" not in "\n".join(running.log)
 
 
+def test_two_hundred_callers_each_get_a_picture_or_a_typed_error(running, still_serves, job, outcomes) -> None:
+    channels = [
+        grpc.insecure_channel(running.target, [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)])
+        for _ in range(200)
+    ]
+    stubs = [stylizer_pb2_grpc.StylizerStub(channel) for channel in channels]
+    calls = [stub.Stylize.future(job, timeout=60) for _ in range(2) for stub in stubs]
+    for call in calls:
+        outcomes.add(call)
+    for channel in channels:
+        channel.close()
+    assert sum(outcomes.codes.values()) == 400
+    # The queue's 64 and those at work, at least, were promised a picture.
+    assert outcomes.pictures >= 64
+    still_serves(running.target)
+
+
 def test_with_retries_all_of_two_hundred_callers_are_served_in_the_end(
-    start_server, photo: Path, style_picture: Path
+    running, photo: Path, style_picture: Path
 ) -> None:
-    running = start_server("--model", "lite", "--log-level", "warning")
     results: Counter[str] = Counter()
 
     def caller() -> None:
@@ -61,7 +66,6 @@ def test_with_retries_all_of_two_hundred_callers_are_served_in_the_end(
         thread.start()
     for thread in threads:
         thread.join(200)
-    assert running.stop() == 0
     assert results["picture"] == 200, results
     assert set(results) <= {"picture", "ServerBusy", "DeadlineExceeded", "Unavailable"}
 
