@@ -57,7 +57,7 @@ _PATIENCE = 2
 
 _LEAST_GAIN = 0.002
 
-_CONTENT_AIM = 1.1
+_CONTENT_AIM = 1.13
 """Content cost that the descent aims at, as a multiple of the untuned style's. It is below `CONTENT_LIMIT`, because the
 style's weight follows with a delay."""
 
@@ -250,7 +250,7 @@ class _Run:
         mean: NDArray[Any] = np.zeros_like(self._start)
         share = 1.0
         kept, kept_cost = np.zeros_like(self._start), self.before.cost
-        last = boldest = kept
+        boldest = kept
         lowest, waited = self.before.cost, 0
         step, now, stopped = 0, self.before, ""
         try:
@@ -287,13 +287,13 @@ class _Run:
             stopped = str(reason) or "stopped"
         if settings.amount is not None:
             return kept, settings.amount, step, stopped
-        # Between a point that keeps the content and one that gains more but loses too much of it, there can be a better
-        # one. J is nearly convex there.
+        # A part of the way to a point that gains more but loses too much of the content can be better than a point that
+        # keeps it. The way begins at the predicted style, or at the point that keeps the content.
         best = kept, 1.0
-        for point in (last,) if boldest is last else (last, boldest):
-            part, found = self._furthest(kept, point)
+        for start in (np.zeros_like(kept), kept) if boldest is not kept else ():
+            part, found = self._furthest(start, boldest)
             if found.cost < kept_cost:
-                best = (kept + np.float32(part) * (point - kept), 1.0) if kept.any() else (point, part)
+                best = (start + np.float32(part) * (boldest - start), 1.0) if start is kept else (boldest, part)
                 kept_cost = found.cost
         return *best, step, stopped
 
