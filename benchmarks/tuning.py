@@ -40,6 +40,9 @@ FEW = 2
 SHOWN = ("waves", "mosaic", "pointillism")
 """Styles of `--picture`."""
 
+ITERATIONS = 80
+"""Iterations of the optimizer's picture in `--picture`, at each of its three scales."""
+
 _CARRIED = {
     "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
     "matplotlib": ("mpl-data/sample_data/grace_hopper.jpg",),
@@ -133,7 +136,7 @@ def side_by_side(passes: Passes, photograph: Path, styles: Sequence[str]) -> Ima
     content, sheet = square(photograph, SIDE), Sheet()
     for style in styles:
         untuned, tuned = passes.pictures(content, style)
-        slow = stylize(content, picture_of(style), size=SIDE)
+        slow = stylize(content, picture_of(style), size=SIDE, iterations=ITERATIONS)
         print(f"{style}: {slow.evaluations} evaluations, {slow.seconds:.0f} s")
         captions = {"photograph": content, "one pass": untuned, "one pass, tuned style": tuned}
         captions |= {f"optimizer, {slow.evaluations} evaluations": slow.picture}
