@@ -80,7 +80,7 @@ class Passes:
 
 
 def square(path: Path, side: int) -> Image.Image:
-    """Return the centre square of a photograph at that side."""
+    """Return the center square of a photograph at that side."""
     return images.resize(images.crop_to_shape(images.load(path), 1, 1), side, side)
 
 

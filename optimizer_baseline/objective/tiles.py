@@ -97,8 +97,7 @@ class TiledObjective:
 
     def value_and_gradient(self, pixels: Pixels) -> tuple[Costs, NDArray[np.float32]]:
         """Return all costs of `pixels` [1, H, W, 3], and dJ/dG of the same shape."""
-        found, slopes = self._measured(pixels)
-        gradient = self._program.variation(pixels)[1].numpy()
+        found, slopes, gradient = self._measured(pixels)
         weights = [
             np.float32(factor * self._content_factor(layer, pixels))
             for factor, layer in zip(self._factors, self.preset.content_layers, strict=False)
@@ -107,8 +106,9 @@ class TiledObjective:
             gradient[tile.slices] += self._program.slope(tile.pixels, tile.inner, targets, weights, slopes).numpy()
         return found, gradient
 
-    def _measured(self, pixels: Pixels) -> tuple[Costs, dict[str, NDArray[np.float32]]]:
-        """Return all costs, and the derivative of J by the sum F^T F of each style layer."""
+    def _measured(self, pixels: Pixels) -> tuple[Costs, dict[str, NDArray[np.float32]], NDArray[np.float32]]:
+        """Return all costs, the derivative of J by the sum F^T F of each style layer, and the gradient of the total
+        variation [1, H, W, 3]."""
         preset = self.preset
         distances: dict[str, Any] = {}
         grams: dict[str, Any] = {}
@@ -126,8 +126,9 @@ class TiledObjective:
             terms.append(float(np.dot(self._shares, each)))
             slope = 2.0 * factor * weight / divisor * np.tensordot(self._shares, differences, 1)
             slopes[layer] = slope.astype(np.float32)
-        terms += [float(self._program.variation(pixels)[0]), 0.0]
-        return named_costs(preset, self._factors, terms), slopes
+        variation, gradient = self._program.variation(pixels)
+        terms += [float(variation), 0.0]
+        return named_costs(preset, self._factors, terms), slopes, gradient.numpy()
 
     def _style(self, pixels: Pixels) -> dict[str, NDArray[np.float64]]:
         """Return the Gram matrix of a style at each style layer."""

@@ -161,9 +161,9 @@ def likeness(content: Pixels, picture: Pixels) -> float:
     """
     maps = []
     for pixels in (content, picture):
-        grey = images.luminance(pixels)[0, :, :, 0]
-        rows, columns = (length // _CELLS * _CELLS for length in grey.shape)
-        cells = grey[:rows, :columns].reshape(_CELLS, rows // _CELLS, _CELLS, columns // _CELLS).mean((1, 3))
+        gray = images.luminance(pixels)[0, :, :, 0]
+        rows, columns = (length // _CELLS * _CELLS for length in gray.shape)
+        cells = gray[:rows, :columns].reshape(_CELLS, rows // _CELLS, _CELLS, columns // _CELLS).mean((1, 3))
         maps.append((cells, np.hypot(*np.gradient(cells))))
     pairs = zip(*maps, strict=True)
     return min(float(np.corrcoef(one.ravel(), other.ravel())[0, 1]) for one, other in pairs)
