@@ -291,8 +291,8 @@ class _Run:
         # keeps it. The way begins at the predicted style, or at the point that keeps the content.
         best = kept, 1.0
         for start in (np.zeros_like(kept), kept) if boldest is not kept else ():
-            part, found = self._furthest(start, boldest)
-            if found.cost < kept_cost:
+            part, found, fits = self._furthest(start, boldest)
+            if found.cost < kept_cost and (fits or not kept.any()):
                 best = (start + np.float32(part) * (boldest - start), 1.0) if start is kept else (boldest, part)
                 kept_cost = found.cost
         return *best, step, stopped
@@ -306,15 +306,18 @@ class _Run:
         _, slope = self._program.step(picture, crop.targets._replace(shares=[tf.constant(share)]))
         return self._gradient(crop.contracted, parameters, slope).numpy()
 
-    def _furthest(self, start: NDArray[np.float32], end: NDArray[np.float32]) -> tuple[float, Quality]:
-        """Return the largest part of the way that leaves the content recognizable; the smallest where none does."""
+    def _furthest(self, start: NDArray[np.float32], end: NDArray[np.float32]) -> tuple[float, Quality, bool]:
+        """Return the largest part of the way that keeps the content, its quality, and True.
+
+        Where none does, return the smallest part and False.
+        """
         for part in PARTS:
             tuning = start + np.float32(part) * (end - start)
             found = self.quality(tuning)
             rise, is_alike = self._content_of(tuning, found)
-            if rise <= CONTENT_LIMIT and is_alike:
+            if fits := rise <= CONTENT_LIMIT and is_alike:
                 break
-        return part, found
+        return part, found, fits
 
     def _content_of(self, tuning: NDArray[np.float32], found: Quality) -> tuple[float, bool]:
         """Return the content cost as a multiple of the untuned style's, and whether the likeness is large enough."""
