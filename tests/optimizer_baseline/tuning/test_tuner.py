@@ -72,6 +72,7 @@ def tuned(style_picture: Path) -> tuple[TunedStyle, list[TuneProgress]]:
 def test_a_style_is_tuned_and_its_file_is_what_was_found(engine, tuned, style_picture: Path) -> None:
     tuned, told = tuned
     assert tuned.after.cost < tuned.before.cost
+    assert tuned.after.content_cost <= CONTENT_LIMIT * tuned.before.content_cost
     assert [each.step for each in told] == list(range(9))
     style = parse("wave", tuned.file("The Wave, by hand"))
     assert (style.tuned, style.origin, style.edition.name) == (True, "The Wave, by hand", "lite")
