@@ -400,9 +400,9 @@ def _check_memory(size: tuple[int, int], bfloat16: bool, settings: Settings) -> 
     if free is not None and needed > free:
         told += f"; {free:.1f} GB are available"
         if not settings.any_size:
-            raise InvalidImage(
-                f"{told}. Choose a smaller size, compute it in tiles (--tile 512), or accept it (--any-size)"
-            )
+            in_tiles = settings.tile is None and settings.cost.style_loss == "gram"
+            ways = "Choose a smaller size, compute it in tiles (--tile 512)," if in_tiles else "Choose a smaller size"
+            raise InvalidImage(f"{told}. {ways} or accept it (--any-size)")
         log.warning("%s", told)
     elif width * height > images.MAX_PIXELS:
         log.warning("%s", told)

@@ -13,7 +13,7 @@ from stylewire_server.styles.file import parse
 from optimizer_baseline import InvalidOption, NotBetter, StopRun, TunedStyle, TuneProgress, TuneSettings, tune
 from optimizer_baseline.cli import main
 from optimizer_baseline.tuning import tuner
-from optimizer_baseline.tuning.tuner import _compiled, likeness
+from optimizer_baseline.tuning.tuner import CONTENT_LIMIT, _compiled, likeness
 
 tf = pytest.importorskip("tensorflow")
 
