@@ -40,35 +40,42 @@ if os.environ.get("STYLEWIRE_SOAK") != "1":
 LONGEST = (
     "server/ray/test_batch.py",
     "server/preparation/test_quantize.py",
+    "http/test_page.py",
     "optimizer_baseline/test_transfer.py",
     "examples/test_clients.py",
-    "test_packages.py",
-    "http/test_page.py",
     "client/test_balancing.py",
     "deploy/test_balancers.py",
     "end_to_end/test_processes.py",
-    "optimizer_baseline/tuning/test_tuner.py",
-    "server/engine/test_full.py",
     "end_to_end/test_lifecycle.py",
-    "optimizer_baseline/test_cli.py",
+    "optimizer_baseline/objective/test_objective.py",
     "end_to_end/test_sizes_and_memory.py",
     "server/test_serving_full.py",
-    "robustness/test_hostile_callers.py",
-    "end_to_end/test_style_durability.py",
+    "test_packages.py",
     "robustness/test_load.py",
-    "end_to_end/test_streams.py",
-    "examples/test_notebook.py",
-    "optimizer_baseline/comparison/test_compare.py",
+    "optimizer_baseline/test_cli.py",
+    "server/engine/test_full.py",
+    "server/engine/test_tiles.py",
+    "optimizer_baseline/tuning/test_tuner.py",
     "http/test_security.py",
+    "optimizer_baseline/comparison/test_check.py",
+    "optimizer_baseline/comparison/test_compare.py",
+    "end_to_end/test_style_durability.py",
+    "robustness/test_hostile_callers.py",
+    "end_to_end/test_streams.py",
     "end_to_end/test_video.py",
+    "examples/test_notebook.py",
     "server/preparation/test_savedmodel.py",
     "server/preparation/test_fetch.py",
-    "robustness/test_wire.py",
+    "server/models/test_lite.py",
     "server/imaging/test_damage.py",
-    "robustness/test_mutations.py",
+    "optimizer_baseline/objective/test_presets.py",
+    "server/styles/test_s3.py",
     "robustness/test_small_machine.py",
-    "end_to_end/test_engine_crash.py",
     "end_to_end/test_tls.py",
+    "server/engine/test_graph_cache.py",
+    "optimizer_baseline/test_activations.py",
+    "robustness/test_wire.py",
+    "end_to_end/test_engine_crash.py",
     "end_to_end/test_reload.py",
     "test_docs.py",
 )
@@ -333,6 +340,14 @@ def made_once(common_folder: Path) -> Callable[[str, Callable[[Path], object]], 
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def without_keras(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment for processes that import TensorFlow: Keras, which they do not need, takes as long again."""
+    folder = tmp_path_factory.mktemp("without-keras")
+    (folder / "sitecustomize.py").write_text('import sys\n\nsys.modules["keras"] = None\n')
+    return {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ def silent(channel: grpc.Channel, method: str, count: int, token: str = "") -> l
 @pytest.fixture(scope="module")
 def small(start_server) -> Iterator[Any]:
     """A server with a small limit on the memory of calls."""
-    flags = ("--streams", "2", "--max-message-bytes", 8 * MIB, "--call-memory", 32 * MIB, "--max-calls", 64)
+    flags = ("--streams", "2", "--max-message-bytes", 2 * MIB, "--call-memory", 8 * MIB, "--max-calls", 64)
     running = start_server("--model", "lite", *flags)
     yield running
     assert running.stop() == 0
@@ -61,9 +61,9 @@ def small(start_server) -> Iterator[Any]:
 def test_answers_that_are_not_read_are_bounded_and_give_way(
     small, still_serves: Callable[[str], None], meter_of: Callable, open_wire: Callable
 ) -> None:
-    """Three connections without a window ask for 30 answers of 3.1 MB: 94 MB in all, of which 32 MiB may be held."""
+    """Three connections without a window ask for 30 answers of 0.8 MB: 24 MB in all, of which 8 MiB may be held."""
     still_serves(small.target)
-    meter, request = meter_of(small.process.pid), cheap_giant(1024)
+    meter, request = meter_of(small.process.pid), cheap_giant(512)
     meter.start()
     wires = [open_wire(small.port, window=0) for _ in range(3)]
     for number in range(10):
@@ -80,11 +80,11 @@ def test_answers_that_are_not_read_are_bounded_and_give_way(
             for kind, stream, body in wire.received():
                 if kind == RST_STREAM or b"requests and answers hold" in body:
                     ended.add((number, stream))
-        return (30 - len(ended) - 2) * 1024 * 1024 * 3 <= 32 * MIB
+        return (30 - len(ended) - 2) * 512 * 512 * 3 <= 8 * MIB
 
     until(rest_fits)  # On a slow machine, the last calls still wait for their turn.
-    # Two jobs at a time compute 1 Mpx in 137 bytes a pixel; the rest is the limit on calls, twice where it is copied.
-    assert growth < 2 * 32 * MIB + 500 * MIB, f"{growth / MIB:.0f} MiB"
+    # Two jobs at a time compute 0.3 Mpx in 137 bytes a pixel; the rest is the limit on calls, twice where it is copied.
+    assert growth < 2 * 8 * MIB + 300 * MIB, f"{growth / MIB:.0f} MiB"
     print(f"unread answers: peak +{growth / MIB:.0f} MiB")
     for wire in wires:
         wire.vanish()
@@ -128,12 +128,12 @@ def test_an_account_that_opens_all_calls_locks_nobody_out(
 
 
 def test_slow_uploads_hold_nobody_up(small, still_serves: Callable[[str], None], open_wire: Callable) -> None:
-    """Ten connections begin messages of 8 MB and send a tenth of each: more than all the memory of calls."""
+    """Ten connections begin messages of 2 MB and send a part of each: more than all the memory of calls."""
     wires = [open_wire(small.port) for _ in range(10)]
     for wire in wires:
         for stream in (1, 3, 5):
             wire.head(stream, STYLIZE)
-            wire.begin_message(stream, 8 * MIB, 16_000)
+            wire.begin_message(stream, 2 * MIB, 16_000)
     for _ in range(5):
         still_serves(small.target)
     for wire in wires:

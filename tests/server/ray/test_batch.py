@@ -39,7 +39,7 @@ def add_node(cluster: Any) -> Any:
         try:
             return cluster.add_node(num_cpus=1, include_dashboard=False)
         except Exception as error:
-            if attempt == 3 or "timed out" not in str(error):
+            if attempt == 3 or "timed out" not in str(error).lower():
                 raise
     raise AssertionError("unreachable")
 
