@@ -6,6 +6,7 @@ import math
 import os
 import posixpath
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -43,6 +44,10 @@ _ROWS = 64
 
 _BATCH = 16
 """Pictures that an actor gets at one time. The number is small, so that a lost actor costs little."""
+
+
+ATTEMPTS = 3
+"""Maximum number of times that a picture is begun. A lost node costs each picture in work one of them."""
 
 
 class BatchError(Exception):
@@ -86,7 +91,8 @@ def run_batch(
 ) -> Report:
     """Stylize every picture of a source into a target folder. Results that exist already are not changed.
 
-    A picture that fails is noted in `failures.parquet` of the target and does not end the job. Results are written
+    A picture that fails, or ends its process three times, is noted in `failures.parquet` of the target and does not
+    end the job. Results are written
     atomically, so a job that was killed can be started again.
 
     Args:
@@ -125,7 +131,8 @@ def run_batch(
     if rows is None or rows:
         with _running_ray(address):
             begun = time.monotonic()
-            work = _Work(target, options, frozenset(done) if rows is None else frozenset())
+            attempts = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Attempts).remote()
+            work = _Work(target, options, frozenset(done) if rows is None else frozenset(), attempts)
             every = {**(settings or {}), "model": model}
             with closing(_outcomes(rows, source, given, work, cores, keep_order, every, bars)) as outcomes:
                 for outcome in outcomes:
@@ -153,6 +160,26 @@ def _one_line() -> Iterator[None]:
         raise BatchError(f"{type(error).__name__}: {_line(error)}") from error
 
 
+class _Attempts:
+    """How often each picture was begun and not ended. It is an actor that all others share.
+
+    Ray tries a batch again when the process that had it ends, as often as it takes: a lost node can cost a batch many
+    tries. So a picture that ends its process each time would stop the job for ever without this count.
+    """
+
+    def __init__(self) -> None:
+        self._begun: Counter[str] = Counter()
+
+    def begin(self, path: str) -> int:
+        """Count a beginning. Return how often this picture was begun and not ended, this time included."""
+        self._begun[path] += 1
+        return self._begun[path]
+
+    def end(self, path: str) -> None:
+        """Forget the beginnings of a picture whose outcome is known."""
+        self._begun.pop(path, None)
+
+
 @dataclass(frozen=True)
 class _Work:
     """The parameters of an actor, without the styles."""
@@ -160,6 +187,7 @@ class _Work:
     target: str
     options: Options
     done: frozenset[str]
+    attempts: Any
 
 
 class _Actor(Stylize):
@@ -179,6 +207,10 @@ class _Actor(Stylize):
         begun = time.process_time()
         path = str(row.get("source") or row.get("path") or "")
         error, skipped = None, False
+        attempts = self._work.attempts
+        if ray.get(attempts.begin.remote(path)) > ATTEMPTS:
+            error = f"the process ended {ATTEMPTS} times while it made this picture"
+            return self._outcome(path, error, skipped, begun)
         try:
             name = str(row["name"]) if "name" in row else name_of_row(path, self._work.options.encoding)
             skipped = name in self._work.done
@@ -197,6 +229,10 @@ class _Actor(Stylize):
         except Exception as problem:
             # Storage raises errors of many libraries. Each error concerns only this picture.
             error = f"{type(problem).__name__}: {_line(problem)}"
+        attempts.end.remote(path)
+        return self._outcome(path, error, skipped, begun)
+
+    def _outcome(self, path: str, error: str | None, skipped: bool, begun: float) -> dict[str, Any]:
         return {
             "path": path,
             "error": error,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -183,6 +184,33 @@ def test_a_lost_process_and_a_lost_node_lose_no_picture(
     assert (report.pictures, report.skipped, report.failed) == (count, 0, 0)
     # Nothing is left of what the lost processes had begun.
     assert {path.name for path in out.iterdir()} == {"0", "1", "manifest.json", "failures.parquet"}
+
+
+def test_a_picture_that_ends_its_process_each_time_becomes_a_failure(
+    cluster: Any, photo: Path, style_picture: Path, tmp_path: Path
+) -> None:
+    """Kills each process that asks for one of the pictures."""
+    kills: list[int] = []
+
+    def kill_callers() -> None:
+        with suppress(OSError):  # until the listener is closed
+            while True:
+                caller, (_, port) = listener.accept()
+                with caller:
+                    for actor in actors():
+                        if any(each.laddr.port == port for each in actor.net_connections()):
+                            actor.kill()
+                            actor.wait(60)
+                            kills.append(actor.pid)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        deadly = f"http://127.0.0.1:{listener.getsockname()[1]}/deadly.jpg"
+        threading.Thread(target=kill_callers, daemon=True).start()
+        table = pa.table({"path": [str(photo), deadly, "a/two.jpg"], "bytes": [None, None, photo.read_bytes()]})
+        pq.write_table(table, tmp_path / "in.parquet")
+        report = run_batch(str(tmp_path / "in.parquet"), str(tmp_path / "out"), [str(style_picture)], settings=LITE)
+    assert (report.pictures, report.failed, len(kills)) == (2, 1, 3)
+    assert failures(tmp_path / "out") == {deadly: "the process ended 3 times while it made this picture"}
 
 
 @pytest.mark.parametrize(
