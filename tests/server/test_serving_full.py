@@ -81,3 +81,25 @@ def test_what_cannot_be_served_is_one_line_with_the_cure(tmp_path: Path, flags: 
     assert done.stderr.splitlines()[-1].startswith("stylewire_server: ")
     assert cure in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.soak
+def test_a_style_that_was_tuned_for_the_full_model_is_served(
+    start_server: Callable, converted: Path, style_picture: Path, tmp_path: Path
+) -> None:
+    from optimizer_baseline import TuneSettings, tune
+
+    settings = TuneSettings(model=str(converted), weights="random:1", steps=8, size=64, learning_rate=0.02)
+    made = tune(style_picture, settings=settings)
+    assert len(made.tuning) == 10_438
+    assert made.after.cost < made.before.cost
+    (tmp_path / "wave.style").write_bytes(made.file())
+    running = start_server("--model", str(converted), "--precision", "f32", "--styles", str(tmp_path))
+    try:
+        _, untuned, tuned = (np.asarray(each, float) for each in made.pictures[0])
+        with Client(running.target, timeout=60) as client:
+            served = np.asarray(client.stylize(made.pictures[0][0], "wave", encoding="png"), float)
+    finally:
+        assert running.stop() == 0
+    assert np.abs(served - tuned).max() <= 2
+    assert np.abs(tuned - untuned).mean() > 1
