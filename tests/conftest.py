@@ -127,9 +127,22 @@ def one_process() -> None:
 
 
 @pytest.fixture(scope="session")
-def start_server() -> Callable[..., ServerProcess]:
-    """Return a function that starts a server process with given flags. The caller stops it."""
-    return ServerProcess
+def start_server() -> Iterator[Callable[..., ServerProcess]]:
+    """Yield a function that starts a server process with given flags. The caller stops it.
+
+    A test that fails may not come to that, so those that are left are killed in the end.
+    """
+    started: list[ServerProcess] = []
+
+    def start(*flags: object, **options: Any) -> ServerProcess:
+        started.append(ServerProcess(*flags, **options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.process.kill()
+            server.process.wait()
 
 
 @pytest.fixture(scope="session")

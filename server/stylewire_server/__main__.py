@@ -20,7 +20,12 @@ def run() -> NoReturn:
         from .cli.main import main
     except ModuleNotFoundError as error:
         sys.exit(f"stylewire_server: {error.name} is not installed: pip install 'stylewire[server]'")
-    sys.exit(main())
+    code = main()
+    if sys.argv[1:2] == ["serve"]:
+        from .runtime.exits import exit_now
+
+        exit_now(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

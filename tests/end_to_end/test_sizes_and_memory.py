@@ -16,7 +16,7 @@ import psutil
 import pytest
 from PIL import Image
 from stylewire import Client, InvalidImage
-from stylewire_server.testing import until
+from stylewire_server.testing import running_server, until
 
 FITS = ("crop", "squash", "keep", "native")
 
@@ -48,11 +48,9 @@ def test_native_gives_the_contents_size(
     assert np.asarray(result, float).std() > 10
 
 
-def test_beyond_the_limit_the_error_names_the_size_that_fits(
-    start_server: Callable, scene: Image.Image, style_picture: Path
-) -> None:
-    server = start_server("--model", "lite", "--max-pixels", "1000000")
-    with Client(server.target, timeout=60) as client:
+def test_beyond_the_limit_the_error_names_the_size_that_fits(scene: Image.Image, style_picture: Path) -> None:
+    flags = ("--model", "lite", "--max-pixels", "1000000")
+    with running_server(*flags) as server, Client(server.target, timeout=60) as client:
         assert client.model().limits.max_pixels == 1_000_000
         content = scene.resize((1200, 900))
         with pytest.raises(
@@ -63,16 +61,14 @@ def test_beyond_the_limit_the_error_names_the_size_that_fits(
         assert client.stylize(content, style_picture, fit="keep", size=865).size == (1153, 865)
 
 
-def test_pictures_share_the_memory_that_is_theirs_and_give_it_back(
-    start_server: Callable, scene: Image.Image, style_picture: Path
-) -> None:
+def test_pictures_share_the_memory_that_is_theirs_and_give_it_back(scene: Image.Image, style_picture: Path) -> None:
     """Three pictures of 350 MB at one time, on two streams, in 450 MB; a few seconds later there is nothing left."""
-    server = start_server("--model", "lite", "--precision", "f32", "--picture-memory", "450000000", "--streams", "2")
-    process = psutil.Process(server.process.pid)
-    peak = Path(f"/proc/{process.pid}/status")
-    if not peak.exists():
+    if not Path("/proc/self/status").exists():
         pytest.skip("without /proc nobody knows what a process once took")
-    with Client(server.target, timeout=240) as client:
+    flags = ("--model", "lite", "--precision", "f32", "--picture-memory", "450000000", "--streams", "2")
+    with running_server(*flags) as server, Client(server.target, timeout=240) as client:
+        process = psutil.Process(server.process.pid)
+        peak = Path(f"/proc/{process.pid}/status")
         limits = client.model().limits
         assert limits.one_pass_pixels == 450_000_000 // 137
         client.stylize(scene, style_picture)

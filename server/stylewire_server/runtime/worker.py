@@ -14,6 +14,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 from ..settings import ServeSettings
+from .exits import exit_now
 from .memory import configure_malloc
 
 
@@ -34,4 +35,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_now(main())
