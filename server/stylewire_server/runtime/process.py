@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import threading
 from typing import TextIO
 
 from ..admission import tokens
@@ -13,7 +12,7 @@ from ..settings import ServeSettings
 from ..styles import storage
 from ..telemetry import logs, metrics, tracing
 from . import address, service, style_folder, tls, web
-from .exits import CRASHED, REFUSED, exit_now
+from .exits import CRASHED, REFUSED
 
 _REFUSALS = (
     WeightsError,
@@ -28,14 +27,11 @@ _REFUSALS = (
     web.HttpError,
 )
 
-_IDLE_SECONDS = 0.1
-"""Time limit for an idle worker thread to end."""
-
 
 def serve(settings: ServeSettings, share_port: bool = False, errors: TextIO | None = None) -> int:
     """Serve as `Service.run` does, and return the exit code: 0, or one of `exits`.
 
-    If an abandoned job still runs, this function ends the process and does not return.
+    An abandoned job may still run. End the process with `exits.exit_now`, which does not wait for it.
 
     Args:
         settings: All settings; `processes` is for the supervisor.
@@ -53,9 +49,4 @@ def serve(settings: ServeSettings, share_port: bool = False, errors: TextIO | No
     except (*_REFUSALS, service.Crashed) as error:
         print(f"stylewire_server: {error}", file=errors or sys.stderr)
         code = CRASHED if isinstance(error, service.Crashed) else REFUSED
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join(_IDLE_SECONDS)
-            if thread.is_alive():
-                exit_now(code)
     return code
