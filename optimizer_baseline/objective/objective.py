@@ -12,6 +12,7 @@ from stylewire_server.engine.memory import trim
 
 from ..errors import InvalidOption
 from ..images import Pixels
+from ..vgg.network import Network
 from ..vgg.weights import Weights
 from .presets import Preset
 from .program import CustomCost, Targets, program
@@ -95,9 +96,7 @@ class Objective:
         masked = tuple(style.mask is not None for style in styles)
         self.preset = preset
         self._program = program(weights, preset, bfloat16=bfloat16, masked=masked, custom=custom)
-        for what, pixels in (("content", content), *(("style", style.pixels) for style in styles)):
-            height, width = pixels.shape[1:3]
-            self._program.network.check_size(height, width, what)
+        check_sizes(self._program.network, content, styles)
         nowhere = np.empty((1, 0, 0, 1), np.float32)
         self._targets = Targets(
             self._program.content(content) if preset.content_layers else {},
@@ -126,6 +125,13 @@ def check_given(styles: Sequence[Style], preset: Preset, weights: Weights) -> No
         raise InvalidOption("no style picture; at least one is needed")
     if weights.network != preset.network:
         raise InvalidOption(f"weights are of {weights.network}; preset {preset.name} wants {preset.network}")
+
+
+def check_sizes(network: Network, content: Pixels, styles: Sequence[Style]) -> None:
+    """Raise InvalidImage if the content or a style is too small for the deepest layer."""
+    for what, pixels in (("content", content), *(("style", style.pixels) for style in styles)):
+        height, width = pixels.shape[1:3]
+        network.check_size(height, width, what)
 
 
 def shares(styles: Sequence[Style]) -> list[float]:

@@ -23,7 +23,7 @@ from ..vgg.architecture import channels, reach, stride
 from ..vgg.network import Network
 from ..vgg.weights import Weights
 from . import costs
-from .objective import Costs, Style, check_given, named_costs, shares
+from .objective import Costs, Style, check_given, check_sizes, named_costs, shares
 from .presets import Preset
 from .program import factors
 
@@ -84,9 +84,7 @@ class TiledObjective:
             _kept.clear()
             _kept[key] = _Program(weights, preset, bfloat16)
         self._program = _kept[key]
-        for what, pixels in (("content", content), *(("style", style.pixels) for style in styles)):
-            height, width = pixels.shape[1:3]
-            self._program.network.check_size(height, width, what)
+        check_sizes(self._program.network, content, styles)
         self._contents = [self._program.content(tile.pixels, tile.inner) for tile in self._tiles(content)]
         self._styles = [self._style(style.pixels) for style in styles]
         trim()
