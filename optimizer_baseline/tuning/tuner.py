@@ -28,6 +28,7 @@ from ..images import Picture, Pixels
 from ..objective.program import Targets, program
 from ..vgg import precision
 from ..vgg.rescale import load_rescaled
+from .likeness import compiled_restoring_gradient, correlations, likeness
 from .style import STYLE_SIDE, Quality, TunedStyle, TuneProgress, TuneSettings
 from .transformer import Transformer, read_weights
 
@@ -44,13 +45,11 @@ LEAST_LIKENESS = 0.6
 """Minimum likeness of a content and its picture by default. Chosen by eye: faces are gone from 0.38 to 0.5, hard to see
 from 0.5 to 0.58, and easy to see above 0.63."""
 
-PARTS = tuple(round(1.0 - 0.1 * step, 1) for step in range(10))
-"""Parts of the way from one tuning to another that are tried in turn."""
+_HALVINGS = 4
+"""Points that are tried on the way from one tuning to another: the last step is a sixteenth of it."""
 
 EVALUATION_STEPS = 15
 """Steps between two looks at the photographs that are kept apart."""
-
-_CELLS = 32
 
 _PATIENCE = 2
 """Looks without a gain of `_LEAST_GAIN`, after which the descent ends, unless the content still loses too much."""
@@ -64,8 +63,11 @@ style's weight follows with a delay."""
 _REACTION = 4
 """Power with which the style's weight follows the content cost at each look."""
 
-_LESS_STYLE = 0.7
-"""Change of the style's weight after a look at which the likeness is too small."""
+_LAYOUT_WEIGHT = 2.0
+"""Weight of what the likeness lacks, as a multiple of J before the tuning. Five times as much changes nothing."""
+
+_LAYOUT_MARGIN = 0.03
+"""By how much the descent aims above the minimum of the likeness, because photographs differ."""
 
 _CROPS = 16
 """Crops that the steps take in turn. Their content targets are computed once."""
@@ -113,14 +115,12 @@ def tune(
     if len(chosen) < 2:
         raise InvalidOption(f"photographs are {len(chosen)}; at least 2 are needed, one of them to measure on")
     run = _Run(images.load(style, "style"), chosen, settings)
-    tuning, amount, steps, stopped = run.descend(callback)
-    after = run.quality(np.float32(amount) * tuning)
+    tuning, amount, after, steps, stopped = run.descend(callback)
     if after.cost >= run.before.cost:
         raise NotBetter(
             f"the cost on photographs kept apart was {run.before.cost:.6g} and is {after.cost:.6g} after {steps} "
             "steps; the style stays as the network predicts it"
         )
-    tuning = (amount * tuning).astype(np.float32)
     facts = {
         "picture": _name(style),
         "picture_sha256": hashlib.sha256(np.asarray(images.load(style, "style")).tobytes()).hexdigest(),
@@ -153,32 +153,19 @@ def tune(
     )
 
 
-def likeness(content: Pixels, picture: Pixels) -> float:
-    """Return how well a picture [1, H, W, 3] keeps the layout of its content: 1 at best, about 0 where it is lost.
-
-    This is the smaller of two correlations over 32 x 32 cells: of brightness, and of the strength of edges. The content
-    cost does not see when a bold style hides the photograph, and this does.
-    """
-    maps = []
-    for pixels in (content, picture):
-        gray = images.luminance(pixels)[0, :, :, 0]
-        rows, columns = (length // _CELLS * _CELLS for length in gray.shape)
-        cells = gray[:rows, :columns].reshape(_CELLS, rows // _CELLS, _CELLS, columns // _CELLS).mean((1, 3))
-        maps.append((cells, np.hypot(*np.gradient(cells))))
-    pairs = zip(*maps, strict=True)
-    return min(float(np.corrcoef(one.ravel(), other.ravel())[0, 1]) for one, other in pairs)
-
-
 def _name(picture: Picture) -> str:
     return Path(picture).name if isinstance(picture, str | Path) else "unnamed"
 
 
 @dataclass(frozen=True)
 class _Crop:
-    """A content picture that was through the contraction, and what its stylized pictures are compared with."""
+    """A content picture [1, H, W, 3], what the contraction makes of it, and what its stylized pictures are compared
+    with. `layout` [2] are the least correlations of a stylized picture with it."""
 
+    content: Any
     contracted: Any
     targets: Targets
+    layout: Any
 
 
 class _Run:
@@ -203,7 +190,7 @@ class _Run:
         self.vgg = f"{settings.cost.network} from {loaded.source}"
         bfloat16 = precision.resolve(settings.precision) == "bf16"
         self._program = program(loaded, settings.cost, bfloat16=bfloat16, masked=(False,))
-        self._paint, self._gradient = _compiled(self.transformer)
+        self._paint, self._gradient, self._restoring = _compiled(self.transformer)
         self._style = self._program.style(images.to_pixels(images.fit(style, STYLE_SIDE)))
         self._apart = [_square(images.load(each, _name(each))) for each in self.kept_apart]
         self._apart = [images.resize(each, STYLE_SIDE, STYLE_SIDE) for each in self._apart]
@@ -221,7 +208,10 @@ class _Run:
             [tf.constant(1.0)],
             [tf.constant(np.empty((1, 0, 0, 1), np.float32))],
         )
-        return _Crop(self.transformer.contract(tf.constant(content)), targets)
+        pixels = tf.constant(content)
+        contracted = self.transformer.contract(pixels)
+        untuned = correlations(pixels, self._paint(contracted, self._start))
+        return _Crop(pixels, contracted, targets, tf.minimum(untuned, LEAST_LIKENESS) + _LAYOUT_MARGIN)
 
     def quality(self, tuning: NDArray[np.float32]) -> Quality:
         """Return the mean costs over the photographs that are kept apart."""
@@ -234,23 +224,25 @@ class _Run:
             found.append((float(sum(weighted)), float(sum(weighted[:contents]))))
         return Quality(*(float(value) for value in np.mean(found, axis=0)))
 
-    def descend(self, callback: Callable[[TuneProgress], None]) -> tuple[NDArray[np.float32], float, int, str]:
+    def descend(self, callback: Callable[[TuneProgress], None]) -> tuple[NDArray[np.float32], float, Quality, int, str]:
         """Descend J, with less weight for the style while the content loses too much.
 
-        Where the settings name an amount, the style keeps its weight.
+        Where the settings name an amount, the descent does not look after the content.
 
         Returns:
-            The tuning [P] at amount 1, the amount, the steps done, and why the descent ended early, if it did.
+            The tuning [P], the amount that it stands for, its quality, the steps done, and why the descent ended
+            early, if it did.
         """
         settings = self.settings
         rng = np.random.default_rng(settings.seed)
         loaded = [images.load(each, _name(each)) for each in self.trained_on]
         crops: list[_Crop] = []
-        adam = _Adam(np.zeros_like(self._start))
-        mean: NDArray[Any] = np.zeros_like(self._start)
+        nothing = np.zeros_like(self._start)
+        adam = _Adam(nothing)
+        mean: NDArray[Any] = nothing
         share = 1.0
-        kept, kept_cost = np.zeros_like(self._start), self.before.cost
-        boldest = kept
+        kept, kept_quality = nothing, self.before
+        boldest = nothing
         lowest, waited = self.before.cost, 0
         step, now, stopped = 0, self.before, ""
         try:
@@ -273,12 +265,10 @@ class _Run:
                 waited = waited + 1 if keeps_content and not gains else 0
                 if now.cost < lowest:
                     lowest, boldest = now.cost, last
-                if keeps_content and now.cost < kept_cost:
-                    kept, kept_cost = last, now.cost
+                if keeps_content and now.cost < kept_quality.cost:
+                    kept, kept_quality = last, now
                 if settings.amount is None:
                     share = min(1.0, share * (_CONTENT_AIM / rise) ** _REACTION)
-                    if not is_alike:
-                        share *= _LESS_STYLE
                 callback(TuneProgress(step, settings.steps, self.before, now))
                 if waited == _PATIENCE:
                     stopped = "no further gain"
@@ -286,38 +276,50 @@ class _Run:
         except StopRun as reason:
             stopped = str(reason) or "stopped"
         if settings.amount is not None:
-            return kept, settings.amount, step, stopped
+            kept = np.float32(settings.amount) * kept
+            return kept, settings.amount, self.quality(kept), step, stopped
         # A part of the way to a point that gains more but loses too much of the content can be better than a point that
         # keeps it. The way begins at the predicted style, or at the point that keeps the content.
-        best = kept, 1.0
-        for start in (np.zeros_like(kept), kept) if boldest is not kept else ():
-            part, found, fits = self._furthest(start, boldest)
-            if found.cost < kept_cost and (fits or not kept.any()):
-                best = (start + np.float32(part) * (boldest - start), 1.0) if start is kept else (boldest, part)
-                kept_cost = found.cost
+        best = kept, 1.0, kept_quality
+        starts = (nothing, kept) if kept is not nothing else (nothing,)
+        for start in starts if boldest is not kept else ():
+            tuning, part, found, fits = self._furthest(start, boldest)
+            if found.cost < best[2].cost and (fits or kept is nothing):
+                best = tuning, part if start is nothing else 1.0, found
         return *best, step, stopped
 
     def _slope(self, crop: _Crop, tuning: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-        """Return the gradient of J over the norm parameters, with the style's cost multiplied by `share`."""
+        """Return the gradient of J over the norm parameters, with the style's cost multiplied by `share`.
+
+        Without an amount, what the picture lacks of its content's layout adds to J.
+        """
         import tensorflow as tf
 
         parameters = self._start + tuning
         picture = self._paint(crop.contracted, parameters)
         _, slope = self._program.step(picture, crop.targets._replace(shares=[tf.constant(share)]))
+        if self.settings.amount is None:
+            slope += _LAYOUT_WEIGHT * self.before.cost * self._restoring(crop.content, picture, crop.layout)
         return self._gradient(crop.contracted, parameters, slope).numpy()
 
-    def _furthest(self, start: NDArray[np.float32], end: NDArray[np.float32]) -> tuple[float, Quality, bool]:
-        """Return the largest part of the way that keeps the content, its quality, and True.
+    def _furthest(
+        self, start: NDArray[np.float32], end: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], float, Quality, bool]:
+        """Return the last point of the way that keeps the content, its part of the way, its quality, and True.
 
-        Where none does, return the smallest part and False.
+        The end does not keep it. Where no point does, return the nearest to the start, and False.
         """
-        for part in PARTS:
+        low, high = 0.0, 1.0
+        tried = []
+        for _ in range(_HALVINGS):
+            part = (low + high) / 2
             tuning = start + np.float32(part) * (end - start)
-            found = self.quality(tuning)
-            rise, is_alike = self._content_of(tuning, found)
-            if fits := rise <= CONTENT_LIMIT and is_alike:
-                break
-        return part, found, fits
+            quality = self.quality(tuning)
+            rise, is_alike = self._content_of(tuning, quality)
+            fits = rise <= CONTENT_LIMIT and is_alike
+            low, high = (part, high) if fits else (low, part)
+            tried.append((tuning, part, quality, fits))
+        return next((each for each in reversed(tried) if each[3]), tried[-1])
 
     def _content_of(self, tuning: NDArray[np.float32], found: Quality) -> tuple[float, bool]:
         """Return the content cost as a multiple of the untuned style's, and whether the likeness is large enough."""
@@ -325,8 +327,8 @@ class _Run:
 
     def _likeness(self, tuning: NDArray[np.float32]) -> float:
         """Return the least likeness of a content and its picture, over the photographs that are kept apart."""
-        pictures = (self._paint(crop.contracted, self._start + tuning).numpy() for crop in self._evaluated)
-        return min(likeness(images.to_pixels(each), made) for each, made in zip(self._apart, pictures, strict=True))
+        pairs = ((crop.content, self._paint(crop.contracted, self._start + tuning)) for crop in self._evaluated)
+        return min(likeness(content, picture) for content, picture in pairs)
 
     def pictures(self, tuning: NDArray[np.float32]) -> list[tuple[Image.Image, Image.Image, Image.Image]]:
         """Return content, untuned and tuned picture at 256 px for each photograph that is kept apart."""
@@ -367,8 +369,9 @@ def _rate(step: int, steps: int) -> float:
     return warm * (_FINAL_RATE + (1 - _FINAL_RATE) * (1 + math.cos(math.pi * step / steps)) / 2)
 
 
-def _compiled(transformer: Transformer) -> tuple[Any, Any]:
-    """Return the transformer as compiled functions: the picture, and the gradient over the norm parameters."""
+def _compiled(transformer: Transformer) -> tuple[Any, Any, Any]:
+    """Return compiled functions: the transformer's picture, its gradient over the norm parameters, and the gradient
+    that restores the layout."""
     import tensorflow as tf
 
     contracted = tf.TensorSpec((1, None, None, None), tf.float32)
@@ -383,6 +386,7 @@ def _compiled(transformer: Transformer) -> tuple[Any, Any]:
     return (
         tf.function(transformer.paint, input_signature=[contracted, parameters], autograph=False),
         tf.function(gradient, input_signature=[contracted, parameters, picture], autograph=False),
+        compiled_restoring_gradient(),
     )
 
 

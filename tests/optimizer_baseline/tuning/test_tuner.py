@@ -13,7 +13,8 @@ from stylewire_server.styles.file import parse
 from optimizer_baseline import InvalidOption, NotBetter, StopRun, TunedStyle, TuneProgress, TuneSettings, tune
 from optimizer_baseline.cli import main
 from optimizer_baseline.tuning import tuner
-from optimizer_baseline.tuning.tuner import CONTENT_LIMIT, _compiled, likeness
+from optimizer_baseline.tuning.likeness import compiled_restoring_gradient, correlations, likeness
+from optimizer_baseline.tuning.tuner import CONTENT_LIMIT, _compiled
 
 tf = pytest.importorskip("tensorflow")
 
@@ -124,7 +125,7 @@ def test_one_photograph_is_too_few(photo: Path, style_picture: Path) -> None:
 
 
 def test_the_command_writes_file_and_sheet_and_an_amount_is_a_point_on_the_line(
-    tuned, style_picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    style_picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "wave.style"
     flags = [part for name, value in SHORT.items() for part in (f"--{name.replace('_', '-')}", str(value))]
@@ -135,20 +136,38 @@ def test_the_command_writes_file_and_sheet_and_an_amount_is_a_point_on_the_line(
     assert "amount 0.5, 8 steps" in capsys.readouterr().err
     with Image.open(out.with_suffix(".png")) as sheet:
         assert sheet.width > 3 * 256
-    whole, _ = tuned
-    assert whole.amount > 0.5
-    np.testing.assert_allclose(style.vector[100:], whole.tuning * 0.5 / whole.amount, atol=1e-5)
+    whole = tune(style_picture, settings=TuneSettings(**SHORT, amount=1.0))
+    np.testing.assert_allclose(style.vector[100:], whole.tuning * 0.5, atol=1e-5)
     assert whole.after.cost < style.tuning["cost_after"] < whole.before.cost
     assert main(["tune", str(style_picture), "-o", str(tmp_path / "wave.jpg"), *options]) == 2
     assert "does not end in .style" in capsys.readouterr().err
 
 
+def barred(content: np.ndarray, share: float) -> np.ndarray:
+    """Return a content that vertical bars hide by that share."""
+    bars = np.broadcast_to((np.arange(256) // 16 % 2)[None, None, :, None], content.shape).astype(np.float32)
+    return (1 - share) * content + share * bars
+
+
 def test_likeness_is_whole_for_the_content_and_falls_as_it_is_hidden(photo: Path) -> None:
     content = pixels(photo)
     noise = np.random.default_rng(0).random(content.shape, np.float32)
-    bars = np.broadcast_to((np.arange(256) // 16 % 2)[None, None, :, None], content.shape).astype(np.float32)
-    hidden = [likeness(content, (1 - share) * content + share * bars) for share in (0.0, 0.4, 0.8, 1.0)]
+    hidden = [likeness(content, barred(content, share)) for share in (0.0, 0.4, 0.8, 1.0)]
     assert hidden[0] == pytest.approx(1)
     assert hidden == sorted(hidden, reverse=True)
     assert hidden[-1] < 0.3
     assert likeness(content, 0.5 * content + 0.5 * noise) > 0.8
+
+
+def test_the_restoring_gradient_leads_back_to_the_layout_and_ends_where_it_is_like_enough(photo: Path) -> None:
+    content = pixels(photo)
+    picture, least = barred(content, 0.7), np.float32([0.8, 0.8])
+    restoring = compiled_restoring_gradient()
+    before = correlations(content, picture).numpy()
+    assert before.min() < 0.8
+    for _ in range(60):
+        picture = picture - np.float32(3000) * restoring(content, picture, least).numpy()
+    after = correlations(content, picture).numpy()
+    assert (after >= np.minimum(before, least)).all()
+    assert after.min() > 0.75
+    assert not restoring(content, picture, after - np.float32(0.01)).numpy().any()
