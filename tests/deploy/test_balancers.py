@@ -206,6 +206,8 @@ class Callers:
                     self.ended["picture"] += 1
                 except (StylewireError, grpc.RpcError) as error:
                     self.ended[repr(error)] += 1
+                # Calls are always open, and the cores are left to the servers that start.
+                self._stop.wait(0.5)
 
     def more(self, count: int) -> None:
         """Wait for so many more pictures."""

@@ -23,7 +23,7 @@ def pictures(*sizes: tuple[int, int]) -> list[np.ndarray]:
 @pytest.mark.parametrize(
     ("name", "tile", "size"),
     [
-        ("stylewire", 128, (270, 150)),  # odd numbers of positions at the deep layers
+        ("stylewire", 128, (206, 150)),  # odd numbers of positions at the deep layers
         ("johnson2016", 160, (130, 190)),
     ],
 )
