@@ -39,8 +39,8 @@ class TuneSettings:
         steps: Steps of Adam, at most.
         size: Side of the crops in pixels.
         learning_rate: Of Adam, after the warm-up.
-        amount: Point on the line from predicted (0) to tuned (1); None takes the furthest at which the content cost
-            stays within 15 % of the untuned one.
+        amount: Point on the line from predicted (0) to tuned (1). None keeps the layout of the photographs, and takes
+            the furthest point at which the content cost rises by 15 % at most.
         seed: Of the crops.
 
     Raises:
