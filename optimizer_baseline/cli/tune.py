@@ -41,7 +41,7 @@ def register(commands: Any) -> None:
         "that come with the package)",
     )
     one.add_argument("--model", metavar="MODEL", help="auto, lite, full, or a converted folder (lite)")
-    one.add_argument("--steps", type=int, metavar="N", help="maximum steps of Adam (40)")
+    one.add_argument("--steps", type=int, metavar="N", help="maximum steps of Adam (24)")
     one.add_argument("--size", type=int, metavar="PX", help="side of the crops (160)")
     one.add_argument("--learning-rate", type=float, metavar="R", help="learning rate of Adam (0.1)")
     one.add_argument(

@@ -52,7 +52,7 @@ class TuneSettings:
     weights: str = "auto"
     rescale: Sequence[Picture] = ()
     precision: str = "auto"
-    steps: int = 40
+    steps: int = 24
     size: int = 160
     learning_rate: float = 0.1
     amount: float | None = None
