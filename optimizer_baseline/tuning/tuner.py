@@ -196,9 +196,8 @@ class _Run:
         self._apart = [_square(images.load(each, _name(each))) for each in self.kept_apart]
         self._apart = [images.resize(each, STYLE_SIDE, STYLE_SIDE) for each in self._apart]
         self._evaluated = [self._crop(images.to_pixels(each)) for each in self._apart]
-        untuned = np.zeros_like(self._start)
-        self.before = self.quality(untuned)
-        self._least_likeness = min(LEAST_LIKENESS, self._likeness(untuned))
+        self.before = self.quality(np.zeros_like(self._start))
+        self._least_likeness = min(float(np.min(crop.layout)) for crop in self._evaluated)
 
     def _crop(self, content: Pixels) -> _Crop:
         import tensorflow as tf
@@ -212,7 +211,7 @@ class _Run:
         pixels = tf.constant(content)
         contracted = self.transformer.contract(pixels)
         untuned = correlations(pixels, self._paint(contracted, self._start))
-        return _Crop(pixels, contracted, targets, tf.minimum(untuned, LEAST_LIKENESS) + _LAYOUT_MARGIN)
+        return _Crop(pixels, contracted, targets, tf.minimum(untuned, LEAST_LIKENESS))
 
     def quality(self, tuning: NDArray[np.float32]) -> Quality:
         """Return the mean costs over the photographs that are kept apart."""
@@ -301,7 +300,8 @@ class _Run:
         picture = self._paint(crop.contracted, parameters)
         _, slope = self._program.step(picture, crop.targets._replace(shares=[tf.constant(share)]))
         if self.settings.amount is None:
-            slope += _LAYOUT_WEIGHT * self.before.cost * self._restoring(crop.content, picture, crop.layout)
+            aim = crop.layout + _LAYOUT_MARGIN
+            slope += _LAYOUT_WEIGHT * self.before.cost * self._restoring(crop.content, picture, aim)
         return self._gradient(crop.contracted, parameters, slope).numpy()
 
     def _furthest(
