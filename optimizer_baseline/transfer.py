@@ -20,7 +20,7 @@ from .images import Picture, Pixels
 from .objective.objective import Costs, Objective, Style
 from .objective.presets import Preset
 from .objective.program import CustomCost
-from .objective.tiles import TiledObjective
+from .objective.tiles import TiledObjective, needs_whole
 from .optimize import Descent, Step, minimize
 from .settings import INITS, Settings
 from .vgg import architecture, precision
@@ -188,8 +188,8 @@ class _Run:
             raise InvalidOption("no style picture; at least one is needed")
         self.shares = _one_each(style_weights, pictures, "style weights", 1.0)
         self.masks = _one_each(None if masks is None else images.as_list(masks), pictures, "masks", None)  # type: ignore[arg-type]
-        if settings.tile and (custom is not None or any(mask is not None for mask in self.masks)):
-            raise InvalidOption("masks and a custom cost need the whole picture at once; leave out the tiles")
+        if settings.tile and custom is not None:
+            raise InvalidOption("a custom cost needs the whole picture at once; leave out the tiles")
         self.style_sources = [images.load(p, "style") for p in pictures]
         self.weights = load_rescaled(settings.cost.network, settings.weights, settings.rescale, settings.cost.pooling)
         self.sizes = settings.sizes(*self.content.size)
@@ -400,7 +400,7 @@ def _check_memory(size: tuple[int, int], bfloat16: bool, settings: Settings) -> 
     if free is not None and needed > free:
         told += f"; {free:.1f} GB are available"
         if not settings.any_size:
-            in_tiles = settings.tile is None and settings.cost.style_loss == "gram"
+            in_tiles = settings.tile is None and not needs_whole(settings.cost)
             ways = "Choose a smaller size, compute it in tiles (--tile 512)," if in_tiles else "Choose a smaller size"
             raise InvalidImage(f"{told}. {ways} or accept it (--any-size)")
         log.warning("%s", told)

@@ -73,13 +73,28 @@ def gram_matrix(features: Any, normalizer: str = "positions", mask: Any = None) 
     Returns:
         float32 [nC, nC], symmetric; unchanged by any permutation of the positions.
     """
+    return gram_of_sums(gram_sums(features, mask), normalizer)
+
+
+def gram_sums(features: Any, mask: Any = None) -> tuple[Any, Any]:
+    """Return the sums over positions from which a Gram matrix follows. Those of tiles add up to those of the picture.
+
+    Args:
+        features, mask: As for `gram_matrix`.
+
+    Returns:
+        sum_p F_pi F_pj, float32 [nC, nC], and the number of positions, a float32 scalar: sum(mask^2) with a mask.
+    """
     import tensorflow as tf
 
-    channels = features.shape[3]
-    if mask is not None:
-        features = tf.cast(features, tf.float32) * mask
-    positions = tf.size(features) // channels if mask is None else tf.reduce_sum(tf.square(mask))
-    return products(features) / gram_divisor(normalizer, tf.cast(positions, tf.float32), channels)
+    if mask is None:
+        return products(features), tf.cast(tf.size(features) // features.shape[3], tf.float32)
+    return products(tf.cast(features, tf.float32) * mask), tf.reduce_sum(tf.square(mask))
+
+
+def gram_of_sums(sums: tuple[Any, Any], normalizer: str) -> Any:
+    """Return the Gram matrix [nC, nC] of the sums of `gram_sums`."""
+    return sums[0] / gram_divisor(normalizer, sums[1], sums[0].shape[0])
 
 
 def gram_divisor(normalizer: str, positions: Any, channels: int) -> Any:
@@ -136,27 +151,27 @@ QUANTILES = 1024
 """Quantiles of each channel in the target of `histogram_cost`."""
 
 
-def gaussian_target(features: Any) -> Any:
-    """Return what `wasserstein_cost` compares with: float32 [nC, nC + 1], root of the covariance, then the mean."""
+def gaussian_target(moments: tuple[Any, Any]) -> Any:
+    """Return what `wasserstein_cost` compares with, from the style's `moments`: float32 [nC, nC + 1], the root of the
+    covariance, then the mean."""
     import tensorflow as tf
 
-    mean, covariance = _moments(features, None)
+    mean, covariance = moments
     values, vectors = tf.linalg.eigh(tf.cast(covariance, tf.float64))
     ridge = _RIDGE * tf.reduce_mean(values)
     root = tf.matmul(vectors * tf.sqrt(tf.maximum(values, 0.0) + ridge), vectors, transpose_b=True)
-    return tf.concat([tf.cast(root, tf.float32), mean[:, tf.newaxis]], axis=1)
+    return tf.cast(tf.concat([root, tf.cast(mean, tf.float64)[:, tf.newaxis]], axis=1), tf.float32)
 
 
-def wasserstein_cost(features: Any, target: Any, mask: Any = None) -> Any:
+def wasserstein_cost(moments: tuple[Any, Any], target: Any) -> Any:
     """Return the squared 2-Wasserstein distance of two Gaussians, divided by nC.
 
     W2^2 = |m - m_S|^2 + tr(K + K_S - 2 (K_S^1/2 K K_S^1/2)^1/2), with mean m and covariance K of the responses over the
     positions (Olkin and Pukelsheim 1982). The division by nC is that of crowsonkb/style-transfer-pytorch.
 
     Args:
-        features: float32 or bfloat16 [1, nH, nW, nC].
+        moments: From `moments` or `moments_of_sums`.
         target: From `gaussian_target`.
-        mask: As for `gram_matrix`.
 
     Returns:
         A scalar; 0 for G = S, up to rounding.
@@ -164,17 +179,17 @@ def wasserstein_cost(features: Any, target: Any, mask: Any = None) -> Any:
     import tensorflow as tf
 
     root, mean_target = tf.cast(target[:, :-1], tf.float64), target[:, -1]
-    mean, covariance = _moments(features, mask)
+    mean, covariance = moments
     channels = tf.cast(tf.shape(root)[0], tf.float64)
     both = tf.reduce_sum(tf.square(root))
     ridge = both / channels * (_RIDGE / (1.0 + _RIDGE))
     exact = tf.cast(covariance, tf.float64) + ridge * tf.eye(tf.shape(root)[0], dtype=tf.float64)
     overlap = _trace_of_root(tf.matmul(tf.matmul(root, exact), root))
     distance = (tf.linalg.trace(exact) + both - 2.0 * overlap) / channels
-    return tf.reduce_mean(tf.square(mean - mean_target)) + tf.cast(distance, tf.float32)
+    return tf.reduce_mean(tf.square(tf.cast(mean, tf.float32) - mean_target)) + tf.cast(distance, tf.float32)
 
 
-def _moments(features: Any, mask: Any) -> tuple[Any, Any]:
+def moments(features: Any, mask: Any = None) -> tuple[Any, Any]:
     """Return mean [nC] and covariance [nC, nC] over the positions, float32. A mask weighs them by its square."""
     import tensorflow as tf
 
@@ -182,6 +197,24 @@ def _moments(features: Any, mask: Any) -> tuple[Any, Any]:
     weight = tf.ones_like(exact[..., :1]) if mask is None else tf.square(mask)
     mean = tf.reduce_sum(weight * exact, axis=(0, 1, 2)) / tf.reduce_sum(weight)
     return mean, gram_matrix(exact - mean, "positions", mask)
+
+
+def moment_sums(features: Any, mask: Any = None) -> tuple[Any, Any, Any]:
+    """Return the sums over positions from which mean and covariance follow: those of `gram_sums`, with sum_p F_pi [nC]
+    between them."""
+    import tensorflow as tf
+
+    exact = tf.cast(features, tf.float32)
+    products, positions = gram_sums(exact, mask)
+    return products, tf.reduce_sum(exact if mask is None else exact * tf.square(mask), axis=(0, 1, 2)), positions
+
+
+def moments_of_sums(sums: tuple[Any, Any, Any]) -> tuple[Any, Any]:
+    """Return `moments` from the sums of `moment_sums`. These are in float64, because the covariance is a small
+    difference of large numbers."""
+    products, total, positions = sums
+    mean = total / positions
+    return mean, products / positions - mean[:, None] * mean
 
 
 def _trace_of_root(matrix: Any) -> Any:

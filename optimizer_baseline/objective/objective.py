@@ -89,10 +89,7 @@ class Objective:
     ) -> None:
         import tensorflow as tf
 
-        check_given(styles, preset, weights)
-        for style in styles:
-            if style.mask is not None and style.mask.shape[1:3] != content.shape[1:3]:
-                raise InvalidOption(f"mask is {style.mask.shape[1:3]}, content {content.shape[1:3]} (height, width)")
+        check_given(content, styles, preset, weights)
         masked = tuple(style.mask is not None for style in styles)
         self.preset = preset
         self._program = program(weights, preset, bfloat16=bfloat16, masked=masked, custom=custom)
@@ -119,10 +116,14 @@ class Objective:
         return named_costs(self.preset, self._program.factors, terms)
 
 
-def check_given(styles: Sequence[Style], preset: Preset, weights: Weights) -> None:
-    """Raise InvalidOption if there is no style, or the weights are of another network."""
+def check_given(content: Pixels, styles: Sequence[Style], preset: Preset, weights: Weights) -> None:
+    """Raise InvalidOption if there is no style, a mask has not the content's size, or the weights are of another
+    network."""
     if not styles:
         raise InvalidOption("no style picture; at least one is needed")
+    for style in styles:
+        if style.mask is not None and style.mask.shape[1:3] != content.shape[1:3]:
+            raise InvalidOption(f"mask is {style.mask.shape[1:3]}, content {content.shape[1:3]} (height, width)")
     if weights.network != preset.network:
         raise InvalidOption(f"weights are of {weights.network}; preset {preset.name} wants {preset.network}")
 

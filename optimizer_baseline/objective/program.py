@@ -142,9 +142,10 @@ class Program:
         return {layer: tf.cast(features[layer], tf.float32) for layer in self.preset.content_layers}
 
     def _style(self, pixels: Any) -> dict[str, Any]:
-        features = self.network(pixels)
+        features, loss = self.network(pixels), self._loss
         return {
-            layer: self._loss.target(features[layer], self.preset.gram_normalizer) for layer in self.preset.style_layers
+            layer: loss.target(loss.statistics(features[layer], None, self.preset.gram_normalizer))
+            for layer in self.preset.style_layers
         }
 
     def _value(self, pixels: Any, targets: Targets) -> Any:

@@ -15,39 +15,48 @@ class StyleLoss:
 
     Args:
         shape: Takes the layer's channels. Returns the shape of a target.
-        target: Takes the features [1, H, W, C] of a style and the preset's `gram_normalizer`. Returns a target.
-        statistics: Takes the features of G, their mask [1, H, W, 1] or None, and the `gram_normalizer`. Returns what
-            `cost` takes. It is called once for all styles without a mask.
-        cost: Takes these statistics, a target and the preset's `style_normalizer`. Returns a scalar.
+        statistics: Takes features [1, H, W, C], their mask [1, H, W, 1] or None, and the preset's `gram_normalizer`.
+            Returns what is compared. It is called once for all styles without a mask.
+        target: Takes the statistics of a style, without a mask. Returns what `cost` compares with.
+        cost: Takes statistics of G, a target and the preset's `style_normalizer`. Returns a scalar.
         memory_factor: Bytes per pixel, relative to "gram": from peaks at 256 and 768 px ("histogram" at 256 px).
+        sums: Takes features and their mask or None. Returns a tuple of sums over positions; None if the statistics do
+            not follow from sums, so that the whole picture is needed.
+        of_sums: Takes such sums and the `gram_normalizer`. Returns the statistics.
     """
 
     shape: Callable[[int], tuple[int, int]]
-    target: Callable[[Any, str], Any]
     statistics: Callable[[Any, Any, str], Any]
+    target: Callable[[Any], Any]
     cost: Callable[[Any, Any, str], Any]
     memory_factor: float
+    sums: Callable[[Any, Any], tuple[Any, ...]] | None = None
+    of_sums: Callable[[Any, str], Any] | None = None
 
 
 STYLE_LOSSES = {
     "gram": StyleLoss(
         shape=lambda channels: (channels, channels),
-        target=costs.gram_matrix,
         statistics=lambda features, mask, normalizer: costs.gram_matrix(features, normalizer, mask),
+        target=lambda gram: gram,
         cost=costs.style_cost,
         memory_factor=1.0,
+        sums=costs.gram_sums,
+        of_sums=costs.gram_of_sums,
     ),
     "w2": StyleLoss(
         shape=lambda channels: (channels, channels + 1),
-        target=lambda features, _: costs.gaussian_target(features),
-        statistics=lambda features, mask, _: (features, mask),
-        cost=lambda own, target, _: costs.wasserstein_cost(own[0], target, own[1]),
+        statistics=lambda features, mask, _: costs.moments(features, mask),
+        target=costs.gaussian_target,
+        cost=lambda moments, target, _: costs.wasserstein_cost(moments, target),
         memory_factor=1.3,
+        sums=costs.moment_sums,
+        of_sums=lambda sums, _: costs.moments_of_sums(sums),
     ),
     "histogram": StyleLoss(
         shape=lambda channels: (channels, costs.QUANTILES),
-        target=lambda features, _: costs.histogram_target(features),
         statistics=lambda features, mask, _: (features, mask),
+        target=lambda own: costs.histogram_target(own[0]),
         cost=lambda own, target, _: costs.histogram_cost(own[0], target, own[1]),
         memory_factor=2.3,
     ),

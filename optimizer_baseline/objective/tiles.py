@@ -1,12 +1,14 @@
 """J(G) and its gradient in tiles, for pictures whose features do not fit into memory.
 
-Content costs and Gram matrices are sums over positions. A first pass over the tiles adds them up. The sums give the
-derivative of J by each Gram matrix, and with it a second pass adds up the gradient. Every tile has a halo as wide as
-the network's field, so the result is that of the whole picture, up to rounding. It costs one more pass, and the halos.
+Content costs, Gram matrices, means and covariances follow from sums over positions. A first pass over the tiles adds
+them up. The sums give the derivative of J by each of them, and with it a second pass adds up the gradient. Every tile
+has a halo as wide as the network's field, so the result is that of the whole picture, up to rounding. It costs one more
+pass, and the halos.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -26,6 +28,7 @@ from . import costs
 from .objective import Costs, Style, check_given, check_sizes, named_costs, shares
 from .presets import Preset
 from .program import factors
+from .style_losses import STYLE_LOSSES
 
 ALIGNMENT = 16
 """Borders of tiles are multiples of this many pixels, so that the four pools of a VGG halve them exactly."""
@@ -37,12 +40,17 @@ _kept: dict[tuple[Any, ...], _Program] = {}
 """The last program. Compiling takes seconds, and the scales of a run share one."""
 
 
+def needs_whole(preset: Preset) -> str:
+    """Return what of a preset needs the features of the whole picture at once; empty if nothing does."""
+    if STYLE_LOSSES[preset.style_loss].sums is None:
+        return f"preset {preset.name} compares styles by {preset.style_loss}, which"
+    return "normalize_gradients" if preset.normalize_gradients else ""
+
+
 def check_tiles(preset: Preset) -> None:
     """Raise InvalidOption if the preset needs the features of the whole picture at once."""
-    if preset.style_loss != "gram":
-        raise InvalidOption(f"preset {preset.name} compares styles by {preset.style_loss}; tiles need Gram matrices")
-    if preset.normalize_gradients:
-        raise InvalidOption("normalized gradients need the whole picture at once; leave out the tiles")
+    if cause := needs_whole(preset):
+        raise InvalidOption(f"{cause} needs the whole picture at once; leave out the tiles")
 
 
 class TiledObjective:
@@ -50,14 +58,15 @@ class TiledObjective:
 
     Args:
         content: float32 [1, H, W, 3], RGB, 0..1. All pictures must have this shape.
-        styles: At least one style, of any size, without a mask. Their weights are normalized to sum to 1.
-        preset: A preset whose style loss is "gram".
+        styles: At least one style, of any size. Their weights are normalized to sum to 1.
+        preset: A preset that `check_tiles` accepts.
         weights: Weights of the preset's network.
         tile: Side of a tile in pixels, without its halo.
         bfloat16: True to run the convolutions in bfloat16.
 
     Raises:
-        InvalidOption: There is no style or one with a mask, the weights are of another network, or `check_tiles`.
+        InvalidOption: There is no style, a mask has not the content's size, the weights are of another network, or
+            `check_tiles`.
         InvalidImage: A picture is too small for the deepest layer.
     """
 
@@ -71,22 +80,30 @@ class TiledObjective:
         tile: int,
         bfloat16: bool = False,
     ) -> None:
-        check_given(styles, preset, weights)
+        check_given(content, styles, preset, weights)
         check_tiles(preset)
-        if any(style.mask is not None for style in styles):
-            raise InvalidOption("a mask needs the whole picture at once; leave out the tiles")
         self.preset = preset
         self._tile = tile
         self._factors = factors(preset)
         self._shares = shares(styles)
-        key = (weights.digest, preset.key, bfloat16)
+        masks = [style.mask for style in styles if style.mask is not None]
+        plain = len(masks) < len(styles)
+        regions = iter(range(plain, plain + len(masks)))
+        self._regions = [0 if style.mask is None else next(regions) for style in styles]
+        """For each style, its place among the sums of a layer. Styles without a mask share the first."""
+        key = (weights.digest, preset.key, bfloat16, plain, len(masks))
         if key not in _kept:
             _kept.clear()
-            _kept[key] = _Program(weights, preset, bfloat16)
+            _kept[key] = _Program(weights, preset, bfloat16, plain, len(masks))
         self._program = _kept[key]
         check_sizes(self._program.network, content, styles)
+        small = [_at_layers(mask, preset) for mask in masks]
         self._contents = [self._program.content(tile.pixels, tile.inner) for tile in self._tiles(content)]
-        self._styles = [self._style(style.pixels) for style in styles]
+        self._masks = [
+            tuple({name: mask[tile.at(stride(name))] for name, mask in each.items()} for each in small)
+            for tile in self._tiles(content)
+        ]
+        self._styles = [self._target(style.pixels) for style in styles]
         trim()
 
     def costs(self, pixels: Pixels) -> Costs:
@@ -100,46 +117,58 @@ class TiledObjective:
             np.float32(factor * self._content_factor(layer, pixels))
             for factor, layer in zip(self._factors, self.preset.content_layers, strict=False)
         ]
-        for tile, targets in zip(self._tiles(pixels), self._contents, strict=True):
-            gradient[tile.slices] += self._program.slope(tile.pixels, tile.inner, targets, weights, slopes).numpy()
+        for tile, targets, masks in zip(self._tiles(pixels), self._contents, self._masks, strict=True):
+            part = self._program.slope(tile.pixels, tile.inner, targets, masks, weights, slopes)
+            gradient[tile.slices] += part.numpy()
         return found, gradient
 
-    def _measured(self, pixels: Pixels) -> tuple[Costs, dict[str, NDArray[np.float32]], NDArray[np.float32]]:
-        """Return all costs, the derivative of J by the sum F^T F of each style layer, and the gradient of the total
+    def _measured(self, pixels: Pixels) -> tuple[Costs, Any, NDArray[np.float32]]:
+        """Return all costs, the derivative of J by each sum of the style layers, and the gradient of the total
         variation [1, H, W, 3]."""
         preset = self.preset
-        distances: dict[str, Any] = {}
-        grams: dict[str, Any] = {}
-        for tile, targets in zip(self._tiles(pixels), self._contents, strict=True):
-            one, other = self._program.measure(tile.pixels, tile.inner, targets)
-            _add(distances, one)
-            _add(grams, other)
+        total: Any = None
+        for tile, targets, masks in zip(self._tiles(pixels), self._contents, self._masks, strict=True):
+            total = _plus(total, self._program.measure(tile.pixels, tile.inner, targets, masks))
+        distances, sums = total
         terms = [self._content_factor(layer, pixels) * distances[layer] for layer in preset.content_layers]
-        slopes = {}
-        for layer, weight in zip(preset.style_layers, self._factors[len(terms) :], strict=False):
-            divisor = self._gram_divisor(layer, pixels)
-            factor = costs.style_factor(preset.style_normalizer, channels(layer))
-            differences = [grams[layer] / divisor - style[layer] for style in self._styles]
-            each = [factor * float(np.square(difference).sum()) for difference in differences]
-            terms.append(float(np.dot(self._shares, each)))
-            slope = 2.0 * factor * weight / divisor * np.tensordot(self._shares, differences, 1)
-            slopes[layer] = slope.astype(np.float32)
+        styles, slopes = self._style_terms(sums)
         variation, gradient = self._program.variation(pixels)
-        terms += [float(variation), 0.0]
-        return named_costs(preset, self._factors, terms), slopes, gradient.numpy()
+        return named_costs(preset, self._factors, [*terms, *styles, float(variation), 0.0]), slopes, gradient.numpy()
 
-    def _style(self, pixels: Pixels) -> dict[str, NDArray[np.float64]]:
-        """Return the Gram matrix of a style at each style layer."""
-        grams: dict[str, Any] = {}
+    def _style_terms(self, sums: Any) -> tuple[list[float], Any]:
+        """Return the style cost of each layer, and the derivative of J by each of the sums, float32."""
+        import tensorflow as tf
+
+        preset = self.preset
+        loss = STYLE_LOSSES[preset.style_loss]
+        exact = tf.nest.map_structure(tf.constant, sums)
+        terms, weighted = [], tf.constant(0.0)
+        with tf.GradientTape() as tape:
+            tape.watch(exact)
+            for layer, factor in zip(preset.style_layers, self._factors[len(preset.content_layers) :], strict=False):
+                statistics = [loss.of_sums(region, preset.gram_normalizer) for region in exact[layer]]  # type: ignore[misc]
+                term = tf.constant(0.0)
+                for region, share, target in zip(self._regions, self._shares, self._styles, strict=True):
+                    term += share * loss.cost(statistics[region], target[layer], preset.style_normalizer)
+                weighted += factor * term
+                terms.append(float(term))
+        slopes = tape.gradient(weighted, exact, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return terms, tf.nest.map_structure(lambda slope: tf.cast(slope, tf.float32), slopes)
+
+    def _target(self, pixels: Pixels) -> dict[str, Any]:
+        """Return what a style is compared by at each style layer."""
+        import tensorflow as tf
+
+        loss = STYLE_LOSSES[self.preset.style_loss]
+        total: Any = None
         for tile in self._tiles(pixels):
-            _add(grams, self._program.grams(tile.pixels, tile.inner))
-        return {layer: gram / self._gram_divisor(layer, pixels) for layer, gram in grams.items()}
+            total = _plus(total, self._program.style(tile.pixels, tile.inner))
+        sums = tf.nest.map_structure(tf.constant, total)
+        return {name: loss.target(loss.of_sums(each, self.preset.gram_normalizer)) for name, each in sums.items()}  # type: ignore[misc]
 
     def _content_factor(self, layer: str, pixels: Pixels) -> float:
-        return float(costs.content_factor(self.preset.content_normalizer, _positions(layer, pixels) * channels(layer)))
-
-    def _gram_divisor(self, layer: str, pixels: Pixels) -> float:
-        return float(costs.gram_divisor(self.preset.gram_normalizer, _positions(layer, pixels), channels(layer)))
+        positions = math.prod(side // stride(layer) for side in pixels.shape[1:3])
+        return float(costs.content_factor(self.preset.content_normalizer, positions * channels(layer)))
 
     def _tiles(self, pixels: Pixels) -> Iterator[_Tile]:
         axes = (spans(length, self._tile, self._program.halo, ALIGNMENT) for length in pixels.shape[1:3])
@@ -157,13 +186,24 @@ class _Tile:
     inner: NDArray[np.int32]
     slices: tuple[slice, slice, slice]
 
+    def at(self, step: int) -> tuple[slice, slice, slice]:
+        """Return the place of the inner part in the picture, at a layer whose positions are `step` pixels apart."""
+        down, right = (part.start for part in self.slices[1:])
+        top, bottom, left, right = self.inner // step + np.repeat([down, right], 2) // step
+        return slice(None), slice(top, bottom), slice(left, right)
+
 
 class _Program:
-    """The compiled functions over one tile of any size."""
+    """The compiled functions over one tile of any size.
 
-    def __init__(self, weights: Weights, preset: Preset, bfloat16: bool) -> None:
+    The sums of a style layer are a tuple with one entry for the whole picture, if any style has no mask (`plain`), and
+    one for each of `masks` masks.
+    """
+
+    def __init__(self, weights: Weights, preset: Preset, bfloat16: bool, plain: bool, masks: int) -> None:
         import tensorflow as tf
 
+        loss = STYLE_LOSSES[preset.style_loss]
         self.network = Network(
             weights, preset.layers, pooling=preset.pooling, padding=preset.padding, bfloat16=bfloat16
         )
@@ -171,7 +211,7 @@ class _Program:
         self.halo = -(-reach(self.network.path) // ALIGNMENT) * ALIGNMENT
         pixels, inner, scalar = tf.TensorSpec((1, None, None, 3)), tf.TensorSpec((4,), tf.int32), tf.TensorSpec(())
         targets = {name: tf.TensorSpec((1, None, None, channels(name))) for name in preset.content_layers}
-        slopes = {name: tf.TensorSpec((channels(name),) * 2) for name in preset.style_layers}
+        regions = ({name: tf.TensorSpec((1, None, None, 1)) for name in preset.style_layers},) * masks
 
         def features(part: Any, inner: Any) -> dict[str, Any]:
             found = {}
@@ -184,23 +224,31 @@ class _Program:
             found = features(part, inner)
             return {name: tf.cast(found[name], tf.float32) for name in preset.content_layers}
 
-        def grams(part: Any, inner: Any) -> dict[str, Any]:
+        def style(part: Any, inner: Any) -> dict[str, Any]:
             found = features(part, inner)
-            return {name: costs.products(found[name]) for name in preset.style_layers}
+            return {name: loss.sums(found[name], None) for name in preset.style_layers}  # type: ignore[misc]
 
-        def measure(part: Any, inner: Any, targets: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        def measure(part: Any, inner: Any, targets: Mapping[str, Any], masks: Sequence[Any]) -> tuple[Any, Any]:
             found = features(part, inner)
             distances = {name: costs.squared_distance(found[name], target) for name, target in targets.items()}
-            return distances, {name: costs.products(found[name]) for name in preset.style_layers}
+            sums = {
+                name: tuple(
+                    loss.sums(found[name], mask)  # type: ignore[misc]
+                    for mask in [*([None] if plain else []), *(each[name] for each in masks)]
+                )
+                for name in preset.style_layers
+            }
+            return distances, sums
 
         def slope(
-            part: Any, inner: Any, targets: Mapping[str, Any], weights: Sequence[Any], slopes: Mapping[str, Any]
+            part: Any, inner: Any, targets: Mapping[str, Any], masks: Sequence[Any], weights: Sequence[Any], slopes: Any
         ) -> Any:
             with tf.GradientTape() as tape:
                 tape.watch(part)
-                distances, found = measure(part, inner, targets)
+                distances, sums = measure(part, inner, targets, masks)
                 total = sum((w * each for w, each in zip(weights, distances.values(), strict=True)), tf.constant(0.0))
-                total += sum((tf.reduce_sum(slopes[name] * each) for name, each in found.items()), tf.constant(0.0))
+                for by, each in zip(tf.nest.flatten(slopes), tf.nest.flatten(sums), strict=True):
+                    total += tf.reduce_sum(by * each)
             return tape.gradient(total, part, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
         def variation(pixels: Any) -> tuple[Any, Any]:
@@ -213,17 +261,26 @@ class _Program:
             return tf.function(function, input_signature=takes, autograph=False)
 
         self.content = compiled(content, pixels, inner)
-        self.grams = compiled(grams, pixels, inner)
-        self.measure = compiled(measure, pixels, inner, targets)
-        self.slope = compiled(slope, pixels, inner, targets, [scalar] * len(targets), slopes)
+        self.style = compiled(style, pixels, inner)
+        self.measure = compiled(measure, pixels, inner, targets, regions)
+        sums = self.measure.get_concrete_function().structured_outputs[1]
+        slopes = tf.nest.map_structure(lambda each: tf.TensorSpec(each.shape), sums)
+        self.slope = compiled(slope, pixels, inner, targets, regions, [scalar] * len(targets), slopes)
         self.variation = compiled(variation, pixels)
 
 
-def _add(sums: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Add tensors to sums of the same names, in double precision."""
-    for name, each in more.items():
-        sums[name] = sums.get(name, 0.0) + each.numpy().astype(np.float64)
+def _plus(total: Any, more: Any) -> Any:
+    """Return the sum of two structures of tensors in double precision; `more` for a total of None."""
+    import tensorflow as tf
+
+    exact = tf.nest.map_structure(lambda each: each.numpy().astype(np.float64), more)
+    return exact if total is None else tf.nest.map_structure(np.add, total, exact)
 
 
-def _positions(layer: str, pixels: Pixels) -> int:
-    return (pixels.shape[1] // stride(layer)) * (pixels.shape[2] // stride(layer))
+def _at_layers(mask: Pixels, preset: Preset) -> dict[str, Any]:
+    """Return a mask [1, H, W, 1] averaged over the positions of each style layer."""
+    import tensorflow as tf
+
+    height, width = mask.shape[1:3]
+    sizes = {name: (height // stride(name), width // stride(name)) for name in preset.style_layers}
+    return {name: tf.image.resize(mask, size, method="area").numpy() for name, size in sizes.items()}
