@@ -356,14 +356,6 @@ def made_once(common_folder: Path) -> Callable[[str, Callable[[Path], object]], 
 
 
 @pytest.fixture(scope="session")
-def without_keras(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment for processes that import TensorFlow: Keras, which they do not need, takes as long again."""
-    folder = tmp_path_factory.mktemp("without-keras")
-    (folder / "sitecustomize.py").write_text('import sys\n\nsys.modules["keras"] = None\n')
-    return {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])}
-
-
-@pytest.fixture(scope="session")
 def long_form() -> bool:
     """True if the robustness tests run in their long form (`make soak`)."""
     return os.environ.get("STYLEWIRE_SOAK") == "1"

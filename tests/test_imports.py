@@ -162,7 +162,7 @@ def test_the_server_takes_only_generated_code_from_the_client() -> None:
 
 def test_the_baseline_takes_only_some_modules_from_the_server() -> None:
     """Both use one reader of pictures, so that they see the same contents. `comparison` also measures real servers."""
-    parts = ("imaging", "errors", "testing", "engine.memory", "engine.spans")
+    parts = ("imaging", "errors", "testing", "engine.import_tensorflow", "engine.memory", "engine.spans")
     allowed = tuple(f"stylewire_server.{part}" for part in parts)
     # Tuning works on the served network, and writes the server's style files.
     tuning = tuple(f"stylewire_server.{part}" for part in ("models", "engine", "styles", "preparation", "settings"))

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+from stylewire_server.engine.import_tensorflow import import_tensorflow
+
 from ..errors import BaselineError, InvalidOption
 from . import activations, compare, score, stylize, tune
 from .options import FAILURE, INTERRUPTED, USAGE
@@ -77,6 +79,7 @@ def _quiet_tensorflow(verbose: bool) -> Iterator[None]:
 def _threads(threads: int | None) -> None:
     if threads is not None and threads < 1:
         raise InvalidOption(f"--threads is {threads}; the minimum is 1")
+    import_tensorflow()
     import tensorflow as tf
 
     if threads is not None:

@@ -8,8 +8,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from stylewire_server.engine.import_tensorflow import import_tensorflow
 
 from optimizer_baseline.vgg import weights
+
+# Before a test file imports it with Keras.
+import_tensorflow()
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "images"
 

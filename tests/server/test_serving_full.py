@@ -40,12 +40,12 @@ def test_auto_serves_the_full_model_once_it_is_fetched(
 
 
 def test_the_reference_engine_serves_the_picture_of_the_other(
-    start_server: Callable, converted: Path, photo: Path, style_picture: Path, without_keras: dict[str, str]
+    start_server: Callable, converted: Path, photo: Path, style_picture: Path
 ) -> None:
     with Image.open(photo) as image:
         content = np.asarray(image.convert("RGB").resize((131, 94)))
     flags = ("--model", str(converted), "--engine", "tensorflow", "--precision", "f32")
-    running = start_server(*flags, env=without_keras)
+    running = start_server(*flags)
     try:
         with Client(running.target, timeout=120) as client:
             assert client.model().engine == "tensorflow"

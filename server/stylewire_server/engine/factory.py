@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..models.network import Network
 from .base import Engine, EngineError
+from .import_tensorflow import import_tensorflow
 from .memory import DEFAULT_BUDGET
 
 
@@ -66,6 +67,7 @@ def _start_tensorflow(network: Network, precision: str, threads: int, picture_me
     # TensorFlow's C++ code then prints only errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
+        import_tensorflow()
         from .tensorflow import TensorFlowEngine
     except ModuleNotFoundError as error:
         raise EngineError(f"the TensorFlow engine needs {error.name}: pip install 'stylewire[full]'") from None
