@@ -16,10 +16,8 @@ def run() -> NoReturn:
             signal.signal(number, lambda *_: os._exit(0))
         # gRPC writes to stderr in a format of its own. This server logs what an operator needs of it.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    try:
-        from .cli.main import main
-    except ModuleNotFoundError as error:
-        sys.exit(f"stylewire_server: {error.name} is not installed: pip install 'stylewire[server]'")
+    from .cli.main import main
+
     code = main()
     if sys.argv[1:2] == ["serve"]:
         from .runtime.exits import exit_now

@@ -2,19 +2,19 @@
 
 import argparse
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings
+if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
 
-S = TypeVar("S", bound=BaseSettings)
+S = TypeVar("S", bound="BaseSettings")
 
 
 class UsageError(Exception):
     """A flag or environment variable has an invalid value. The message has one line for each."""
 
 
-def add_flags(parser: argparse.ArgumentParser, settings: type[BaseSettings]) -> None:
+def add_flags(parser: argparse.ArgumentParser, settings: "type[BaseSettings]") -> None:
     """Add a flag for every field of the settings: `max_pixels` becomes `--max-pixels`."""
     # Pydantic puts the fields of base classes first; the help has the order of the class itself.
     for name in sorted(settings.model_fields, key=list(settings.__annotations__).index):
@@ -35,6 +35,9 @@ def parse(settings: type[S], arguments: Mapping[str, Any]) -> S:
     Raises:
         UsageError: A value is invalid.
     """
+    # Not at the top: the commands without settings do not need it.
+    from pydantic import ValidationError
+
     try:
         return settings(**{name: value for name, value in arguments.items() if name in settings.model_fields})
     except ValidationError as error:
@@ -42,7 +45,7 @@ def parse(settings: type[S], arguments: Mapping[str, Any]) -> S:
         raise UsageError("\n".join(lines)) from None
 
 
-def _line(problem: Any, arguments: Mapping[str, Any], settings: type[BaseSettings]) -> str:
+def _line(problem: Any, arguments: Mapping[str, Any], settings: "type[BaseSettings]") -> str:
     if not problem["loc"]:
         # A check of several settings together; its message names them.
         return str(problem["msg"]).removeprefix("Value error, ")

@@ -9,12 +9,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..settings import ServeSettings
-
 if TYPE_CHECKING:
-    # For type checks only: the parent of several processes reserves their port and does not need gRPC.
+    # For type checks only: the parent of several processes reserves their port and does not need gRPC, and a probe of
+    # the server's health needs no settings.
     import grpc.aio
 
+    from ..settings import ServeSettings
     from .tls import TlsFiles
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class BindError(Exception):
     """The address cannot be bound, or must not be bound without TLS."""
 
 
-def bind(server: "grpc.aio.Server", settings: ServeSettings, tls: "TlsFiles | None") -> int:
+def bind(server: "grpc.aio.Server", settings: "ServeSettings", tls: "TlsFiles | None") -> int:
     """Bind the address of the settings and return the port. For a unix socket gRPC gives 1.
 
     Raises:

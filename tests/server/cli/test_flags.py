@@ -74,13 +74,16 @@ def test_an_unknown_flag_is_wrong_usage(capsys: pytest.CaptureFixture) -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "missing", "extra"),
-    [("stylewire_server", "pydantic", "server"), ("optimizer_baseline", "tensorflow", "baseline")],
+    ("package", "command", "missing", "extra"),
+    [
+        ("stylewire_server", ["serve"], "pydantic", "server"),
+        ("stylewire_server", ["health"], "grpc_health", "server"),
+        ("optimizer_baseline", ["score", "a.png", "b.png", "c.png"], "tensorflow", "baseline"),
+    ],
 )
-def test_a_missing_extra_is_named_in_one_line(package: str, missing: str, extra: str) -> None:
+def test_a_missing_extra_is_named_in_one_line(package: str, command: list[str], missing: str, extra: str) -> None:
     code = f"import runpy, sys; sys.modules[{missing!r}] = None; runpy.run_module({package!r}, run_name='__main__')"
-    arguments = ["serve"] if package == "stylewire_server" else ["score", "a.png", "b.png", "c.png"]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert f"{missing} is not installed: pip install 'stylewire[{extra}]'" in done.stderr

@@ -79,8 +79,21 @@ def test_ports_of_metrics_beyond_the_last_are_refused() -> None:
         parse(ServeSettings, {"processes": 2, "metrics_port": 65535})
 
 
+def imported_by(code: str) -> set[str]:
+    """Return the modules that a process of its own has imported after running the code."""
+    command = [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"]
+    return set(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.split())
+
+
+HEAVY = {"grpc", "openvino", "tensorflow", "prometheus_client", "numpy", "PIL"}
+
+
 def test_the_parent_imports_nothing_heavy() -> None:
-    """The commands that a probe runs every few seconds import nothing heavy either."""
-    code = "import sys, stylewire_server.cli.main, stylewire_server.runtime.supervisor; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert not {"grpc", "openvino", "tensorflow", "prometheus_client", "numpy", "PIL"} & set(done.stdout.split())
+    assert not HEAVY & imported_by("import stylewire_server.cli.main, stylewire_server.runtime.supervisor")
+
+
+@pytest.mark.parametrize("command", ["health", "token"])
+def test_a_command_without_settings_is_ready_at_once(command: str) -> None:
+    """A probe runs `health` every few seconds."""
+    found = imported_by(f"from stylewire_server.cli.main import parser; parser(only='{command}')")
+    assert not (HEAVY | {"pydantic"}) & found
