@@ -74,15 +74,17 @@ class TuneSettings:
 
 @dataclass(frozen=True)
 class Quality:
-    """Mean costs over the photographs that were kept apart.
+    """Mean costs over the photographs that were kept apart, and their least likeness.
 
     Args:
         cost: J, all weights applied.
         content_cost: Its content part, weighted.
+        likeness: The smallest of their likenesses of content and picture, from -1 to 1.
     """
 
     cost: float
     content_cost: float
+    likeness: float
 
 
 @dataclass(frozen=True)

@@ -214,15 +214,17 @@ class _Run:
         return _Crop(pixels, contracted, targets, tf.minimum(untuned, LEAST_LIKENESS))
 
     def quality(self, tuning: NDArray[np.float32]) -> Quality:
-        """Return the mean costs over the photographs that are kept apart."""
-        found = []
+        """Return the mean costs over the photographs that are kept apart, and their least likeness."""
+        found, alike = [], []
         contents = len(self.settings.cost.content_layers)
         for crop in self._evaluated:
             picture = self._paint(crop.contracted, self._start + tuning)
             terms = self._program.value(picture, crop.targets).numpy()
             weighted = [factor * term for factor, term in zip(self._program.factors, terms, strict=True) if factor]
             found.append((float(sum(weighted)), float(sum(weighted[:contents]))))
-        return Quality(*(float(value) for value in np.mean(found, axis=0)))
+            alike.append(likeness(crop.content, picture))
+        cost, content_cost = np.mean(found, axis=0)
+        return Quality(float(cost), float(content_cost), min(alike))
 
     def descend(self, callback: Callable[[TuneProgress], None]) -> tuple[NDArray[np.float32], float, Quality, int, str]:
         """Descend J, with less weight for the style while the content loses too much.
@@ -260,7 +262,7 @@ class _Run:
                 # The mean starts at zero; this takes the start out of it.
                 last = (mean / (1 - _AVERAGE**step)).astype(np.float32)
                 now = self.quality(last)
-                rise, is_alike = self._content_of(last, now)
+                rise, is_alike = self._content_of(now)
                 keeps_content = settings.amount is not None or (rise <= CONTENT_LIMIT and is_alike)
                 gains = now.cost < lowest * (1 - _LEAST_GAIN)
                 waited = waited + 1 if keeps_content and not gains else 0
@@ -317,20 +319,15 @@ class _Run:
             part = (low + high) / 2
             tuning = start + np.float32(part) * (end - start)
             quality = self.quality(tuning)
-            rise, is_alike = self._content_of(tuning, quality)
+            rise, is_alike = self._content_of(quality)
             fits = rise <= CONTENT_LIMIT and is_alike
             low, high = (part, high) if fits else (low, part)
             tried.append((tuning, part, quality, fits))
         return next((each for each in reversed(tried) if each[3]), tried[-1])
 
-    def _content_of(self, tuning: NDArray[np.float32], found: Quality) -> tuple[float, bool]:
+    def _content_of(self, found: Quality) -> tuple[float, bool]:
         """Return the content cost as a multiple of the untuned style's, and whether the likeness is large enough."""
-        return found.content_cost / self.before.content_cost, self._likeness(tuning) >= self._least_likeness
-
-    def _likeness(self, tuning: NDArray[np.float32]) -> float:
-        """Return the least likeness of a content and its picture, over the photographs that are kept apart."""
-        pairs = ((crop.content, self._paint(crop.contracted, self._start + tuning)) for crop in self._evaluated)
-        return min(likeness(content, picture) for content, picture in pairs)
+        return found.content_cost / self.before.content_cost, found.likeness >= self._least_likeness
 
     def pictures(self, tuning: NDArray[np.float32]) -> list[tuple[Image.Image, Image.Image, Image.Image]]:
         """Return content, untuned and tuned picture at 256 px for each photograph that is kept apart."""
