@@ -29,6 +29,9 @@ PAUSE_SECONDS = 0.3
 
 
 def tensorflow_step(network, data, threads, bf16):
+    from stylewire_server.engine.import_tensorflow import import_tensorflow
+
+    import_tensorflow()
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)

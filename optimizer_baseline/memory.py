@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .objective.style_losses import STYLE_LOSSES
 
-BASE_GIGABYTES = 1.1
+BASE_GIGABYTES = 0.9
 """Memory of TensorFlow, the kernels of VGG-19 and the compiled program in GB (10^9 bytes)."""
 
 BYTES_PER_PIXEL = {"f32": 2200, "bf16": 1600}

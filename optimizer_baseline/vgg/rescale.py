@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from stylewire_server.engine.import_tensorflow import import_tensorflow
 
 from .. import images
 from ..errors import WeightsError
@@ -34,6 +35,8 @@ def load_rescaled(
         InvalidImage: A picture cannot be read.
     """
     loaded = source if isinstance(source, Weights) else weights.load(network, source)
+    # Here, because every run, score and tuning loads its weights before it uses TensorFlow.
+    import_tensorflow()
     pixels = [images.to_pixels(images.fit(images.load(p, "rescale"), RESCALE_SIDE)) for p in pictures]
     return rescale(loaded, pixels, pooling) if pixels else loaded
 
