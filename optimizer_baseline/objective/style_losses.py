@@ -10,6 +10,19 @@ from . import costs
 
 
 @dataclass(frozen=True)
+class Sums:
+    """The sums over positions from which the statistics of a layer follow, so that they can be added up over tiles.
+
+    Args:
+        of: Takes features [1, H, W, C] and their mask [1, H, W, 1] or None. Returns a tuple of sums.
+        statistics: Takes such sums and the preset's `gram_normalizer`. Returns what `StyleLoss.statistics` returns.
+    """
+
+    of: Callable[[Any, Any], tuple[Any, ...]]
+    statistics: Callable[[Any, str], Any]
+
+
+@dataclass(frozen=True)
 class StyleLoss:
     """A way to compare two pictures at one layer.
 
@@ -20,9 +33,7 @@ class StyleLoss:
         target: Takes the statistics of a style, without a mask. Returns what `cost` compares with.
         cost: Takes statistics of G, a target and the preset's `style_normalizer`. Returns a scalar.
         memory_factor: Bytes per pixel, relative to "gram": from peaks at 256 and 768 px ("histogram" at 256 px).
-        sums: Takes features and their mask or None. Returns a tuple of sums over positions; None if the statistics do
-            not follow from sums, so that the whole picture is needed.
-        of_sums: Takes such sums and the `gram_normalizer`. Returns the statistics.
+        sums: How to compute the statistics from sums; None if they need the whole picture at once.
     """
 
     shape: Callable[[int], tuple[int, int]]
@@ -30,8 +41,7 @@ class StyleLoss:
     target: Callable[[Any], Any]
     cost: Callable[[Any, Any, str], Any]
     memory_factor: float
-    sums: Callable[[Any, Any], tuple[Any, ...]] | None = None
-    of_sums: Callable[[Any, str], Any] | None = None
+    sums: Sums | None = None
 
 
 STYLE_LOSSES = {
@@ -41,8 +51,7 @@ STYLE_LOSSES = {
         target=lambda gram: gram,
         cost=costs.style_cost,
         memory_factor=1.0,
-        sums=costs.gram_sums,
-        of_sums=costs.gram_of_sums,
+        sums=Sums(costs.gram_sums, costs.gram_of_sums),
     ),
     "w2": StyleLoss(
         shape=lambda channels: (channels, channels + 1),
@@ -50,8 +59,7 @@ STYLE_LOSSES = {
         target=costs.gaussian_target,
         cost=lambda moments, target, _: costs.wasserstein_cost(moments, target),
         memory_factor=1.3,
-        sums=costs.moment_sums,
-        of_sums=lambda sums, _: costs.moments_of_sums(sums),
+        sums=Sums(costs.moment_sums, lambda sums, _: costs.moments_of_sums(sums)),
     ),
     "histogram": StyleLoss(
         shape=lambda channels: (channels, costs.QUANTILES),

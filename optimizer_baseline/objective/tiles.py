@@ -28,7 +28,7 @@ from . import costs
 from .objective import Costs, Style, check_given, check_sizes, named_costs, shares
 from .presets import Preset
 from .program import factors
-from .style_losses import STYLE_LOSSES
+from .style_losses import STYLE_LOSSES, Sums
 
 ALIGNMENT = 16
 """Borders of tiles are multiples of this many pixels, so that the four pools of a VGG halve them exactly."""
@@ -146,7 +146,7 @@ class TiledObjective:
         with tf.GradientTape() as tape:
             tape.watch(exact)
             for layer, factor in zip(preset.style_layers, self._factors[len(preset.content_layers) :], strict=False):
-                statistics = [loss.of_sums(region, preset.gram_normalizer) for region in exact[layer]]  # type: ignore[misc]
+                statistics = [_sums(preset).statistics(each, preset.gram_normalizer) for each in exact[layer]]
                 term = tf.constant(0.0)
                 for region, share, target in zip(self._regions, self._shares, self._styles, strict=True):
                     term += share * loss.cost(statistics[region], target[layer], preset.style_normalizer)
@@ -159,12 +159,13 @@ class TiledObjective:
         """Return what a style is compared by at each style layer."""
         import tensorflow as tf
 
-        loss = STYLE_LOSSES[self.preset.style_loss]
+        preset = self.preset
         total: Any = None
         for tile in self._tiles(pixels):
             total = _plus(total, self._program.style(tile.pixels, tile.inner))
         sums = tf.nest.map_structure(tf.constant, total)
-        return {name: loss.target(loss.of_sums(each, self.preset.gram_normalizer)) for name, each in sums.items()}  # type: ignore[misc]
+        statistics = {name: _sums(preset).statistics(each, preset.gram_normalizer) for name, each in sums.items()}
+        return {name: STYLE_LOSSES[preset.style_loss].target(each) for name, each in statistics.items()}
 
     def _content_factor(self, layer: str, pixels: Pixels) -> float:
         positions = math.prod(side // stride(layer) for side in pixels.shape[1:3])
@@ -203,7 +204,7 @@ class _Program:
     def __init__(self, weights: Weights, preset: Preset, bfloat16: bool, plain: bool, masks: int) -> None:
         import tensorflow as tf
 
-        loss = STYLE_LOSSES[preset.style_loss]
+        sums_of = _sums(preset).of
         self.network = Network(
             weights, preset.layers, pooling=preset.pooling, padding=preset.padding, bfloat16=bfloat16
         )
@@ -226,15 +227,14 @@ class _Program:
 
         def style(part: Any, inner: Any) -> dict[str, Any]:
             found = features(part, inner)
-            return {name: loss.sums(found[name], None) for name in preset.style_layers}  # type: ignore[misc]
+            return {name: sums_of(found[name], None) for name in preset.style_layers}
 
         def measure(part: Any, inner: Any, targets: Mapping[str, Any], masks: Sequence[Any]) -> tuple[Any, Any]:
             found = features(part, inner)
             distances = {name: costs.squared_distance(found[name], target) for name, target in targets.items()}
             sums = {
                 name: tuple(
-                    loss.sums(found[name], mask)  # type: ignore[misc]
-                    for mask in [*([None] if plain else []), *(each[name] for each in masks)]
+                    sums_of(found[name], mask) for mask in [*([None] if plain else []), *(each[name] for each in masks)]
                 )
                 for name in preset.style_layers
             }
@@ -267,6 +267,12 @@ class _Program:
         slopes = tf.nest.map_structure(lambda each: tf.TensorSpec(each.shape), sums)
         self.slope = compiled(slope, pixels, inner, targets, regions, [scalar] * len(targets), slopes)
         self.variation = compiled(variation, pixels)
+
+
+def _sums(preset: Preset) -> Sums:
+    sums = STYLE_LOSSES[preset.style_loss].sums
+    assert sums is not None  # by `check_tiles`
+    return sums
 
 
 def _plus(total: Any, more: Any) -> Any:
