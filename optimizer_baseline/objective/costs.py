@@ -94,12 +94,9 @@ def gram_sums(features: Any, mask: Any = None) -> tuple[Any, Any]:
 
 def gram_of_sums(sums: tuple[Any, Any], normalizer: str) -> Any:
     """Return the Gram matrix [nC, nC] of the sums of `gram_sums`."""
-    return sums[0] / gram_divisor(normalizer, sums[1], sums[0].shape[0])
-
-
-def gram_divisor(normalizer: str, positions: Any, channels: int) -> Any:
-    """Return d of `gram_matrix` for a layer of `positions` = nH nW."""
-    return positions * _choose("Gram", normalizer, {"positions": 1.0, "elements": float(channels)})
+    summed, positions = sums
+    divisor = _choose("Gram", normalizer, {"positions": 1.0, "elements": float(summed.shape[0])})
+    return summed / (positions * divisor)
 
 
 def products(features: Any) -> Any:
@@ -134,13 +131,9 @@ def style_cost(gram: Any, target: Any, normalizer: str = "quarter-mean") -> Any:
     Returns:
         A scalar; 0 for G = S.
     """
-    return style_factor(normalizer, target.shape[0]) * squared_distance(gram, target)
-
-
-def style_factor(normalizer: str, channels: int) -> float:
-    """Return k of `style_cost` for a layer of nC channels."""
-    squared = float(channels) ** 2
-    return float(_choose("style", normalizer, {"quarter-mean": 0.25 / squared, "mean": 1.0 / squared}))
+    squared = float(target.shape[0]) ** 2
+    factor = _choose("style", normalizer, {"quarter-mean": 0.25 / squared, "mean": 1.0 / squared})
+    return factor * squared_distance(gram, target)
 
 
 _RIDGE = 1e-4
@@ -205,16 +198,16 @@ def moment_sums(features: Any, mask: Any = None) -> tuple[Any, Any, Any]:
     import tensorflow as tf
 
     exact = tf.cast(features, tf.float32)
-    products, positions = gram_sums(exact, mask)
-    return products, tf.reduce_sum(exact if mask is None else exact * tf.square(mask), axis=(0, 1, 2)), positions
+    summed, positions = gram_sums(exact, mask)
+    return summed, tf.reduce_sum(exact if mask is None else exact * tf.square(mask), axis=(0, 1, 2)), positions
 
 
 def moments_of_sums(sums: tuple[Any, Any, Any]) -> tuple[Any, Any]:
     """Return `moments` from the sums of `moment_sums`. These are in float64, because the covariance is a small
     difference of large numbers."""
-    products, total, positions = sums
+    summed, total, positions = sums
     mean = total / positions
-    return mean, products / positions - mean[:, None] * mean
+    return mean, summed / positions - mean[:, None] * mean
 
 
 def _trace_of_root(matrix: Any) -> Any:

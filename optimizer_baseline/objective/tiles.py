@@ -146,7 +146,7 @@ class TiledObjective:
         with tf.GradientTape() as tape:
             tape.watch(exact)
             for layer, factor in zip(preset.style_layers, self._factors[len(preset.content_layers) :], strict=False):
-                statistics = [_sums(preset).statistics(each, preset.gram_normalizer) for each in exact[layer]]
+                statistics = [self._statistics(each) for each in exact[layer]]
                 term = tf.constant(0.0)
                 for region, share, target in zip(self._regions, self._shares, self._styles, strict=True):
                     term += share * loss.cost(statistics[region], target[layer], preset.style_normalizer)
@@ -159,13 +159,16 @@ class TiledObjective:
         """Return what a style is compared by at each style layer."""
         import tensorflow as tf
 
-        preset = self.preset
         total: Any = None
         for tile in self._tiles(pixels):
             total = _plus(total, self._program.style(tile.pixels, tile.inner))
         sums = tf.nest.map_structure(tf.constant, total)
-        statistics = {name: _sums(preset).statistics(each, preset.gram_normalizer) for name, each in sums.items()}
-        return {name: STYLE_LOSSES[preset.style_loss].target(each) for name, each in statistics.items()}
+        loss = STYLE_LOSSES[self.preset.style_loss]
+        return {name: loss.target(self._statistics(each)) for name, each in sums.items()}
+
+    def _statistics(self, sums: tuple[Any, ...]) -> Any:
+        """Return the statistics that follow from the sums of a layer."""
+        return _sums(self.preset).statistics(sums, self.preset.gram_normalizer)
 
     def _content_factor(self, layer: str, pixels: Pixels) -> float:
         positions = math.prod(side // stride(layer) for side in pixels.shape[1:3])
